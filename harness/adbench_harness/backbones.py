@@ -1,0 +1,180 @@
+"""Frozen backbones: find their weights, load them, and run each once over an image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from adbench_harness.errors import ContractError, UserError
+from adbench_harness.trial import Weights
+from adbench_harness.types import Batch, FeatureRequest
+
+if TYPE_CHECKING:
+    from adbench_harness.data import Images
+    from adbench_harness.types import Backbone, Features
+
+EMBEDDED = "embedded"
+SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+def hub_folder() -> Path:
+    """Where torch keeps the weights it fetched, and where ``adbench weights fetch`` puts them."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def find(backbone: Backbone, place: str | None) -> Weights | None:
+    """The backbone's weights: a file or folder ``place``, then torch's hub cache; None if absent.
+
+    In a folder a file counts if it has the published name, or begins with the backbone's name
+    and a dash. The sha256 is compared with the published one.
+    """
+    if backbone.weights is None:
+        return Weights(backbone.name, backbone.version)
+    if place:
+        path = Path(place).expanduser()
+        if not path.exists():
+            raise UserError(f"weights '{place}' do not exist; correct --weights or ADBENCH_WEIGHTS")
+        if path.is_file():
+            return _identified(backbone, path) if _belongs(backbone, path) else None
+    for folder in [Path(place).expanduser()] * bool(place) + [hub_folder()]:
+        named = folder / backbone.weights.filename
+        others = sorted(path for path in folder.glob("*") if _belongs(backbone, path))
+        for path in [named] * named.exists() + others:
+            return _identified(backbone, path)
+    return None
+
+
+def _belongs(backbone: Backbone, path: Path) -> bool:
+    return path.suffix in SUFFIXES and path.stem.startswith(f"{backbone.name}-")
+
+
+def _identified(backbone: Backbone, path: Path) -> Weights:
+    assert backbone.weights is not None
+    digest = _sha256(path, path.stat().st_mtime_ns)
+    verified = digest.startswith(backbone.weights.sha256)
+    return Weights(backbone.name, backbone.version, str(path), digest, verified)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(backbone: Backbone, layers: Sequence[str], weights: Weights, device: torch.device) -> nn.Module:
+    """The backbone up to ``layers``, frozen, in eval mode; float32 [B, 3, H, W] -> dict of grids.
+
+    A file that lacks parameters these layers need is refused with their names; one that holds
+    more is fine.
+    """
+    unknown = [layer for layer in layers if layer not in backbone.layers]
+    if unknown:
+        raise UserError(
+            f"backbone '{backbone.name}' has no layer {', '.join(unknown)}; it has "
+            f"{', '.join(backbone.layers)}"
+        )
+    network = backbone.network(tuple(layers))
+    if weights.path is not None:
+        state = _read(Path(weights.path))
+        outcome = network.load_state_dict(
+            {name: value for name, value in state.items() if name in network.state_dict()},
+            strict=False,
+        )
+        # Counters of seen batches change nothing in eval mode, and old files lack them.
+        missing = [n for n in outcome.missing_keys if not n.endswith("num_batches_tracked")]
+        if missing:
+            shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            raise UserError(
+                f"weights '{weights.path}' lack {len(missing)} of the parameters that "
+                f"{backbone.name}'s {', '.join(layers)} need ({shown}); give the full file, or "
+                "ask for layers that it covers"
+            )
+    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload,no-any-return]
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return state if isinstance(state, dict) else state.state_dict()  # type: ignore[no-any-return]
+    except Exception as error:
+        raise UserError(
+            f"weights '{path}' cannot be read: {error}; fetch the file again"
+        ) from error
+
+
+class FeatureStore:
+    """One backbone over one bundle's images: run once an image for the union of the layers asked.
+
+    Unaltered images (``Batch.handles``) are served from memory once ``extract`` has seen them.
+    Altered images, and all of them where the features would not fit a quarter of the free memory,
+    go through a network that ends at the layers asked.
+    """
+
+    def __init__(self, backbone: Backbone, weights: Weights, device: torch.device) -> None:
+        self._backbone = backbone
+        self._weights = weights
+        self._device = device
+        self._networks: dict[tuple[str, ...], nn.Module] = {}
+        self._grids: dict[str, Tensor] = {}
+        self._rows: dict[int, int] = {}
+
+    def network(self, layers: tuple[str, ...]) -> nn.Module:
+        """The frozen network that ends at ``layers``."""
+        if layers not in self._networks:
+            self._networks[layers] = load(self._backbone, layers, self._weights, self._device)
+        return self._networks[layers]
+
+    def extract(self, images: Images, layers: tuple[str, ...], total: int) -> None:
+        """Run over ``images`` and keep what comes out; ``total`` images share the memory."""
+        for batch in images.batches():
+            grids = self._run(batch, layers)
+            size = sum(grid[0].numel() * grid.element_size() for grid in grids.values())
+            if not self._grids and size * total > _free(self._device) / 4:
+                return
+            assert batch.handles is not None
+            start = len(self._rows)
+            for layer, grid in grids.items():
+                kept = self._grids.setdefault(layer, grid.new_empty((total, *grid.shape[1:])))
+                kept[start : start + len(batch)] = grid
+            self._rows.update({handle: start + i for i, handle in enumerate(batch.handles)})
+
+    def serve(self, request: FeatureRequest) -> Features:
+        """The layers that one model asked for."""
+        return partial(self._serve, layers=request.layers)
+
+    def _serve(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        if batch.handles is None or not all(handle in self._rows for handle in batch.handles):
+            return self._run(batch, layers)
+        rows = [self._rows[handle] for handle in batch.handles]
+        return {layer: self._grids[layer][rows] for layer in layers}
+
+    def _run(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        with torch.no_grad():
+            grids: dict[str, Tensor] = self.network(layers)(
+                batch.images.contiguous(memory_format=torch.channels_last)
+            )
+        return {layer: grids[layer].contiguous() for layer in layers}
+
+
+def undeclared(request: FeatureRequest) -> ContractError:
+    return ContractError(
+        f"the model asks for {request.backbone} {', '.join(request.layers)} without having declared "
+        "it; give the model a 'features' property that returns this FeatureRequest"
+    )
+
+
+def _free(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

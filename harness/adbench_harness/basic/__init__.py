@@ -1,0 +1,39 @@
+"""The always-loaded plugin: data sets, metrics, backbones, and scorers of maps and image scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from adbench_harness.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from adbench_harness.types import Backbone, Dataset, Metric, Scorer
+
+
+@hookimpl
+def adbench_datasets() -> Iterable[type[Dataset]]:
+    from adbench_harness.basic.datasets import Folder, MagneticTile, Mini, MVTecAD
+
+    return [Mini, MVTecAD, MagneticTile, Folder]
+
+
+@hookimpl
+def adbench_scorers() -> Iterable[type[Scorer]]:
+    from adbench_harness.basic.scorers import MapScorer, OwnScorer, SoftmaxScorer
+
+    return [MapScorer, OwnScorer, SoftmaxScorer]
+
+
+@hookimpl
+def adbench_metrics() -> Iterable[Metric]:
+    from adbench_harness.basic.metrics import METRICS
+
+    return METRICS
+
+
+@hookimpl
+def adbench_backbones() -> Iterable[type[Backbone]]:
+    from adbench_harness.basic.backbones import BACKBONES
+
+    return BACKBONES

@@ -1,0 +1,139 @@
+"""torchvision's networks with their published weights, and the embedded one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import Tensor, nn
+
+from adbench_harness.basic.embedded import LAYERS, EmbeddedNet
+from adbench_harness.types import WeightFile
+
+_RESNET: Final = ("layer1", "layer2", "layer3", "layer4")
+_MEAN: Final = (0.485, 0.456, 0.406)
+_STD: Final = (0.229, 0.224, 0.225)
+_HE: Final = "He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016"
+_WIDE: Final = "Zagoruyko, Komodakis: Wide residual networks, BMVC 2016"
+_EFFICIENT: Final = "Tan, Le: EfficientNet, ICML 2019"
+_ALEXNET: Final = "Krizhevsky, Sutskever, Hinton: ImageNet classification with deep CNNs, NIPS 2012"
+_LICENCE: Final = "BSD-3-Clause code; weights trained on ImageNet, whose terms are non-commercial"
+
+
+class Normalised(nn.Module):
+    """ImageNet's normalisation before a network that returns a dict of layers.
+
+    The network's parameters keep torchvision's names in the state dict.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        grids: dict[str, Tensor] = self.network((images - self.mean) / self.std)
+        if "avgpool" in grids:
+            grids["avgpool"] = grids["avgpool"].flatten(1)
+        return grids
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return self.network.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return self.network.load_state_dict(*args, **kwargs)
+
+
+class _Torchvision:
+    """A torchvision network; ``weights`` is the file that torchvision itself would fetch."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str | None]
+    version: ClassVar[int] = 1
+    layers: ClassVar[tuple[str, ...]]
+    weights: ClassVar[WeightFile | None]
+
+    def network(self, layers: tuple[str, ...]) -> nn.Module:
+        """The network as far as ``layers`` need it; ``avgpool`` is a vector [B, C], others grids."""
+        from torchvision.models import get_model
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        whole = get_model(self.name, weights=None)
+        return Normalised(create_feature_extractor(whole, list(layers)))
+
+
+def _torchvision(
+    name: str, file: str, layers: Sequence[str], title: str, paper: str
+) -> type[_Torchvision]:
+    """The component of one network; ``file`` ends in the first digits of its sha256, as published."""
+    weights = WeightFile(
+        url=f"https://download.pytorch.org/models/{file}",
+        filename=file,
+        sha256=file.rpartition("-")[2].removesuffix(".pth"),
+        licence=_LICENCE,
+    )
+    members = {
+        "name": name,
+        "summary": f"{title}, ImageNet-1k weights of torchvision (IMAGENET1K_V1)",
+        "paper": paper,
+        "layers": (*layers, "avgpool"),
+        "weights": weights,
+        "__doc__": f"{title}.",
+    }
+    return type(title.replace(" ", "").replace("-", ""), (_Torchvision,), members)
+
+
+class Embedded:
+    """The backbone that needs no download."""
+
+    name: ClassVar[str] = "embedded"
+    summary: ClassVar[str] = "Fixed wavelet filters; no download, no training"
+    paper: ClassVar[str | None] = "Bruna, Mallat: Invariant scattering convolution networks, 2013"
+    version: ClassVar[int] = 1
+    layers: ClassVar[tuple[str, ...]] = LAYERS
+    weights: ClassVar[WeightFile | None] = None
+
+    def network(self, layers: tuple[str, ...]) -> nn.Module:
+        """The filters whose outputs ``layers`` name."""
+        return EmbeddedNet(layers)
+
+
+_STAGES: Final = tuple(f"features.{stage}" for stage in range(9))
+
+BACKBONES: Final = (
+    Embedded,
+    _torchvision("resnet18", "resnet18-f37072fd.pth", _RESNET, "ResNet-18", _HE),
+    _torchvision("resnet34", "resnet34-b627a593.pth", _RESNET, "ResNet-34", _HE),
+    _torchvision("resnet50", "resnet50-0676ba61.pth", _RESNET, "ResNet-50", _HE),
+    _torchvision("resnet101", "resnet101-63fe2227.pth", _RESNET, "ResNet-101", _HE),
+    _torchvision(
+        "wide_resnet50_2", "wide_resnet50_2-95faca4d.pth", _RESNET, "Wide ResNet-50-2", _WIDE
+    ),
+    _torchvision(
+        "wide_resnet101_2", "wide_resnet101_2-32ee1156.pth", _RESNET, "Wide ResNet-101-2", _WIDE
+    ),
+    _torchvision(
+        "efficientnet_b4",
+        "efficientnet_b4_rwightman-23ab8bcd.pth",
+        _STAGES,
+        "EfficientNet-B4",
+        _EFFICIENT,
+    ),
+    _torchvision(
+        "efficientnet_b5",
+        "efficientnet_b5_lukemelas-1a07897c.pth",
+        _STAGES,
+        "EfficientNet-B5",
+        _EFFICIENT,
+    ),
+    _torchvision(
+        "alexnet",
+        "alexnet-owt-7be5be79.pth",
+        tuple(f"features.{layer}" for layer in range(13)),
+        "AlexNet",
+        _ALEXNET,
+    ),
+)

@@ -1,0 +1,68 @@
+"""Your own images: in folders as MVTec AD has them, or listed in a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from adbench_harness.basic.datasets import layout, table
+from adbench_harness.errors import UserError
+from adbench_harness.types import Archive, Sample
+
+NEXT_STEP = "correct it, or name another folder with --data folder=DIR"
+
+
+class Folder:
+    """``root/<category>``, or ``root`` itself as one category, in the layout of ``layout.samples``.
+
+    A ``table``, as ``table.samples`` reads it, takes the folders' place.
+    """
+
+    name: ClassVar[str] = "folder"
+    summary: ClassVar[str] = "Your own images, in folders or listed in a CSV table"
+    paper: ClassVar[str | None] = None
+    version: ClassVar[int] = 1
+    default: ClassVar[bool] = False
+    licence: ClassVar[str] = "yours"
+    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    archives: ClassVar[tuple[Archive, ...]] = ()
+    mask_threshold: ClassVar[int] = 0
+
+    def __init__(
+        self,
+        *,
+        table: Annotated[
+            str,
+            "CSV file, relative to the data, with columns path, split, label and perhaps mask, "
+            "defect, category, group",
+        ] = "",
+    ) -> None:
+        self.table = table
+
+    def categories(self, root: Path) -> list[str]:
+        """The categories by name; raises UserError where there is none."""
+        return table.categories(root / self.table) if self.table else list(_folders(root))
+
+    def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
+        """The samples as folders or table split them; ``split_seed`` changes nothing."""
+        layout.check_category(category, self.categories(root), self.name, root / self.table)
+        if self.table:
+            return table.samples(root / self.table, root, category)
+        return layout.samples(_folders(root)[category], NEXT_STEP)
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    """The categories' folders: ``root`` itself, or those in it, that hold train or test."""
+    if _is_category(root):
+        return {root.resolve().name: root}
+    found = {folder.name: folder for folder in layout.folders(root) if _is_category(folder)}
+    if not found:
+        raise UserError(
+            f"'{root}': expected train/good and test, in it or in each folder of it; {NEXT_STEP}"
+        )
+    return found
+
+
+def _is_category(folder: Path) -> bool:
+    # Either will do, so that a category that lacks the other is reported, not passed over.
+    return (folder / "train").is_dir() or (folder / "test").is_dir()

@@ -1,0 +1,108 @@
+"""Image folders as MVTec AD lays them out, which most public data sets follow."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from adbench_harness.errors import UserError
+from adbench_harness.types import GOOD, Part, Sample
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+
+def folders(parent: Path) -> list[Path]:
+    """The folders in ``parent``, hidden ones left out, by name; empty where it is no folder."""
+    return [path for path in _visible(parent) if path.is_dir()]
+
+
+def images(folder: Path) -> list[Path]:
+    """The image files in ``folder``, hidden ones left out, by name; empty where it is no folder."""
+    return [path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+
+def _visible(parent: Path) -> list[Path]:
+    if not parent.is_dir():
+        return []
+    paths = (path for path in parent.iterdir() if not path.name.startswith("."))
+    return sorted(paths, key=lambda path: path.name)
+
+
+def how_to_get(dataset: str) -> str:
+    """The next step where the folders of a data set that can be fetched are not there."""
+    return f"run 'adbench data fetch {dataset}' or name its folder with --data {dataset}=DIR"
+
+
+def check_category(category: str, categories: Sequence[str], dataset: str, root: Path) -> None:
+    """Raise UserError, with the nearest name, unless ``category`` is one of ``categories``."""
+    if category not in categories:
+        raise UserError(
+            f"{dataset}: no category '{category}' in '{root}'{nearest(category, categories)}; "
+            f"choose from {', '.join(categories)}"
+        )
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """`` (did you mean 'x'?)`` or nothing."""
+    match = difflib.get_close_matches(name, valid, n=1)
+    return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def check_parts(samples: Iterable[Sample], place: Path, next_step: str) -> None:
+    """Raise UserError, ending in ``next_step``, where there is nothing to learn from or to test."""
+    parts = {sample.part for sample in samples if sample.part != "train" or sample.label != 1}
+    for part in ("train", "test"):
+        if part not in parts:
+            what = "normal images" if part == "train" else "images"
+            raise UserError(f"'{place}': no {what} in {part}; {next_step}")
+
+
+def samples(category: Path, next_step: str) -> list[Sample]:
+    """The samples in ``category``, by part, defect type and file name.
+
+    Images lie in ``train/good``, ``validation/good`` (optional), ``test/good`` and
+    ``test/<defect>``; the masks of ``test/<defect>`` in ``ground_truth/<defect>``, as ``<image>``
+    or ``<image>_mask`` with any image suffix. A defect type without a ``ground_truth`` folder has
+    no pixel truth. Raises UserError where a mask is missing or lies among the images, and, ending
+    in ``next_step``, where train or test has no images.
+    """
+    found = []
+    for part in PARTS:
+        for folder in folders(category / part):
+            files = images(folder)
+            label = int(folder.name != GOOD)
+            # Parts number their files alike, and ground_truth belongs to test.
+            truth = category / "ground_truth" / folder.name
+            masks = _masks(files, truth) if label and part == "test" else {}
+            found += [
+                Sample(image, part, label, masks.get(image, ()), folder.name) for image in files
+            ]
+    check_parts(found, category, f"expected train/good, test/good and test/<defect>; {next_step}")
+    return found
+
+
+def _masks(files: Sequence[Path], folder: Path) -> dict[Path, tuple[Path, ...]]:
+    """The masks in ``folder`` of each image; none at all where there is no such folder."""
+    stems = Counter(file.stem for file in files)
+    for file in files:
+        if stems[file.stem] > 1 or f"{file.stem}_mask" in stems:
+            raise UserError(
+                f"'{file}': another image beside it has its name, or is its mask; rename that, or "
+                f"move the mask to '{folder}'"
+            )
+    if not folder.is_dir():
+        return {}
+    by_stem = defaultdict(list)
+    for mask in images(folder):
+        by_stem[mask.stem].append(mask)
+    masks = {file: (*by_stem[file.stem], *by_stem[f"{file.stem}_mask"]) for file in files}
+    for file in files:
+        if not masks[file]:
+            raise UserError(
+                f"'{file}': no mask in '{folder}'; add {file.stem}_mask.png, or take that folder "
+                "away if the defect type is to have no pixel truth"
+            )
+    return masks

@@ -1,0 +1,119 @@
+"""Magnetic tile defects: grey images of one surface, any size, with masks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from adbench_harness.basic.datasets import layout
+from adbench_harness.errors import UserError
+from adbench_harness.types import Archive, Sample
+
+CATEGORY = "magnetic_tile"
+FREE = "MT_Free"
+DEFECTS = ("blowhole", "break", "crack", "fray", "uneven")
+
+
+class MagneticTile:
+    """``<stem>.jpg`` and its mask ``<stem>.png`` in ``root/MT_<type>/Imgs``, or one folder deeper.
+
+    There is no official split: papers train on 80% (761) of the 952 free tiles, drawn at random.
+    DifferNet published its own draw, ``mtd_train_filenames.txt``, which ``train_list`` reads.
+    """
+
+    name: ClassVar[str] = "mtd"
+    summary: ClassVar[str] = "Magnetic tile defects: 952 free and 392 defective tiles, with masks"
+    paper: ClassVar[str | None] = (
+        "Huang, Qiu and Yuan: Surface defect saliency of magnetic tile, The Visual Computer 2020"
+    )
+    version: ClassVar[int] = 1
+    default: ClassVar[bool] = False
+    licence: ClassVar[str] = "none stated"
+    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    # A commit's archive: its content is fixed, its bytes are not promised, so no checksum.
+    archives: ClassVar[tuple[Archive, ...]] = (
+        Archive(
+            "https://github.com/abin24/Magnetic-tile-defect-datasets./archive/"
+            "cc4eb530b57b9cb7225bf76023873043ffd50655.zip"
+        ),
+    )
+    mask_threshold: ClassVar[int] = 127
+
+    def __init__(
+        self,
+        *,
+        train_list: Annotated[
+            str, "file with the names of the training images, one a line; relative to the data"
+        ] = "",
+    ) -> None:
+        self.train_list = train_list
+
+    def categories(self, root: Path) -> list[str]:
+        """The one category; raises UserError where a folder is missing."""
+        self._home(root)
+        return [CATEGORY]
+
+    def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
+        """Free tiles, in train as ``train_list`` or ``split_seed`` says, then the defective ones.
+
+        The masks of free tiles are not read. Raises UserError for a list that names another file
+        and for a defective tile without a mask.
+        """
+        home = self._home(root)
+        layout.check_category(category, [CATEGORY], self.name, root)
+        free = _tiles(home / FREE)
+        train = self._listed(root, free) if self.train_list else _drawn(free, split_seed)
+        found = [Sample(tile, "train" if tile in train else "test", 0) for tile in free]
+        for defect in DEFECTS:
+            for tile in _tiles(home / f"MT_{defect.capitalize()}"):
+                mask = tile.with_suffix(".png")
+                if not mask.is_file():
+                    raise UserError(
+                        f"'{tile}': its mask '{mask.name}' is missing; "
+                        f"{layout.how_to_get(self.name)}"
+                    )
+                found.append(Sample(tile, "test", 1, (mask,), defect))
+        return found
+
+    def _home(self, root: Path) -> Path:
+        # The archive holds everything in one folder, named after the commit.
+        home = next((p for p in (root, *layout.folders(root)) if (p / FREE).is_dir()), root)
+        for name in (FREE, *(f"MT_{defect.capitalize()}" for defect in DEFECTS)):
+            if not _tiles(home / name):
+                raise UserError(
+                    f"'{home}': expected images in {name}/Imgs, found none; "
+                    f"{layout.how_to_get(self.name)}"
+                )
+        return home
+
+    def _listed(self, root: Path, free: Sequence[Path]) -> set[Path]:
+        file = root / self.train_list
+        try:
+            names = file.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{self.name}: train_list '{file}' cannot be read: {error}") from None
+        if not names:
+            raise UserError(f"{self.name}: train_list '{file}' names no image; correct the list")
+        by_name = {tile.name: tile for tile in free}
+        for name in names:
+            if name not in by_name:
+                raise UserError(
+                    f"{self.name}: train_list '{file}' names '{name}', which {FREE}/Imgs has not; "
+                    "correct the list"
+                )
+        return {by_name[name] for name in names}
+
+
+def _tiles(folder: Path) -> list[Path]:
+    return [path for path in layout.images(folder / "Imgs") if path.suffix.lower() != ".png"]
+
+
+def _drawn(free: Sequence[Path], seed: int) -> set[Path]:
+    """Four fifths of the tiles, the same on every machine: in the order of hashed names."""
+
+    def order(tile: Path) -> bytes:
+        return hashlib.sha256(f"{seed}:{tile.stem}".encode()).digest()
+
+    return set(sorted(free, key=order)[: len(free) * 4 // 5])

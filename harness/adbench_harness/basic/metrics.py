@@ -1,0 +1,95 @@
+"""The metrics that every run reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from adbench_harness.metrics import classification
+from adbench_harness.metrics.evaluation import Evaluation
+from adbench_harness.types import Metric
+
+
+def _half(_: float) -> float:
+    return 0.5
+
+
+def _prevalence(share: float) -> float:
+    return share
+
+
+def _all_positive_f1(share: float) -> float:
+    return 2 * share / (1 + share)
+
+
+def _classes(metric: Callable[..., float]) -> Callable[[Evaluation], float]:
+    return lambda evaluation: metric(evaluation.predicted, evaluation.true)
+
+
+METRICS: Final = (
+    Metric(
+        "image_auroc",
+        "Area under the ROC curve over images",
+        lambda evaluation: evaluation.images.auroc(),
+        "image",
+        chance=_half,
+    ),
+    Metric(
+        "image_ap",
+        "Average precision over images",
+        lambda evaluation: evaluation.images.average_precision(),
+        "image",
+        chance=_prevalence,
+    ),
+    Metric(
+        "image_f1",
+        "Best F1 over all thresholds, images",
+        lambda evaluation: evaluation.images.f1_max(),
+        "image",
+        chance=_all_positive_f1,
+    ),
+    Metric(
+        "pixel_auroc",
+        "Area under the ROC curve over the pixels of all test images",
+        lambda evaluation: evaluation.pixels.auroc(),
+        "map",
+        chance=_half,
+    ),
+    Metric(
+        "pixel_ap",
+        "Average precision over the pixels of all test images",
+        lambda evaluation: evaluation.pixels.average_precision(),
+        "map",
+        chance=_prevalence,
+    ),
+    Metric(
+        "pixel_f1",
+        "Best F1 over all thresholds, pixels",
+        lambda evaluation: evaluation.pixels.f1_max(),
+        "map",
+        chance=_all_positive_f1,
+    ),
+    Metric(
+        "aupro",
+        "Mean per-region overlap, integrated to a false positive rate of 0.3",
+        lambda evaluation: evaluation.pixels.aupro(0.3),
+        "map",
+        chance=lambda _: 0.15,
+    ),
+    Metric(
+        "aupro_005",
+        "Mean per-region overlap, integrated to a false positive rate of 0.05",
+        lambda evaluation: evaluation.pixels.aupro(0.05),
+        "map",
+        chance=lambda _: 0.025,
+    ),
+    Metric("accuracy", "Share of defects classified rightly", _classes(classification.accuracy), "classes"),
+    Metric("macro_recall", "Mean recall of the classes", _classes(classification.macro_recall), "classes"),
+    Metric(
+        "macro_precision",
+        "Mean precision of the classes",
+        _classes(classification.macro_precision),
+        "classes",
+    ),
+    Metric("macro_f1", "Mean F1 of the classes", _classes(classification.macro_f1), "classes"),
+)

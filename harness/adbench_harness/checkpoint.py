@@ -1,0 +1,38 @@
+"""A training's state on disk, so that an interrupted fit goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class FileCheckpoint:
+    """One file, replaced atomically; ``path`` None keeps nothing. Implements ``Checkpoint``."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def load(self) -> dict[str, Any] | None:
+        """The state last saved, or None."""
+        if self._path is None or not self._path.exists():
+            return None
+        state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
+        return state
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace the saved state."""
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        torch.save(dict(state), temporary)
+        os.replace(temporary, self._path)
+
+    def clear(self) -> None:
+        """Forget the state once the training is done."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)

@@ -1,0 +1,86 @@
+# PYTHON_ARGCOMPLETE_OK
+"""The command ``adbench``: one module a sub-command, parser and handler together.
+
+Only the standard library and argcomplete are imported before a command's arguments are known to
+be right, so that help, completion and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import argcomplete
+
+from adbench_harness import __version__
+from adbench_harness.cli import check, data, doctor, leaderboard, run, show, weights
+from adbench_harness.cli import list as list_
+from adbench_harness.errors import UserError
+
+_COMMANDS = (run, leaderboard, list_, show, data, weights, check, doctor)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line, with the nearest valid option."""
+
+    def error(self, message: str) -> NoReturn:
+        import difflib
+
+        words = message.removeprefix("unrecognized arguments: ").split()
+        match = difflib.get_close_matches(words[0], self._option_string_actions, n=1)
+        hint = f"; did you mean '{match[0]}'?" if match and words[0].startswith("-") else ""
+        self.exit(2, f"{self.prog}: error: {message}{hint} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = Parser(
+        prog="adbench",
+        description="Benchmark visual anomaly detection: every paper a plugin, every combination "
+        "a row of the leaderboard.",
+        epilog="Start with: adbench run --plugins patchcore,bgfilter",
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"adbench {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in _COMMANDS:
+        name = module.__name__.rpartition(".")[2]
+        sub = commands.add_parser(
+            name, help=module.SUMMARY, description=module.SUMMARY, allow_abbrev=False
+        )
+        module.arguments(sub)
+        sub.set_defaults(handler=module.handle, sub=sub)
+    commands.add_parser(
+        "completion", help=_completion.__doc__, description=_completion.__doc__
+    ).set_defaults(handler=_completion)
+    return top
+
+
+def _completion(_: argparse.Namespace) -> int:
+    """Print what makes bash or zsh complete adbench: eval "$(adbench completion)"."""
+    print(argcomplete.shellcode(["adbench"]))  # type: ignore[no-untyped-call]
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 as asked, 1 if a trial failed, 2 for a mistake in what was asked."""
+    top = parser()
+    argcomplete.autocomplete(top)
+    given, unknown = top.parse_known_args(arguments)
+    if unknown:
+        getattr(given, "sub", top).error(f"unrecognized arguments: {' '.join(unknown)}")
+    try:
+        return int(given.handler(given))
+    except UserError as error:
+        print(f"adbench: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("adbench: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, say) has had enough; Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,31 @@
+"""``adbench check NAME``: the conformance checks that every in-tree component passes."""
+
+from __future__ import annotations
+
+import argparse
+
+from adbench_harness.cli import options
+
+SUMMARY = "Run the conformance checks on a component or on all that a plugin brings."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="PLUGIN|[KIND:]COMPONENT")
+    options.add_plugins(parser)
+
+
+def handle(given: argparse.Namespace) -> int:
+    """0 if every check passed or failed as declared, 1 otherwise."""
+    from adbench_harness import testing
+
+    names = given.plugins.split(",") if given.plugins else options.all_plugins()
+    outcomes = testing.check(given.name, names)
+    rows = []
+    for outcome in outcomes:
+        rows.append(
+            {"component": outcome.component, "check": outcome.check, "outcome": outcome.text}
+        )
+    print(options.table(rows))
+    failed = sum(outcome.failed for outcome in outcomes)
+    print(f"\n{len(outcomes)} checks, {failed} failed")
+    return int(failed > 0)

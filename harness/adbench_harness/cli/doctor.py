@@ -1,0 +1,82 @@
+"""``adbench doctor``: what this machine has, what it lacks, and what to do about each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from adbench_harness.cli import options
+
+SUMMARY = "Say what this machine has and lacks: device, search, weights, data."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_places(parser)
+
+
+def handle(given: argparse.Namespace) -> int:
+    rows = [*_machine(), *_backbones(given), *_datasets(given)]
+    print(options.table([dict(zip(("what", "found", "do"), row, strict=True)) for row in rows]))
+    return 0
+
+
+def _machine() -> list[tuple[str, str, str]]:
+    import torch
+
+    from adbench_harness.data import cache_folder
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    rows = [
+        ("torch", torch.__version__, ""),
+        (
+            "device",
+            ", ".join(gpus) or f"cpu, {torch.get_num_threads()} of {os.cpu_count()} threads",
+            "" if gpus else "nothing, unless a GPU should be here: then check its driver",
+        ),
+    ]
+    try:
+        import faiss
+
+        count = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
+        note = "" if count or not gpus else "torch searches on the GPU instead"
+        rows.append(("faiss", f"{faiss.__version__}, {count} GPUs", note))
+    except ImportError as error:
+        rows.append(("faiss", f"no ({error})", "nothing: torch searches instead"))
+    rows.append(("cache", str(cache_folder()), "ADBENCH_CACHE moves it"))
+    return rows
+
+
+def _backbones(given: argparse.Namespace) -> list[tuple[str, str, str]]:
+    from adbench_harness import backbones, plugins
+
+    weights = options.places(given)["weights"]
+    rows = []
+    for name, offer in plugins.load(()).offers["backbone"].items():
+        found = backbones.find(offer.component(), weights)
+        if found is None:
+            rows.append((f"backbone {name}", "no weights", f"adbench weights fetch {name}"))
+        elif found.path is None:
+            rows.append((f"backbone {name}", "needs none", ""))
+        else:
+            note = "" if found.verified else "not the published file: its rows are marked"
+            rows.append((f"backbone {name}", found.path, note))
+    return rows
+
+
+def _datasets(given: argparse.Namespace) -> list[tuple[str, str, str]]:
+    from adbench_harness import data, plugins
+    from adbench_harness.errors import UserError
+
+    places = options.places(given)
+    rows = []
+    for name, offer in plugins.load(()).offers["dataset"].items():
+        dataset = offer.component()
+        try:
+            root = data.locate(dataset, places["data"], places["datasets"])
+            found = f"{len(dataset.categories(root))} categories in {root}"
+            rows.append((f"data {name}", found, ""))
+        except UserError as error:
+            step = f"adbench data fetch {name}" if dataset.archives else f"--data {name}=DIR"
+            missing = "not here" if "is not in" in str(error) else str(error)
+            rows.append((f"data {name}", missing, step))
+    return rows

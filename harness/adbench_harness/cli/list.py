@@ -1,0 +1,53 @@
+"""``adbench list``: plugins, from metadata alone; ``--components`` loads them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from adbench_harness.cli import options
+
+SUMMARY = "List the installed plugins, or the components that they bring."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_plugins(parser)
+    parser.add_argument("--components", action="store_true", help="load them; list what they bring")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def handle(given: argparse.Namespace) -> int:
+    rows = _components(given.plugins) if given.components else _plugins()
+    if given.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(options.table(rows))
+    return 0
+
+
+def _plugins() -> list[dict[str, str]]:
+    """A row an entry point; two of one name show as two rows."""
+    from adbench_harness.plugins import available
+
+    return [
+        {
+            "plugin": name,
+            "distribution": entry.dist.name if entry.dist else "",
+            "version": entry.dist.version if entry.dist else "",
+            "summary": "" if len(entries) == 1 else "offered twice: uninstall one",
+        }
+        for name, entries in available().items()
+        for entry in entries
+    ]
+
+
+def _components(names: str | None) -> list[dict[str, Any]]:
+    from adbench_harness import plugins
+
+    catalogue = plugins.load(names.split(",") if names else options.all_plugins())
+    return [
+        {"kind": kind, "name": offer.name, "plugin": offer.plugin, "summary": offer.component.summary}
+        for kind, offers in catalogue.offers.items()
+        for offer in offers.values()
+    ]

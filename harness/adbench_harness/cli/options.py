@@ -1,0 +1,146 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from adbench_harness.errors import UserError
+
+RESULTS = "adbench-results"
+
+
+def plugin_names(**_: Any) -> list[str]:
+    """Completion of plugin names, from metadata alone."""
+    from adbench_harness.plugins import available
+
+    return list(available())
+
+
+def add_plugins(parser: argparse.ArgumentParser, **kwargs: Any) -> None:
+    action = parser.add_argument(
+        "--plugins", metavar="NAMES", help="plugins, comma-separated; a .py file counts", **kwargs
+    )
+    action.completer = plugin_names  # type: ignore[attr-defined]  # argcomplete reads it
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "results", nargs="?", default=RESULTS, help=f"folder of results (default {RESULTS})"
+    )
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="DIR|NAME=DIR",
+        help="folder whose sub-folder X is data set X, or one data set's folder (ADBENCH_DATA)",
+    )
+    parser.add_argument(
+        "--weights", metavar="PATH", help="folder or file of weights (ADBENCH_WEIGHTS)"
+    )
+
+
+def places(given: argparse.Namespace) -> dict[str, Any]:
+    """``data``, ``datasets`` and ``weights`` of ``plan.Places``."""
+    named = dict(item.split("=", 1) for item in given.data if "=" in item)
+    general = [item for item in given.data if "=" not in item]
+    if len(general) > 1:
+        raise UserError(f"--data names {len(general)} folders; name one, and others as NAME=DIR")
+    return {
+        "data": general[0] if general else os.environ.get("ADBENCH_DATA"),
+        "datasets": named,
+        "weights": given.weights or os.environ.get("ADBENCH_WEIGHTS"),
+    }
+
+
+def all_plugins() -> tuple[str, ...]:
+    """Every installed plugin that can be loaded without a conflict."""
+    from adbench_harness.plugins import available
+
+    return tuple(name for name, entries in available().items() if len(entries) == 1)
+
+
+def store(folder: str) -> Any:
+    """The results in ``folder``; raises UserError where there are none."""
+    from adbench_harness.results import Store
+
+    found = Store(Path(folder))
+    if not found.trials.is_dir():
+        raise UserError(f"no results in '{folder}'; run 'adbench run' first or name its folder")
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as plain text, wrapped to the terminal's width in their last column."""
+    if not rows:
+        return "nothing"
+    import shutil
+
+    from tabulate import tabulate
+
+    columns = list(rows[0])
+    fixed = sum(max(len(str(row[c])) for row in [dict.fromkeys(rows[0], ""), *rows]) + 2 for c in columns[:-1])
+    last = max(24, shutil.get_terminal_size().columns - fixed)
+    return tabulate(
+        rows, headers="keys", tablefmt="simple", maxcolwidths=[*[None] * (len(columns) - 1), last]
+    )
+
+
+def fetch(kind: str, component: Any, place: str | None) -> Path:
+    """Download a backbone's weights or a data set, with progress; the file or folder that came."""
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    from adbench_harness import backbones, data
+    from adbench_harness import fetch as fetching
+
+    console = Console(stderr=True)
+    with Progress(
+        *Progress.get_default_columns()[:2],
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+
+        def download(url: str, target: Path, sha256: str | None, md5: str | None = None) -> None:
+            task = progress.add_task(target.name, total=None)
+            fetching.download(
+                url,
+                target,
+                sha256=sha256,
+                md5=md5,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+
+        if kind == "weights":
+            if component.weights is None:
+                raise UserError(f"backbone '{component.name}' needs no weights; use it as it is")
+            folder = Path(place).expanduser() if place else backbones.hub_folder()
+            if folder.is_file():
+                raise UserError(f"--weights '{folder}' is a file; name a folder to fetch into")
+            target = folder / component.weights.filename
+            download(component.weights.url, target, component.weights.sha256)
+            console.print(f"{component.name}: {target}", highlight=False)
+            return target
+        if not component.archives:
+            raise UserError(
+                f"data set '{component.name}' has nothing to fetch; name its folder with "
+                f"--data {component.name}=DIR"
+            )
+        root = (Path(place).expanduser() if place else data.cache_folder() / "data") / component.name
+        if root.exists():
+            raise UserError(f"'{root}' exists; remove it to fetch '{component.name}' again")
+        console.print(f"{component.name}: licence {component.licence}", highlight=False)
+        for archive in component.archives:
+            target = root.parent / archive.url.rpartition("/")[2]
+            download(archive.url, target, archive.sha256, archive.md5)
+            fetching.extract(target, root)
+            target.unlink()
+        console.print(f"{component.name}: {root}", highlight=False)
+        return root

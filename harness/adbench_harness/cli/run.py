@@ -1,0 +1,205 @@
+"""``adbench run``: plan, run what is not done yet, show the table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adbench_harness.cli import options
+from adbench_harness.errors import UserError
+
+if TYPE_CHECKING:
+    from adbench_harness.plan import Plan
+    from adbench_harness.suite import Suite
+
+SUMMARY = "Run every combination that fits together and show the table."
+_AXES = ("datasets", "preprocessors", "augmenters", "models", "scorers")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Every flag says what a suite file's key of the same name says."""
+    parser.add_argument("suite", nargs="?", help="suite file (TOML); flags win over its keys")
+    options.add_plugins(parser)
+    parser.add_argument("--recipe", metavar="NAME", help="a paper's setting by its name")
+    axes = parser.add_argument_group(
+        "axes", "comma = alternatives, colon = parameters, plus = chain: none,mean:size=11"
+    )
+    for axis in _AXES:
+        axes.add_argument(f"--{axis}", metavar="LIST")
+    axes.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="COMPONENT.PARAM=VALUE",
+        help="a parameter; a list makes a grid",
+    )
+    axes.add_argument("--metrics", metavar="NAMES", help="metrics (default: all that apply)")
+    axes.add_argument("--seeds", metavar="N|LIST", help="7 is the seeds 0 to 6; or 3,5")
+    axes.add_argument("--split-seeds", metavar="N|LIST", help="seeds of splits that are drawn")
+    axes.add_argument("--protocol", choices=("unsupervised", "classification"))
+    axes.add_argument("--backbone", metavar="NAME", help="for every model that has one")
+    axes.add_argument("--eval-size", type=int, metavar="PX", help="longer side where maps meet masks")
+    axes.add_argument("--eval-border", choices=("full", "crop"), help="what a crop cut away")
+    options.add_places(parser)
+    parser.add_argument("--out", default=options.RESULTS, metavar="DIR", help="folder for results")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    parser.add_argument("--fetch", action="store_true", help="download what is missing")
+    parser.add_argument("--keep-maps", action="store_true", help="store the anomaly maps")
+    parser.add_argument("--explain", action="store_true", help="print the plan and stop")
+    parser.add_argument("--per-category", action="store_true", help="a row a category too")
+
+
+def handle(given: argparse.Namespace) -> int:
+    """0, or 1 if a trial failed."""
+    content = _content(given)
+    if not content.get("plugins"):
+        raise UserError(
+            "which plugins? give --plugins NAMES (adbench list shows them) or a suite file"
+        )
+    named = content["plugins"]
+    from adbench_harness import plugins
+
+    plugins.check_names(named.split(",") if isinstance(named, str) else named)
+
+    from adbench_harness import plan, results, suite
+
+    asked = suite.validate(content, given.suite or "command line")
+    catalogue = plugins.load(asked.plugins)
+    store = results.Store(Path(given.out))
+    where = options.places(given)
+    folders = {"weights": where["weights"], "data": where["data"]}
+    places = plan.Places(
+        **where,
+        fetch=(lambda kind, component: options.fetch(kind, component, folders[kind]))
+        if given.fetch
+        else None,
+    )
+    drawn = plan.make(
+        asked,
+        catalogue,
+        places,
+        device=_device(given.device),
+        finished=store.finished(),
+        checkpoints=str(store.root / "checkpoints"),
+    )
+    if given.explain:
+        _explain(drawn)
+        return 0
+    for note in drawn.notes:
+        print(note, file=sys.stderr)
+    _run(drawn, store, catalogue)
+    return _show(drawn, store, catalogue, per_category=given.per_category)
+
+
+def _content(given: argparse.Namespace) -> dict[str, Any]:
+    """The suite file's keys with the flags laid over them."""
+    from adbench_harness import grammar
+
+    content: dict[str, Any] = {}
+    if given.suite is not None:
+        from adbench_harness import suite
+
+        content = suite.read(Path(given.suite))
+    for key in ("plugins", "recipe", *_AXES, "metrics", "protocol", "backbone"):
+        if getattr(given, key) is not None:
+            content[key] = getattr(given, key)
+    for key in ("seeds", "split_seeds"):
+        if getattr(given, key) is not None:
+            content[key] = _seeds(getattr(given, key), key)
+    if given.keep_maps:
+        content["keep_maps"] = True
+    switches = {"size": given.eval_size, "border": given.eval_border}
+    written = {key: value for key, value in switches.items() if value is not None}
+    if written:
+        content["evaluation"] = {**content.get("evaluation", {}), **written}
+    for item in given.set:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise UserError(f"--set {item}: write COMPONENT.PARAMETER=VALUE")
+        values = [grammar.value(part) for part in grammar.split(text, ",")]
+        content.setdefault("set", {})[key] = values if len(values) > 1 else values[0]
+    return content
+
+
+def _seeds(text: str, key: str) -> int | list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(
+            f"--{key.replace('_', '-')} {text}: write a count (7) or a list (3,5)"
+        ) from None
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _device(name: str) -> str:
+    import torch
+
+    try:
+        wanted = torch.device("cpu" if name == "auto" else name)
+    except RuntimeError:
+        raise UserError(f"unknown device '{name}'; write auto, cpu, cuda or cuda:N") from None
+    if wanted.type not in ("cpu", "cuda"):
+        raise UserError(f"device '{name}' is not supported; write auto, cpu, cuda or cuda:N")
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device '{name}' is not here ({torch.cuda.device_count()} GPUs found); "
+            "write --device cpu, or see 'adbench doctor'"
+        )
+    return name
+
+
+def _explain(drawn: Plan) -> None:
+    for note in drawn.notes:
+        print(note)
+    todo = sum(len(bundle.trials) for bundle in drawn.bundles)
+    print(f"{len(drawn.trials)} trials, {todo} to do, in {len(drawn.bundles)} bundles")
+    for bundle in drawn.bundles:
+        print(f"\n{bundle.title}")
+        for trial in bundle.trials:
+            chain = [trial.model.label, trial.scorer.label, f"seed {trial.seed}"]
+            if trial.augmenter:
+                chain.insert(0, trial.augmenter.label)
+            print(f"  {trial.id}  {' · '.join(chain)}  [{trial.backbone}]")
+    if drawn.left_out:
+        print("\nleft out:")
+        for reason in drawn.left_out:
+            print(f"  {reason}")
+
+
+def _run(drawn: Plan, store: Any, catalogue: Any) -> None:
+    from adbench_harness.cli.progress import Display
+    from adbench_harness.engines import local
+
+    total = sum(len(bundle.trials) for bundle in drawn.bundles)
+    if len(drawn.trials) > total:
+        print(f"{len(drawn.trials) - total} of {len(drawn.trials)} trials are in {store.root} already")
+    start = time.monotonic()
+    with Display(total) as display:
+        for bundle in drawn.bundles:
+            display.bundle(bundle.title)
+            for result in local.run([bundle], display.stage):
+                store.write(result)
+                display.trial(result)
+                _notify(catalogue, result)
+    if total:
+        print(f"{total} trials in {time.monotonic() - start:.0f} s; results in {store.root}\n")
+
+
+def _notify(catalogue: Any, result: Any) -> None:
+    """Observers look on; what they raise is said and costs nothing."""
+    try:
+        catalogue.manager.hook.adbench_trial_finished(result=result)
+    except Exception as error:
+        print(f"adbench: an observer failed: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _show(drawn: Plan, store: Any, catalogue: Any, *, per_category: bool) -> int:
+    from adbench_harness import leaderboard
+
+    wanted = {trial.id for trial in drawn.trials}
+    found = [result for result in store.read() if result.trial.id in wanted]
+    print(leaderboard.render(found, catalogue=catalogue, per_category=per_category, store=store.root))
+    return int(any(result.failures for result in found))

@@ -1,0 +1,49 @@
+"""``adbench weights``: backbones' weights, listed and fetched."""
+
+from __future__ import annotations
+
+import argparse
+
+from adbench_harness.cli import options
+from adbench_harness.errors import UserError
+
+SUMMARY = "List backbones and where their weights are, or fetch them."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="backbones to fetch")
+    parser.add_argument("--weights", metavar="PATH", help="folder to look in, or to fetch into")
+    options.add_plugins(parser)
+
+
+def handle(given: argparse.Namespace) -> int:
+    from adbench_harness import backbones, plugins
+
+    given.data = []
+    place = options.places(given)["weights"]
+    catalogue = plugins.load(given.plugins.split(",") if given.plugins else options.all_plugins())
+    if given.action == "fetch":
+        if not given.names:
+            raise UserError("fetch what? name a backbone ('adbench weights' lists them)")
+        for name in given.names:
+            options.fetch("weights", catalogue.get("backbone", name)(), place)
+        return 0
+    rows = []
+    for name, offer in catalogue.offers["backbone"].items():
+        backbone = offer.component()
+        found = backbones.find(backbone, place)
+        rows.append(
+            {
+                "backbone": name,
+                "weights": "none needed"
+                if backbone.weights is None
+                else "not here"
+                if found is None
+                else f"{found.path}{'' if found.verified else ' (not the published file)'}",
+                "sha256": (found.sha256 or "")[:16] if found else backbone.weights.sha256,
+                "licence": backbone.weights.licence if backbone.weights else "",
+            }
+        )
+    print(options.table(rows))
+    return 0

@@ -1,0 +1,238 @@
+"""Download and unpack: the one module that touches the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+import re
+import shutil
+import stat
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.client import HTTPException
+from os import SEEK_END
+from pathlib import Path, PureWindowsPath
+from typing import Any, BinaryIO
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from filelock import FileLock
+
+from adbench_harness.errors import UserError
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes done, which a restart sets back, and all bytes, or None if unknown."""
+
+TIMEOUT_SECONDS = 30.0
+RETRIES = 3
+BACKOFF_SECONDS = 1.0
+MAX_RATIO = 100
+CHUNK = 1 << 16
+
+
+def download(
+    url: str,
+    destination: Path,
+    *,
+    sha256: str | None,
+    md5: str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Fetch a http, https or file URL; a file that is already there is only checked.
+
+    Bytes gather in `destination.part`, which outlives a cut connection or a killed process and is
+    resumed; `destination` appears whole and checked, or not at all. Checksums are hexadecimal and
+    may be prefixes of 8 or more digits, as in the file names of torchvision's weights. Processes
+    that fetch the same file take turns. Raises UserError if `destination` is not there in the end.
+    """
+    if urlsplit(url).scheme not in ("http", "https", "file"):
+        raise UserError(f"{url}: not a http, https or file URL; correct the address")
+    hashes = {"sha256": sha256, "md5": md5}
+    for name, digits in hashes.items():
+        if digits is not None and not re.fullmatch("[0-9a-fA-F]{8,64}", digits):
+            raise UserError(f"{url}: {digits!r} is no {name}; correct the checksum")
+    part, note = Path(f"{destination}.part"), Path(f"{destination}.part.json")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{destination}.lock"):
+            if destination.exists():
+                if wrong := _mismatch(destination, hashes):
+                    raise UserError(f"{destination}: {wrong}; move it away and run again")
+                return
+            with part.open("ab") as file:
+                _complete(url, file, note, any(hashes.values()), progress)
+            if wrong := _mismatch(part, hashes):
+                part.unlink()
+                note.unlink()
+                raise UserError(f"{url}: {wrong}; the download was deleted, run again to repeat it")
+            part.replace(destination)
+            note.unlink()
+    except OSError as error:
+        raise UserError(f"{destination}: not written ({error}); mend that and run again") from error
+
+
+def _complete(
+    url: str, file: BinaryIO, note: Path, checked: bool, progress: Progress | None
+) -> None:
+    """Repeat requests until the file is whole; failures count as long as nothing is gained."""
+    failures, furthest = 0, file.seek(0, SEEK_END)
+    while True:
+        try:
+            return _request(url, file, note, checked, progress)
+        except (OSError, HTTPException) as error:
+            code = error.code if isinstance(error, HTTPError) else None
+            if code == 416:  # the server's file is shorter than ours
+                file.truncate(0)
+            size = file.seek(0, SEEK_END)
+            failures = 1 if size > furthest else failures + 1
+            furthest = max(furthest, size)
+            hopeless = url.startswith("file:") or (
+                code and code < 500 and code not in (408, 416, 429)
+            )
+            if hopeless or failures > RETRIES:
+                raise UserError(
+                    f"{url}: {error}; check the address and the connection, then run the same "
+                    f"command again to go on ({size} bytes are kept)"
+                ) from error
+        time.sleep(BACKOFF_SECONDS * 2 ** (failures - 1))
+
+
+def _request(
+    url: str, file: BinaryIO, note: Path, checked: bool, progress: Progress | None
+) -> None:
+    """Add what the file lacks, or start it over where the server offers something else."""
+    try:
+        known = json.loads(note.read_text())
+    except (FileNotFoundError, ValueError):
+        known = {}
+    total, validator = known.get("total"), known.get("validator")
+    done = file.seek(0, SEEK_END)
+    headers, content_range = {"User-Agent": "adbench"}, ""
+    # Without a checksum, only the server can tell that the file is still the same one.
+    if done and total and known["url"] == url and (validator or checked):
+        if done == total:
+            return
+        content_range = f"bytes {done}-{total - 1}/{total}"
+        headers["Range"] = f"bytes={done}-"
+        if validator:
+            headers["If-Range"] = validator
+    with urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as response:
+        found = _validator(response.headers)
+        if response.status != 206:
+            file.truncate(done := 0)
+            length = response.headers.get("Content-Length", "")
+            total = int(length) if length.isdecimal() else None
+            note.write_text(json.dumps({"url": url, "total": total, "validator": found}))
+        elif response.headers["Content-Range"] != content_range or found not in (None, validator):
+            file.truncate(0)
+            raise ConnectionError("the server sent another range or another file")
+        free = shutil.disk_usage(note.parent).free
+        if total is not None and total - done > free:
+            raise UserError(
+                f"{url}: {total - done} bytes to come, {free} free; make room, run again"
+            )
+        while True:
+            if progress:
+                progress(done, total)
+            if not (chunk := response.read(CHUNK)):
+                break
+            done += file.write(chunk)
+    if total is not None and done != total:
+        raise ConnectionError(f"the connection ended after {done} of {total} bytes")
+
+
+def _validator(headers: Any) -> str | None:
+    """What If-Range may carry: a strong ETag, or else the date (RFC 9110, 13.1.5)."""
+    etag: str | None = headers["ETag"]
+    return etag if etag and not etag.startswith("W/") else headers["Last-Modified"]
+
+
+def _mismatch(path: Path, hashes: dict[str, str | None]) -> str | None:
+    for name, expected in hashes.items():
+        if expected is not None:
+            with path.open("rb") as file:
+                new = partial(hashlib.new, name, usedforsecurity=False)
+                actual = hashlib.file_digest(file, new).hexdigest()
+            if not actual.startswith(expected.lower()):
+                return f"its {name} is {actual}, not {expected}"
+    return None
+
+
+def extract(
+    archive: Path, destination: Path, *, max_bytes: int | None, progress: Progress | None = None
+) -> None:
+    """Unpack a zip or tar archive (plain, gzip, bzip2, xz) as the folder `destination`.
+
+    The folder appears whole or not at all, so one that is there and not empty is left as it is.
+    `progress` counts bytes of the archive. Raises UserError for an archive that is damaged, that
+    would unpack to more than `max_bytes` (None: 100 times its own size), or that holds anything
+    but folders, files, and, in tar, links that need no `..`.
+    """
+    part = Path(f"{destination}.part")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{destination}.lock"):
+            if destination.exists() and any(destination.iterdir()):
+                return
+            shutil.rmtree(part, ignore_errors=True)  # what a killed process left
+            part.mkdir()
+            try:
+                _unpack(archive, part, max_bytes, progress)
+                part.replace(destination)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    except (
+        *(OSError, EOFError, RuntimeError, ValueError, zlib.error, lzma.LZMAError),
+        *(tarfile.TarError, zipfile.BadZipFile),
+    ) as error:
+        reason = str(error).partition(":\n")[0]
+        raise UserError(
+            f"{archive}: cannot be unpacked ({reason}); mend that, or delete it and fetch it again"
+        ) from error
+
+
+def _unpack(archive: Path, folder: Path, max_bytes: int | None, progress: Progress | None) -> None:
+    size = archive.stat().st_size
+    limit = MAX_RATIO * size if max_bytes is None else max_bytes
+    with archive.open("rb") as raw:
+        members = _zip_members if raw.read(4) in (b"PK\3\4", b"PK\5\6") else _tar_members
+        raw.seek(0)
+        for names, length, write in members(raw, folder):
+            for path in map(PureWindowsPath, names):  # knows "/", "\\" and drive letters
+                if path.anchor or ".." in path.parts:
+                    raise ValueError(f"'{path}' may lead outside the folder: do not trust it")
+            limit -= length
+            if limit < 0:
+                raise ValueError("it would unpack to more bytes than allowed: do not trust it")
+            write()
+            if progress:
+                progress(raw.tell(), size)
+
+
+_Member = tuple[tuple[str, ...], int, Callable[[], object]]
+"""Names to check, unpacked size in bytes, and what writes the member."""
+
+
+def _tar_members(raw: BinaryIO, folder: Path) -> Iterator[_Member]:
+    with tarfile.open(fileobj=raw) as tar:
+        for member in tar:
+            write = partial(tar.extract, member, folder, filter="data")
+            yield (member.name, member.linkname), member.size, write
+        # tarfile takes a damaged header for the end and never reaches the checksum behind it.
+        while tar.fileobj and (rest := tar.fileobj.read(CHUNK)):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("data after its end")
+
+
+def _zip_members(raw: BinaryIO, folder: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(raw) as archive:
+        for member in archive.infolist():
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise zipfile.BadZipFile(f"{member.filename!r} is neither a file nor a folder")
+            yield (member.filename,), member.file_size, partial(archive.extract, member, folder)

@@ -1,0 +1,80 @@
+"""The whole plugin contract: ten hooks, no arguments but the last one's.
+
+A plugin is a module with some of these functions, marked ``@hookimpl``, offered as an entry point
+of the group ``adbench``. A module-level ``requires = ("other",)`` loads other plugins with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from adbench_harness.results import TrialResult
+    from adbench_harness.types import (
+        Augmenter,
+        Backbone,
+        Dataset,
+        Metric,
+        Model,
+        Preprocessor,
+        Recipe,
+        Reported,
+        Scorer,
+    )
+
+GROUP = "adbench"
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def adbench_datasets() -> Iterable[type[Dataset]]:  # type: ignore[empty-body]
+    """Data sets: classes that list the samples of a category."""
+
+
+@hookspec
+def adbench_preprocessors() -> Iterable[type[Preprocessor]]:  # type: ignore[empty-body]
+    """Preprocessors: classes of image -> image, same geometry, on train and test alike."""
+
+
+@hookspec
+def adbench_augmenters() -> Iterable[type[Augmenter]]:  # type: ignore[empty-body]
+    """Augmenters: classes that draw pseudo-anomalies into training batches."""
+
+
+@hookspec
+def adbench_models() -> Iterable[type[Model]]:  # type: ignore[empty-body]
+    """Models: classes with ``fit`` and ``predict``."""
+
+
+@hookspec
+def adbench_scorers() -> Iterable[type[Scorer]]:  # type: ignore[empty-body]
+    """Scorers: classes that turn a model's ports into image scores and anomaly maps."""
+
+
+@hookspec
+def adbench_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
+    """Metrics: values that name a function of scores and ground truth."""
+
+
+@hookspec
+def adbench_backbones() -> Iterable[type[Backbone]]:  # type: ignore[empty-body]
+    """Backbones: classes of networks with named layers and pinned weights."""
+
+
+@hookspec
+def adbench_recipes() -> Iterable[Recipe]:  # type: ignore[empty-body]
+    """Recipes: full combinations by one name, such as a paper's own setting."""
+
+
+@hookspec
+def adbench_reported() -> Iterable[Reported]:  # type: ignore[empty-body]
+    """Reported numbers: what papers printed, to stand beside what was measured."""
+
+
+@hookspec
+def adbench_trial_finished(result: TrialResult) -> Any:
+    """Observer: called in the planning process after each trial's result is stored."""

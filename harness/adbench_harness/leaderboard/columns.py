@@ -1,0 +1,115 @@
+"""The columns of a leaderboard: which there are, which direction is better, how a number is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+AXES = ("dataset", "preprocessor", "augmenter", "model", "scorer", "backbone", "device")
+KEYS = ("dataset", "category", "preprocessor", "augmenter", "model", "scorer", "backbone", "device")
+UNRANKED = frozenset({"test-selected", "transductive"})
+ABSENT = "–"  # noqa: RUF001  # the typographer's sign for an empty cell
+
+
+def percent(value: float, spread: float = math.nan) -> str:
+    """A fraction as the papers print it: 98.1."""
+    return _plus_minus(100 * value, 100 * spread, 1)
+
+
+def quantity(value: float, spread: float = math.nan) -> str:
+    """A cost with about three digits."""
+    return _plus_minus(value, spread, 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0)
+
+
+def plain(value: float, spread: float = math.nan) -> str:
+    """A number whose range is not known."""
+    return _plus_minus(value, spread, 3)
+
+
+def count(value: float, spread: float = math.nan) -> str:
+    """A count with its magnitude: 24.9 M."""
+    for power, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= power:
+            return f"{value / power:.1f}{suffix}"
+    return f"{value:.0f}"
+
+
+def _plus_minus(value: float, spread: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    return text if math.isnan(spread) else f"{text} ± {spread:.{decimals}f}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as a table shows it; ``show`` takes a value and its spread (NaN: none)."""
+
+    title: str
+    show: Callable[[float, float], str] = plain
+    higher_is_better: bool = True
+
+    @property
+    def header(self) -> str:
+        """The title and the direction that is better."""
+        return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
+
+    def cells(
+        self,
+        means: Iterable[float],
+        spreads: Iterable[float],
+        seen: Iterable[int],
+        totals: Iterable[int],
+    ) -> list[str]:
+        """Means over ``seen`` of ``totals`` categories; the count is shown where some lack."""
+        return [
+            ABSENT
+            if not have
+            else self.show(mean, spread) + (f" ({have}/{total})" if have < total else "")
+            for mean, spread, have, total in zip(means, spreads, seen, totals, strict=True)
+        ]
+
+    def best(self, means: NDArray[np.float64], eligible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of the ``eligible`` look as good as the best of them; none where nothing competes."""
+        if eligible.sum() < 2:
+            return np.zeros_like(eligible)
+        contest = means[eligible]
+        best = self.show(contest.max() if self.higher_is_better else contest.min(), math.nan)
+        ties = [self.show(mean, math.nan) == best for mean in means]
+        return eligible & np.array(ties, dtype=bool)
+
+
+METRICS = {
+    "image_auroc": Column("image AUROC", percent),
+    "image_ap": Column("image AP", percent),
+    "image_f1": Column("image F1", percent),
+    "pixel_auroc": Column("pixel AUROC", percent),
+    "pixel_ap": Column("pixel AP", percent),
+    "pixel_f1": Column("pixel F1", percent),
+    "aupro": Column("AUPRO", percent),
+    "aupro_005": Column("AUPRO 5%", percent),
+    "accuracy": Column("accuracy", percent),
+    "macro_recall": Column("macro recall", percent),
+    "macro_precision": Column("macro precision", percent),
+    "macro_f1": Column("macro F1", percent),
+    "params": Column("params", count, higher_is_better=False),
+    "flops": Column("FLOPs", count, higher_is_better=False),
+    "fit_seconds": Column("fit s", quantity, higher_is_better=False),
+    "ms_per_image": Column("ms/image", quantity, higher_is_better=False),
+    "ms_per_image_batched": Column("ms/image batched", quantity, higher_is_better=False),
+    "peak_mb": Column("peak MB", quantity, higher_is_better=False),
+}
+COUNTS = ("params", "flops")
+PRIMARY = ("image_auroc", "pixel_auroc", "accuracy")
+
+
+def column(metric: str, directions: Mapping[str, bool]) -> Column:
+    """A metric's column; ``directions`` says of a plugin's own whether higher is better."""
+    return METRICS.get(metric) or Column(metric, higher_is_better=directions.get(metric, True))
+
+
+def primary(metrics: Sequence[str]) -> str:
+    """The metric that ranks a table with these."""
+    return next((name for name in PRIMARY if name in metrics), metrics[0])

@@ -1,0 +1,254 @@
+"""Results as data frames: a row a trial, a row a combination and category, and their averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from adbench_harness.errors import UserError
+from adbench_harness.leaderboard.columns import (
+    AXES,
+    COUNTS,
+    KEYS,
+    METRICS,
+    PRIMARY,
+    UNRANKED,
+    Column,
+    percent,
+)
+from adbench_harness.results import TrialResult
+from adbench_harness.trial import NONE, Choice, Trial
+
+REPEATS = ("seed", "split_seed")
+FIELDS = (*KEYS, *REPEATS, "status", "flags")
+
+
+def frame(results: Iterable[TrialResult]) -> pd.DataFrame:
+    """A row a trial: the axes by label, seeds, status, flags, then a float column a metric.
+
+    The fixed metrics come first, NaN where absent, then those of third parties, sorted. The
+    backbone has its own column and is left out of the model's label. Where components of one
+    label differ in their version, weights or evaluation, a suffix tells them apart. Raises
+    UserError where two trials would still look the same.
+    """
+    results = list(results)
+    trials = [result.trial for result in results]
+    table = pd.DataFrame([_labels(result) for result in results], columns=list(FIELDS))
+    for axis, variants in _variants(trials).items():
+        table[axis] = _told_apart(table[axis], variants)
+    table["device"] = _known_devices(table)
+    twins = table[table.duplicated([*KEYS, *REPEATS])]
+    if len(twins):
+        row = twins.iloc[0]
+        raise UserError(
+            f"two results for {row.dataset}/{row.category}, {row.model}, {row.scorer}, seed "
+            f"{row.seed}: they differ in nothing that a table shows (changed data, say); keep "
+            "them in separate folders (--out)"
+        )
+    values = pd.DataFrame([dict(result.metrics) for result in results], index=table.index)
+    names = [*METRICS, *sorted(set(values.columns) - set(METRICS))]
+    return table.join(values.reindex(columns=names).astype(float))
+
+
+def metrics(trials: pd.DataFrame) -> list[str]:
+    """The metric columns of a frame."""
+    return [name for name in trials.columns if name not in FIELDS]
+
+
+def measured(trials: pd.DataFrame, wanted: str | None = None) -> list[str]:
+    """The metrics that some trial has; UserError where ``wanted`` is not among them."""
+    values = trials.loc[trials["status"].eq("ok"), metrics(trials)]
+    names = values.columns[values.notna().any()].tolist()
+    if wanted and wanted not in names:
+        raise UserError(f"no result has the metric {wanted!r}: choose from {', '.join(names)}")
+    return names or [PRIMARY[0]]
+
+
+def aggregate(trials: pd.DataFrame) -> pd.DataFrame:
+    """A row a combination and category: means over seeds, each measured one's sample ``_std``.
+
+    ``seeds`` counts the trials that ran, ``failed`` those that did not.
+    """
+    ran = trials["status"].eq("ok")
+    counted = trials.assign(seeds=ran, failed=~ran).groupby(list(KEYS))
+    table = counted[["seeds", "failed"]].sum()
+    groups = trials[ran].groupby(list(KEYS))[metrics(trials)]
+    means, spreads = groups.mean(), groups.std()
+    columns: dict[str, pd.Series[Any]] = {}
+    for name in metrics(trials):
+        if name in COUNTS:
+            columns[name] = means[name].round().astype("Int64")
+        else:
+            columns |= {name: means[name], f"{name}_std": spreads[name]}
+    return table.join(pd.DataFrame(columns)).reset_index()
+
+
+class Summary(NamedTuple):
+    """Per group and metric: the mean over categories, its spread over seeds, categories seen.
+
+    ``total`` is the number of categories of a group's data set; ``whole`` says that all of those
+    were seen for which the metric can be had, ``fair`` that no number looked at the test part.
+    """
+
+    mean: pd.DataFrame
+    spread: pd.DataFrame
+    seen: pd.DataFrame
+    total: pd.Series[int]
+    whole: pd.DataFrame
+    fair: pd.Series[bool]
+
+
+def summarise(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
+    """Average trials over whatever is not among ``keys``: first seeds, then categories.
+
+    The spread is the sample deviation, over seeds, of the mean over categories; a seed that
+    lacks a category has no such mean.
+    """
+    keys, names = list(keys), metrics(trials)
+    groups = trials.groupby(keys)
+    index = groups.size().index
+    ran = trials[trials["status"].eq("ok")]
+    categories = ran.groupby(list(dict.fromkeys([*keys, "category"])))[names].mean()
+    seen = categories.groupby(level=keys).count()
+    repeats = [key for key in REPEATS if key not in keys]
+    runs = ran.groupby([*keys, *repeats])[names]
+    even = runs.count() == seen.loc[runs.size().index.droplevel(repeats)].to_numpy()
+    fair = trials.assign(fair=trials["flags"].map(UNRANKED.isdisjoint))
+
+    place = ["dataset", "category"]
+    # Where every trial of a category failed, nobody knows what could have been had: all of it.
+    can = (ran.groupby(place)[names].count() > 0).reindex(
+        trials.groupby(place).size().index, fill_value=True
+    )
+    seen = seen.reindex(index, fill_value=0)
+    if "category" in keys:
+        total, expected = pd.Series(1, index=index), seen.clip(lower=1)
+    else:
+        datasets = groups["dataset"].first()
+        total = datasets.map(can.groupby(level="dataset").size())
+        expected = can.groupby(level="dataset").sum().loc[datasets]
+    return Summary(
+        mean=categories.groupby(level=keys).mean().reindex(index),
+        spread=runs.mean().where(even).groupby(level=keys).std().reindex(index),
+        seen=seen,
+        total=total,
+        whole=(seen > 0) & (seen == expected.to_numpy()),
+        fair=fair.groupby(keys)["fair"].all(),
+    )
+
+
+def method(trials: pd.DataFrame, but: str = "") -> pd.Series[str]:
+    """Model, scorer and whatever else varies among ``trials``, except the axis ``but``."""
+    shown = [
+        axis
+        for axis in AXES
+        if axis != but and (axis in ("model", "scorer") or trials[axis].nunique() > 1)
+    ]
+    labels = (
+        " · ".join(part for part in parts if part != NONE)
+        for parts in trials[shown].itertuples(index=False, name=None)
+    )
+    return pd.Series(labels, index=trials.index, dtype=str)
+
+
+def caption(
+    trials: pd.DataFrame,
+    columns: Iterable[Column],
+    *,
+    hidden: Iterable[str],
+    seeds: int | None,
+    flags: str = "",
+) -> str:
+    """What no column says: axes that are constant, or the categories averaged over."""
+    parts = []
+    for axis in hidden:
+        value = trials[axis].iloc[0]
+        places = len(trials[["dataset", axis]].drop_duplicates())
+        if axis == "category" and places > 1:
+            parts.append(f"{places} categories")
+        elif value != NONE:
+            parts.append(value if axis == "device" else f"{axis} {value}")
+    if seeds is not None:
+        parts.append("1 seed" if seeds == 1 else f"{seeds} seeds")
+    scores = "scores in %" if any(shown.show is percent for shown in columns) else ""
+    return " · ".join(filter(None, [*parts, flags, scores]))
+
+
+def _labels(result: TrialResult) -> dict[str, Any]:
+    trial = result.trial
+    return {
+        "dataset": trial.dataset.label,
+        "category": trial.category,
+        "preprocessor": trial.preprocessor,
+        "augmenter": trial.augmenter.label if trial.augmenter else NONE,
+        "model": _without_backbone(trial.model).label,
+        "scorer": trial.scorer.label,
+        "backbone": trial.backbone.label if trial.backbone else NONE,
+        "device": result.provenance.get("device"),
+        "seed": trial.seed,
+        "split_seed": trial.split_seed,
+        "status": result.status,
+        "flags": result.flags,
+    }
+
+
+def _without_backbone(model: Choice) -> Choice:
+    return replace(model, changed=tuple(key for key in model.changed if key != "backbone"))
+
+
+def _variants(trials: Sequence[Trial]) -> dict[str, list[tuple[str, ...]]]:
+    """By axis and trial: what may differ behind one label."""
+    return {
+        "dataset": [
+            (
+                _version(trial.dataset),
+                trial.split,
+                f"size={trial.evaluation.size or 'native'}",
+                f"border={trial.evaluation.border}",
+            )
+            for trial in trials
+        ],
+        "preprocessor": [("+".join(map(_version, trial.preprocessors)),) for trial in trials],
+        "augmenter": [(_version(trial.augmenter),) for trial in trials],
+        "model": [
+            (_version(trial.model), *(f"{name} {data[:8]}" for name, data in trial.auxiliary))
+            for trial in trials
+        ],
+        "scorer": [(_version(trial.scorer),) for trial in trials],
+        "backbone": [
+            (_version(trial.backbone), f"weights {(trial.weights.sha256 or NONE)[:8]}")
+            for trial in trials
+        ],
+    }
+
+
+def _version(choice: Choice | None) -> str:
+    return f"v{choice.version}" if choice else ""
+
+
+def _told_apart(labels: pd.Series[str], variants: list[tuple[str, ...]]) -> pd.Series[str]:
+    """Labels with those parts of their variants that differ within one label."""
+    parts = pd.DataFrame(variants, index=labels.index).fillna("")
+    varies = parts.groupby(labels).transform("nunique").gt(1).to_numpy()
+    if not varies.any():
+        return labels
+    marks = [
+        ", ".join(part for part, shown in zip(row, flags, strict=True) if shown and part)
+        for row, flags in zip(parts.to_numpy(), varies, strict=True)
+    ]
+    return pd.Series(
+        [f"{label} [{mark}]" if mark else label for label, mark in zip(labels, marks, strict=True)],
+        index=labels.index,
+        dtype=str,
+    )
+
+
+def _known_devices(table: pd.DataFrame) -> pd.Series[str]:
+    """Devices; a trial that died before it could name its own takes that of its neighbours."""
+    others = [axis for axis in AXES if axis != "device"]
+    devices = table["device"].fillna(table.groupby(others)["device"].transform("first"))
+    known = devices.dropna().unique()
+    return devices.fillna(known[0] if len(known) == 1 else "unknown").astype(str)

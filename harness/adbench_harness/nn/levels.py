@@ -1,0 +1,46 @@
+"""The levels of a spatial port, laid over the input as one map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from adbench_harness.nn.maps import upsample
+from adbench_harness.types import Level
+
+
+def overlay(
+    levels: Sequence[Level], size: tuple[int, int], combine: Literal["mean", "max"] = "mean"
+) -> Tensor:
+    """One map [B, H, W] of an input of ``size`` (H, W) px, from levels [B, h, w].
+
+    Each level is resized bilinearly to its box; cells that are not valid lend their neighbours
+    nothing. A pixel is the mean (or maximum) of the levels that cover it; one that none covers
+    gets its image's minimum.
+    """
+    layers, covers = zip(*(_laid(level, size) for level in levels), strict=True)
+    values, covered = torch.stack(layers), torch.stack(covers)
+    if combine == "mean":
+        merged = values.sum(0) / covered.sum(0).clamp(min=1)
+    else:
+        merged = values.masked_fill(~covered, -torch.inf).amax(0)
+    anywhere = covered.any(0)
+    lowest = merged.masked_fill(~anywhere, torch.inf).amin((1, 2), keepdim=True)
+    return torch.where(anywhere, merged, lowest)
+
+
+def _laid(level: Level, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The level on a canvas of zeros [B, H, W], and where it covers it, bool [1, H, W]."""
+    top, left, bottom, right = level.box or (0, 0, *size)
+    valid = torch.ones_like(level.values[:1]) if level.valid is None else level.valid[None].to(level.values)
+    weight = upsample(valid, (bottom - top, right - left))
+    values = upsample(level.values.masked_fill(valid == 0, 0), (bottom - top, right - left))
+    known = weight >= 0.5
+    canvas = values.new_zeros(len(values), *size)
+    canvas[:, top:bottom, left:right] = (values / weight).masked_fill(~known, 0)
+    cover = known.new_zeros(1, *size)
+    cover[:, top:bottom, left:right] = known
+    return canvas, cover

@@ -1,0 +1,269 @@
+"""Find plugins by their entry points, load the ones asked for, and say whose each component is."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Final
+
+import pluggy
+
+from adbench_harness import hookspecs
+from adbench_harness.errors import UserError
+
+BASIC: Final = "basic"
+KINDS: Final = (
+    "dataset",
+    "preprocessor",
+    "augmenter",
+    "model",
+    "scorer",
+    "metric",
+    "backbone",
+    "recipe",
+)
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.%-]*")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that can be loaded: its name, and the distribution (or the file) that offers it."""
+
+    name: str
+    distribution: str
+    version: str
+    load: Any
+
+    @property
+    def origin(self) -> str:
+        return f"{self.distribution} {self.version}".strip()
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A component (a class, Metric or Recipe) and the name of the plugin that brings it."""
+
+    kind: str
+    component: Any
+    plugin: str
+
+    @property
+    def name(self) -> str:
+        return str(self.component.name)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The loaded plugins and what they bring; ``named`` are those that the user asked for."""
+
+    named: tuple[str, ...]
+    plugins: Mapping[str, Plugin]
+    offers: Mapping[str, Mapping[str, Offer]]
+    manager: pluggy.PluginManager
+
+    def get(self, kind: str, name: str) -> Any:
+        """The component ``name`` of ``kind``; raises UserError with the nearest valid name."""
+        offers = self.offers[kind]
+        if name not in offers:
+            raise UserError(
+                f"unknown {kind} '{name}'{nearest(name, offers)}; the loaded plugins "
+                f"({', '.join(self.plugins)}) bring {', '.join(sorted(offers)) or 'none'}"
+            )
+        return offers[name].component
+
+    def brought(self, kind: str, plugins: Iterable[str]) -> list[Any]:
+        """The components of ``kind`` that ``plugins`` bring, in the order of their loading."""
+        wanted = set(plugins)
+        return [o.component for o in self.offers[kind].values() if o.plugin in wanted]
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` or nothing."""
+    match = difflib.get_close_matches(name, list(valid), n=1)
+    return f"; did you mean '{match[0]}'?" if match else ""
+
+
+def available() -> dict[str, list[EntryPoint]]:
+    """Entry points by plugin name, from metadata alone."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=hookspecs.GROUP):
+        found.setdefault(entry.name, []).append(entry)
+    return dict(sorted(found.items()))
+
+
+def load(names: Sequence[str]) -> Catalogue:
+    """Load ``names`` (entry points or paths of ``.py`` files), what they require, and ``basic``.
+
+    Raises UserError on an unknown or broken plugin, two offers of one name, a misspelt hook,
+    two components of one kind with one name, and a component that does not say what it is.
+    """
+    found = available()
+    plugins = {BASIC: _basic()}
+    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugins[BASIC].load(), BASIC)
+    named: list[str] = []
+    queue = [(name, True) for name in dict.fromkeys(names)]
+    while queue:
+        text, asked = queue.pop(0)
+        plugin = _find(text, found)
+        if asked and plugin.name not in named:
+            named.append(plugin.name)
+        if plugin.name in plugins:
+            if plugins[plugin.name].origin != plugin.origin:
+                raise UserError(
+                    f"plugin '{plugin.name}' is offered by {plugins[plugin.name].origin} and by "
+                    f"{plugin.origin}; rename one or leave it out"
+                )
+            continue
+        module = _import(plugin)
+        plugins[plugin.name] = plugin
+        manager.register(module, plugin.name)
+        _check_hooks(manager, plugin, module)
+        queue += [(required, False) for required in getattr(module, "requires", ())]
+    return Catalogue(tuple(named), plugins, _offers(manager, plugins), manager)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse unknown plugins from metadata alone, before anything heavy is imported."""
+    found = available()
+    for name in names:
+        _find(name, found)
+
+
+def _basic() -> Plugin:
+    from adbench_harness import __version__
+
+    return Plugin(
+        BASIC,
+        "adbench-harness",
+        __version__,
+        lambda: importlib.import_module("adbench_harness.basic"),
+    )
+
+
+def _find(text: str, found: Mapping[str, list[EntryPoint]]) -> Plugin:
+    if text == BASIC:
+        return _basic()
+    if text.endswith(".py"):
+        return _file(Path(text))
+    if text not in found:
+        raise UserError(
+            f"unknown plugin '{text}'{nearest(text, found)}; installed: "
+            f"{', '.join(found) or 'none'} (a single file is named by its path, ./mine.py)"
+        )
+    entries = found[text]
+    if len(entries) > 1:
+        owners = " and ".join(sorted(_owner(entry) for entry in entries))
+        raise UserError(f"plugin '{text}' is offered by {owners}; uninstall one of them")
+    entry = entries[0]
+    name, _, version = _owner(entry).partition(" ")
+    return Plugin(text, name, version, entry.load)
+
+
+def _owner(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
+
+
+def _file(path: Path) -> Plugin:
+    if not path.is_file():
+        raise UserError(f"plugin file '{path}' does not exist; give the path of a .py file")
+    path = path.resolve()
+
+    def execute() -> Any:
+        name = f"adbench_file_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        # Registered first: dataclasses and type hints look their module up by name.
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return Plugin(path.stem, str(path), "", execute)
+
+
+def _import(plugin: Plugin) -> Any:
+    try:
+        return plugin.load()
+    except Exception as error:
+        raise UserError(
+            f"plugin '{plugin.name}' of {plugin.origin} cannot be imported: "
+            f"{type(error).__name__}: {error}; mend it or leave it out of --plugins"
+        ) from error
+
+
+def _check_hooks(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> None:
+    hooks = [name for name in vars(hookspecs) if name.startswith("adbench_")]
+    implemented = {caller.name for caller in manager.get_hookcallers(module) or ()}
+    for name, value in vars(module).items():
+        if not name.startswith("adbench_") or not callable(value):
+            continue
+        if name not in hooks:
+            raise UserError(
+                f"plugin '{plugin.name}' of {plugin.origin} has the unknown hook '{name}'"
+                f"{nearest(name, hooks)}"
+            )
+        if name not in implemented:
+            raise UserError(
+                f"plugin '{plugin.name}' of {plugin.origin} defines '{name}' without @hookimpl; "
+                "mark it (from adbench_harness.hookspecs import hookimpl)"
+            )
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise UserError(f"plugin '{plugin.name}' of {plugin.origin}: {error}") from error
+
+
+def _offers(
+    manager: pluggy.PluginManager, plugins: Mapping[str, Plugin]
+) -> dict[str, dict[str, Offer]]:
+    offers: dict[str, dict[str, Offer]] = {}
+    for kind in KINDS:
+        offered: dict[str, Offer] = {}
+        caller = getattr(manager.hook, f"adbench_{kind}s")
+        for implementation in caller.get_hookimpls():
+            plugin = implementation.plugin_name
+            try:
+                components = list(implementation.function())
+            except Exception as error:
+                raise UserError(
+                    f"plugin '{plugin}' of {plugins[plugin].origin}: adbench_{kind}s failed: "
+                    f"{type(error).__name__}: {error}; mend it or leave it out of --plugins"
+                ) from error
+            for component in components:
+                _check_component(kind, component, plugins[plugin])
+                offer = Offer(kind, component, plugin)
+                other = offered.setdefault(offer.name, offer)
+                if other.component is not component:
+                    raise UserError(
+                        f"{kind} '{offer.name}' is brought by plugin '{other.plugin}' of "
+                        f"{plugins[other.plugin].origin} and, differently, by plugin '{plugin}' "
+                        f"of {plugins[plugin].origin}; load one of them"
+                    )
+        offers[kind] = dict(
+            sorted(offered.items(), key=lambda item: list(plugins).index(item[1].plugin))
+        )
+    return offers
+
+
+def _check_component(kind: str, component: Any, plugin: Plugin) -> None:
+    who = f"plugin '{plugin.name}' of {plugin.origin}: {kind}"
+    label = getattr(component, "__name__", repr(component))
+    name = getattr(component, "name", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError(
+            f"{who} {label} has no name (a class attribute such as name = 'mine': lower-case "
+            "letters, digits, '-', '_', '.', '%')"
+        )
+    if kind != "recipe" and not isinstance(getattr(component, "version", None), int):
+        raise UserError(f"{who} '{name}' has no version; add a class attribute version = 1")
+    if not isinstance(getattr(component, "summary", None), str):
+        raise UserError(f"{who} '{name}' has no summary; add one sentence as summary = '...'")

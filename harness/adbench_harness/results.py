@@ -1,0 +1,153 @@
+"""What came out: one JSON file a trial and its per-image numbers beside it, written atomically."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from adbench_harness.errors import UserError
+from adbench_harness.trial import Trial
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, where (``fit``, ``predict``, ``score``, ...), and the traceback."""
+
+    stage: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial's outcome.
+
+    ``metrics`` are fractions (AUROC ...) and costs by their column's name; a metric that is
+    undefined is absent. ``stages`` are seconds by stage. ``images`` holds one array an entry over
+    the test images, in the data set's order: ``path`` (relative to the data root), ``defect``,
+    ``label`` (int8, -1 unknown), ``score`` (float32), ``predicted`` (int64). ``maps`` holds
+    ``map`` uint16 [N, h, w] over the input rectangle, with ``low`` and ``high`` of their one
+    linear scale.
+    """
+
+    trial: Trial
+    status: Literal["ok", "failed"]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    stages: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    maps: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+
+
+class Store:
+    """A folder of results; many writers need no lock, since every file has one trial's name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.trials = root / "trials"
+
+    def write(self, result: TrialResult) -> None:
+        """Store ``result``: arrays first, so that a JSON file is never without them."""
+        import numpy as np
+
+        self.trials.mkdir(parents=True, exist_ok=True)
+        for suffix, arrays in (("npz", result.images), ("maps.npz", result.maps)):
+            if arrays:
+                with _atomic(self._file(result.trial.id, suffix)) as file:
+                    np.savez_compressed(file, **arrays)
+        content = asdict(
+            TrialResult(
+                **{**vars(result), "images": {}, "maps": {}, "metrics": _finite(result.metrics)}
+            )
+        )
+        del content["images"], content["maps"]
+        with _atomic(self._file(result.trial.id, "json")) as file:
+            text = json.dumps({"schema": SCHEMA, "id": result.trial.id, **content}, indent=1)
+            file.write(f"{text}\n".encode())
+
+    def finished(self) -> set[str]:
+        """Ids of the trials that need not run again; a failed one is tried again."""
+        return {result.trial.id for result in self.read() if result.status == "ok"}
+
+    def read(self) -> Iterator[TrialResult]:
+        """Every stored result, without its arrays, in the order of file names."""
+        for path in sorted(self.trials.glob("*.json")):
+            content = json.loads(path.read_text())
+            if content.pop("schema") != SCHEMA:
+                raise UserError(
+                    f"{path}: written by another version of adbench; run the suite again into "
+                    "a new folder (--out)"
+                )
+            del content["id"]
+            yield TrialResult(
+                **{
+                    **content,
+                    "trial": Trial.from_json(content["trial"]),
+                    "flags": tuple(content["flags"]),
+                    "failures": tuple(Failure(**failure) for failure in content["failures"]),
+                }
+            )
+
+    def images(self, trial: Trial) -> dict[str, NDArray[Any]]:
+        """The per-image arrays of a stored trial."""
+        return _arrays(self._file(trial.id, "npz"))
+
+    def maps(self, trial: Trial) -> dict[str, NDArray[Any]]:
+        """The anomaly maps of a trial that was run with ``--keep-maps``; empty otherwise."""
+        return _arrays(self._file(trial.id, "maps.npz"))
+
+    def _file(self, trial_id: str, suffix: str) -> Path:
+        return self.trials / f"{trial_id}.{suffix}"
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Undefined metrics are absent: JSON has no NaN, and an average must not hide one."""
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
+    if not path.exists():
+        return {}
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+class _atomic:  # noqa: N801  # reads as the verb it is
+    """A file that appears under its name whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> IO[bytes]:
+        handle, self._temporary = tempfile.mkstemp(dir=self._path.parent, suffix=".tmp")
+        self._file = os.fdopen(handle, "wb")
+        return self._file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is None:
+            # mkstemp makes files private; results are for everyone who may read the folder.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(self._temporary, 0o666 & ~umask)
+            os.replace(self._temporary, self._path)
+        else:
+            os.unlink(self._temporary)
+
+

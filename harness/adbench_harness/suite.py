@@ -1,0 +1,119 @@
+"""What the user asks for, from flags or a TOML file, in one checked value."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from adbench_harness import grammar
+from adbench_harness.errors import UserError
+from adbench_harness.plugins import nearest
+from adbench_harness.types import Split
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+def _seeds(value: Any) -> Any:
+    """``7`` is the seeds 0 to 6."""
+    return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _chains(value: Any) -> Any:
+    """Every way to write an axis -> alternatives, each a chain of (name, parameters)."""
+    if value is None:
+        return None
+    alternatives: list[list[grammar.Wanted]] = []
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str):
+            alternatives += grammar.chains(item)
+        elif isinstance(item, Mapping):
+            alternatives.append([_table(item)])
+        elif isinstance(item, list):
+            alternatives.append([_link(link) for link in item])
+        else:
+            raise ValueError(f"{item!r} names no component")
+    return alternatives
+
+
+def _link(item: Any) -> grammar.Wanted:
+    return _table(item) if isinstance(item, Mapping) else grammar.component(str(item))
+
+
+def _table(item: Mapping[str, Any]) -> grammar.Wanted:
+    if not isinstance(item.get("name"), str):
+        raise ValueError(f"the table {dict(item)!r} needs a key 'name'")
+    return grammar.Wanted(item["name"], {key: v for key, v in item.items() if key != "name"})
+
+
+def _names(value: Any) -> Any:
+    return grammar.split(value, ",") if isinstance(value, str) else value
+
+
+Seeds = Annotated[list[int], BeforeValidator(_seeds), Field(min_length=1)]
+Axis = Annotated[list[list[Any]] | None, BeforeValidator(_chains)]
+Names = Annotated[list[str], BeforeValidator(_names)]
+
+
+class EvaluationSwitches(BaseModel):
+    """How maps meet masks; see ``trial.Evaluation``."""
+
+    model_config = _STRICT
+
+    size: int | None = Field(None, gt=0)
+    border: Literal["full", "crop"] = "full"
+
+
+class Suite(BaseModel):
+    """Everything that says what to run; ``None`` on an axis means: what the plugins bring."""
+
+    model_config = _STRICT
+
+    plugins: Names = Field(min_length=1)
+    recipe: str | None = None
+    datasets: Axis = None
+    preprocessors: Axis = None
+    augmenters: Axis = None
+    models: Axis = None
+    scorers: Axis = None
+    metrics: Names | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+    overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    protocol: Split = "unsupervised"
+    seeds: Seeds = Field(default_factory=lambda: [0])
+    split_seeds: Seeds = Field(default_factory=lambda: [0])
+    backbone: str | None = None
+    evaluation: EvaluationSwitches = EvaluationSwitches()
+    keep_maps: bool = False
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The contents of a suite file; raises UserError naming the file and the line."""
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"suite file '{path}' does not exist") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"suite file '{path}' cannot be read: {error}") from None
+
+
+def validate(content: Mapping[str, Any], source: str) -> Suite:
+    """A suite from plain data; raises UserError naming the key, the reason and the nearest valid key."""
+    try:
+        return Suite.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            fields = Suite.model_fields if len(first["loc"]) == 1 else EvaluationSwitches.model_fields
+            key = str(first["loc"][-1])
+            raise UserError(
+                f"{source}: unknown key '{place}'{nearest(key, fields)}; valid: {', '.join(fields)}"
+            ) from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{source}: '{place}': {message[0].lower()}{message[1:]}") from None
+
+

@@ -1,0 +1,159 @@
+"""What is to be run, as plain data: a component with its parameters, a trial, a bundle of trials."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A component by name, with its version and every parameter resolved.
+
+    ``params`` are JSON values (a component as a parameter is a Choice as a dict); ``changed``
+    names those that differ from the component's defaults, which is what a table shows.
+    """
+
+    name: str
+    version: int
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    changed: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """``name(parameter=value)`` with the parameters that are not the defaults."""
+        if not self.changed:
+            return self.name
+        return f"{self.name}({','.join(f'{key}={show(self.params[key])}' for key in self.changed)})"
+
+
+def show(value: Any) -> str:
+    """A parameter's value in the grammar of the command line."""
+    if isinstance(value, Mapping):
+        return Choice(**{**value, "changed": tuple(value["changed"])}).label
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(show, value))}]"
+    return NONE if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A backbone in use: where its numbers come from, and whether their publisher's pin matches.
+
+    One that needs no file has neither path nor sha256 and counts as verified.
+    """
+
+    backbone: str
+    version: int
+    path: str | None = None
+    sha256: str | None = None
+    verified: bool = True
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The switches of evaluation that change numbers.
+
+    ``size``: the longer side in px at which maps meet masks (None: the image's own). ``border``:
+    "full" scores what an input crop cut away with the image's minimum; "crop" leaves it out, as
+    most papers do.
+    """
+
+    size: int | None = None
+    border: str = "full"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One combination with one seed; its ``id`` covers everything that may change its numbers."""
+
+    dataset: Choice
+    category: str
+    fingerprint: str
+    split: str
+    split_seed: int
+    preprocessors: tuple[Choice, ...]
+    augmenter: Choice | None
+    model: Choice
+    scorer: Choice
+    weights: tuple[Weights, ...]
+    seed: int
+    evaluation: Evaluation
+    metrics: tuple[str, ...]
+    auxiliary: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hex digits of the sha256 of the trial's canonical JSON."""
+        content = asdict(self)
+        # Where a file lies changes no number; what it holds does.
+        for weights in content["weights"]:
+            del weights["path"]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def preprocessor(self) -> str:
+        """The chain's label, ``none`` where it is empty."""
+        return "+".join(choice.label for choice in self.preprocessors) or NONE
+
+    @property
+    def backbone(self) -> str:
+        """The backbones' names, ``none`` for a model without one."""
+        return "+".join(weights.backbone for weights in self.weights) or NONE
+
+    @property
+    def title(self) -> str:
+        """One line that names the trial to a person."""
+        parts = [f"{self.dataset.label}/{self.category}", self.preprocessor, self.model.label]
+        if self.augmenter:
+            parts.insert(2, self.augmenter.label)
+        return " · ".join([*parts, self.scorer.label, f"seed {self.seed}"])
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Trial:
+        """The inverse of ``asdict`` after a trip through JSON."""
+        return Trial(
+            **{
+                **content,
+                **{kind: _choice(content[kind]) for kind in ("dataset", "model", "scorer")},
+                "augmenter": content["augmenter"] and _choice(content["augmenter"]),
+                "preprocessors": tuple(map(_choice, content["preprocessors"])),
+                "weights": tuple(Weights(**weights) for weights in content["weights"]),
+                "metrics": tuple(content["metrics"]),
+                "evaluation": Evaluation(**content["evaluation"]),
+                "auxiliary": tuple((name, print_) for name, print_ in content["auxiliary"]),
+            }
+        )
+
+
+def _choice(content: Mapping[str, Any]) -> Choice:
+    return Choice(**{**content, "changed": tuple(content["changed"])})
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Trials that share a data set's category, split and preprocessors: what an engine schedules.
+
+    Plain data, so that any process may run it: ``plugins`` and ``root`` are all it needs.
+    """
+
+    plugins: tuple[str, ...]
+    root: str
+    trials: tuple[Trial, ...]
+    device: str = "auto"
+    keep_maps: bool = False
+    checkpoints: str | None = None
+    auxiliary: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """One line that names the bundle to a person."""
+        first = self.trials[0]
+        return f"{first.dataset.label}/{first.category} · {first.preprocessor}"

@@ -1,0 +1,52 @@
+"""PatchCore (Roth et al., CVPR 2022): a coreset of normal patches, and nearest-neighbour scores."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from importlib.resources import files
+
+from adbench_harness.hookspecs import hookimpl
+from adbench_harness.types import Model, Recipe, Reported, Scorer
+
+
+@hookimpl
+def adbench_models() -> Iterable[type[Model]]:
+    from adbench_patchcore.model import PatchCore
+
+    return [PatchCore]
+
+
+@hookimpl
+def adbench_scorers() -> Iterable[type[Scorer]]:
+    from adbench_patchcore.scorers import NearestNeighbour, ReweightedNearestNeighbour
+
+    return [NearestNeighbour, ReweightedNearestNeighbour]
+
+
+@hookimpl
+def adbench_recipes() -> Iterable[Recipe]:
+    for percent in (1, 10, 25):
+        model = f"patchcore:coreset_ratio={percent / 100}:backbone=wide_resnet50_2"
+        yield Recipe(
+            f"patchcore-{percent}%",
+            f"PatchCore with {percent}% of the patches, as in the paper's tables 1 to 3.",
+            {"models": [model], "scorers": ["nn"], "preprocessors": ["none"],
+             "evaluation": {"border": "crop"}},
+        )
+
+
+@hookimpl
+def adbench_reported() -> Iterable[Reported]:
+    with files(__name__).joinpath("reported.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            yield Reported(
+                method=row["method"],
+                dataset=row["dataset"],
+                category=row["category"],
+                metric=row["metric"],
+                value=float(row["value"]),
+                source=row["source"],
+                recipe=row["recipe"] or None,
+                marks=tuple(row["marks"].split()),
+            )

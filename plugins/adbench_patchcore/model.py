@@ -1,0 +1,149 @@
+"""PatchCore: a memory bank of normal patches, thinned to a coreset.
+
+Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022. The equation
+numbers are the paper's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from adbench_harness.nn.coreset import greedy_coreset
+from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.types import (
+    Batch,
+    FeatureRequest,
+    Features,
+    InputSpec,
+    Level,
+    Outputs,
+    PatchBank,
+    PatchEmbeddings,
+    Split,
+    Tools,
+    TrainSet,
+)
+
+
+class PatchCore:
+    """Locally aware patch features of a frozen backbone, remembered as a coreset."""
+
+    name: ClassVar[str] = "patchcore"
+    summary: ClassVar[str] = "Memory bank of locally aware patch features, thinned to a coreset."
+    paper: ClassVar[str | None] = (
+        "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022"
+    )
+    version: ClassVar[int] = 1
+    emits: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
+    protocols: frozenset[Split] = frozenset({"unsupervised"})
+    augmentation: Literal["required", "optional", "none"] = "none"
+
+    def __init__(
+        self,
+        *,
+        backbone: Annotated[str, "frozen network"] = "wide_resnet50_2",
+        layers: Annotated[
+            tuple[str, ...], Field(min_length=1, description="its layers, joined on the finest")
+        ] = ("layer2", "layer3"),
+        neighbourhood: Annotated[
+            int, Field(ge=1, description="side of the patch around a position, odd")
+        ] = 3,
+        embedding: Annotated[
+            Literal["pooled", "concatenated"],
+            "averaged to one dimension (the authors' code), or the layers' means side by side",
+        ] = "pooled",
+        dimension: Annotated[
+            int, Field(ge=1, description="dimension of the pooled embedding")
+        ] = 1024,
+        coreset_ratio: Annotated[
+            float, Field(gt=0, le=1, description="share of the training patches that is kept")
+        ] = 0.01,
+        projection: Annotated[
+            Annotated[int, Field(ge=1)] | None,
+            "dimension in which the coreset is chosen; none chooses in the embedding's own",
+        ] = 128,
+        resize: Annotated[int, Field(ge=1, description="shorter side of the image in px")] = 256,
+        crop: Annotated[
+            Annotated[int, Field(ge=1)] | None, "side of the centre crop in px, or none"
+        ] = 224,
+        aspect: Annotated[
+            Literal["keep", "squash"], "squash resizes both sides to the same length"
+        ] = "keep",
+    ) -> None:
+        if neighbourhood % 2 == 0:
+            raise ValueError(f"neighbourhood must be odd, so that it has a centre: {neighbourhood}")
+        self.features = FeatureRequest(backbone, layers)
+        self.neighbourhood = neighbourhood
+        self.embedding = embedding
+        self.dimension = dimension
+        self.coreset_ratio = coreset_ratio
+        self.projection = projection
+        self.input = InputSpec(resize, crop, aspect)
+
+    def fit(self, train: TrainSet, tools: Tools) -> PatchCore:
+        """Remember the coreset of the training images' patches."""
+        self.extract: Features = tools.features(self.features)
+        memory: Tensor | None = None
+        filled = 0
+        for batch in train.batches():
+            patches = self.embed(batch).flatten(0, 2)  # P_s,p of eq. 3
+            if memory is None:
+                per_image = len(patches) // len(batch)
+                memory = patches.new_empty(len(train) * per_image, patches.shape[1])
+            memory[filled : filled + len(patches)] = patches  # M of eq. 4
+            filled += len(patches)
+        assert memory is not None, "a training set holds at least one image"
+        count = max(1, int(self.coreset_ratio * len(memory)))
+        if count < len(memory):  # M_C of eq. 5
+            chosen = greedy_coreset(
+                memory, count, tools.generator, self.projection, progress=tools.progress
+            )
+            memory = memory[chosen]
+        self.bank = Neighbours(memory)
+        return self
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Patch embeddings [B, h, w, D] on the finest layer's grid, and the memory bank."""
+        height, width = batch.images.shape[-2:]
+        return Outputs(
+            (height, width), PatchEmbeddings((Level(self.embed(batch)),)), PatchBank((self.bank,))
+        )
+
+    def learned(self) -> Sequence[Tensor]:
+        """The memory bank [M, D]."""
+        return [self.bank.bank]
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Locally aware patch features, phi of eq. 2, [B, h, w, D]."""
+        layers = self.extract(batch)
+        grids = [layers[layer] for layer in self.features.layers]
+        finest = max((grid.shape[-2:] for grid in grids), key=math.prod)
+        join = self._pooled if self.embedding == "pooled" else self._concatenated
+        return join(grids, finest).permute(0, 2, 3, 1)
+
+    def _pooled(self, grids: Sequence[Tensor], finest: torch.Size) -> Tensor:
+        """Each patch's values averaged down to ``dimension``, then the layers', [B, D, h, w]."""
+        pooled = []
+        for grid in grids:
+            patches = functional.unfold(grid, self.neighbourhood, padding=self.neighbourhood // 2)
+            # The authors resize before they average. Both are linear, along different axes, so the
+            # order is free, and this one never holds the unfolded patches on the finest grid.
+            patches = functional.adaptive_avg_pool2d(patches, (self.dimension, patches.shape[2]))
+            patches = patches.unflatten(2, grid.shape[-2:])
+            pooled.append(functional.interpolate(patches, finest, mode="bilinear"))
+        joined = torch.cat(pooled, 1).flatten(2)
+        joined = functional.adaptive_avg_pool2d(joined, (self.dimension, joined.shape[2]))
+        return joined.unflatten(2, finest)
+
+    def _concatenated(self, grids: Sequence[Tensor], finest: torch.Size) -> Tensor:
+        """Each layer's local means, coarse ones duplicated, side by side, [B, D, h, w]."""
+        side = self.neighbourhood
+        means = [functional.avg_pool2d(grid, side, stride=1, padding=side // 2) for grid in grids]
+        return torch.cat([functional.interpolate(mean, finest, mode="nearest") for mean in means], 1)
