@@ -37,13 +37,15 @@ def find(backbone: Backbone, place: str | None) -> Weights | None:
     """
     if backbone.weights is None:
         return Weights(backbone.name, backbone.version)
+    folders = [hub_folder()]
     if place:
         path = Path(place).expanduser()
         if not path.exists():
             raise UserError(f"weights '{place}' do not exist; correct --weights or ADBENCH_WEIGHTS")
         if path.is_file():
             return _identified(backbone, path) if _belongs(backbone, path) else None
-    for folder in [Path(place).expanduser()] * bool(place) + [hub_folder()]:
+        folders.insert(0, path)
+    for folder in folders:
         named = folder / backbone.weights.filename
         others = sorted(path for path in folder.glob("*") if _belongs(backbone, path))
         for path in [named] * named.exists() + others:
@@ -96,7 +98,7 @@ def load(backbone: Backbone, layers: Sequence[str], weights: Weights, device: to
                 f"{backbone.name}'s {', '.join(layers)} need ({shown}); give the full file, or "
                 "ask for layers that it covers"
             )
-    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload,no-any-return]
+    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

@@ -83,7 +83,9 @@ def relative(root: Path, path: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def classification(samples: Sequence[Sample], seed: int, share: float = 2 / 3) -> list[Sample]:
+def classification(
+    root: Path, samples: Sequence[Sample], seed: int, share: float = 2 / 3
+) -> list[Sample]:
     """The samples with ``share`` of each defect type moved to train, whole groups at a time.
 
     Normal training images stay in train; every test image left is defective, since the question
@@ -95,13 +97,13 @@ def classification(samples: Sequence[Sample], seed: int, share: float = 2 / 3) -
         if sample.label:
             defects.setdefault(sample.defect, []).append(sample)
     for members in defects.values():
-        groups = sorted(
-            {sample.group or sample.image.as_posix() for sample in members},
-            key=lambda group: hashlib.sha256(f"{seed}:{Path(group).name}:{group}".encode()).digest(),
+        groups = [sample.group or relative(root, sample.image) for sample in members]
+        drawn = sorted(
+            set(groups), key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest()
         )
-        learnt = set(groups[: round(share * len(groups))])
-        for sample in members:
-            part = "train" if (sample.group or sample.image.as_posix()) in learnt else "test"
+        learnt = set(drawn[: round(share * len(drawn))])
+        for sample, group in zip(members, groups, strict=True):
+            part = "train" if group in learnt else "test"
             kept.append(replace(sample, part=part))  # type: ignore[arg-type]  # a Part
     return kept
 
@@ -198,7 +200,7 @@ def meet(
     if cropped:
         top, left, bottom, right = window(spec, size)
         truth = truth[top:bottom, left:right]
-    placed = from_input(anomaly_map, spec, size, cropped=cropped)
+    placed: NDArray[Any] = from_input(anomaly_map, spec, size, cropped=cropped)
     if switches.size is not None:
         scale = switches.size / max(truth.shape)
         smaller = (round(truth.shape[1] * scale), round(truth.shape[0] * scale))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Bad input: one line that names the thing, the reason and the next step (exit code 2)."""
@@ -9,3 +12,9 @@ class UserError(Exception):
 
 class ContractError(Exception):
     """A component broke the contract; recorded as its own trials' failure, never the run's."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint for an error message: `` (did you mean 'x'?)``, or nothing."""
+    match = difflib.get_close_matches(name, list(valid), n=1)
+    return f" (did you mean '{match[0]}'?)" if match else ""

@@ -19,7 +19,6 @@ from os import SEEK_END
 from pathlib import Path, PureWindowsPath
 from typing import Any, BinaryIO
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from filelock import FileLock
@@ -51,7 +50,7 @@ def download(
     may be prefixes of 8 or more digits, as in the file names of torchvision's weights. Processes
     that fetch the same file take turns. Raises UserError if `destination` is not there in the end.
     """
-    if urlsplit(url).scheme not in ("http", "https", "file"):
+    if not url.startswith(("http://", "https://", "file://")):
         raise UserError(f"{url}: not a http, https or file URL; correct the address")
     hashes = {"sha256": sha256, "md5": md5}
     for name, digits in hashes.items():

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from adbench_harness import grammar
-from adbench_harness.errors import UserError
-from adbench_harness.plugins import Catalogue, nearest
+from adbench_harness.errors import UserError, nearest
+from adbench_harness.plugins import Catalogue
 from adbench_harness.trial import Choice
 from adbench_harness.types import Augmenter, Backbone, Model, Preprocessor, Scorer
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from adbench_harness import backbones, data, grammar, parameters
-from adbench_harness.errors import UserError
-from adbench_harness.plugins import BASIC, Catalogue, nearest
+from adbench_harness.errors import UserError, nearest
+from adbench_harness.plugins import BASIC, Catalogue
 from adbench_harness.suite import Suite, validate
 from adbench_harness.trial import NONE, Bundle, Choice, Evaluation, Trial, Weights
 from adbench_harness.types import FeatureRequest, Sample
@@ -486,7 +486,9 @@ def samples_of(
     instance = parameters.build(catalogue, "dataset", dataset)
     samples = list(instance.samples(root, category, split_seed))
     if split == "classification":
-        samples = data.classification(samples, split_seed)
+        samples = data.classification(root, samples, split_seed)
+    else:
+        samples = [sample for sample in samples if sample.part == "test" or not sample.label]
     place = f"data set '{dataset.name}', category '{category}'"
     for part in ("train", "test"):
         if not any(sample.part == part for sample in samples):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import re
 import sys
@@ -15,7 +14,7 @@ from typing import Any, Final
 import pluggy
 
 from adbench_harness import hookspecs
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, nearest
 
 BASIC: Final = "basic"
 KINDS: Final = (
@@ -81,12 +80,6 @@ class Catalogue:
         """The components of ``kind`` that ``plugins`` bring, in the order of their loading."""
         wanted = set(plugins)
         return [o.component for o in self.offers[kind].values() if o.plugin in wanted]
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` or nothing."""
-    match = difflib.get_close_matches(name, list(valid), n=1)
-    return f"; did you mean '{match[0]}'?" if match else ""
 
 
 def available() -> dict[str, list[EntryPoint]]:

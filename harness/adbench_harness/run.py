@@ -594,8 +594,8 @@ def _quantised(maps: NDArray[np.float32], spec: InputSpec) -> dict[str, NDArray[
     scale = (high - low) or 1.0
     return {
         "map": np.round((maps - low) / scale * 65535).astype(np.uint16),
-        "low": np.float32(low),
-        "high": np.float32(high),
+        "low": np.array(low, dtype=np.float32),
+        "high": np.array(high, dtype=np.float32),
         "input": np.array([spec.resize, spec.crop or 0, spec.aspect == "squash"]),
     }
 

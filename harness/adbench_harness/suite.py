@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from adbench_harness import grammar
-from adbench_harness.errors import UserError
-from adbench_harness.plugins import nearest
+from adbench_harness.errors import UserError, nearest
 from adbench_harness.types import Split
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -63,7 +62,7 @@ class EvaluationSwitches(BaseModel):
 
     model_config = _STRICT
 
-    size: int | None = Field(None, gt=0)
+    size: Annotated[int, Field(gt=0)] | None = None
     border: Literal["full", "crop"] = "full"
 
 
@@ -86,7 +85,7 @@ class Suite(BaseModel):
     seeds: Seeds = Field(default_factory=lambda: [0])
     split_seeds: Seeds = Field(default_factory=lambda: [0])
     backbone: str | None = None
-    evaluation: EvaluationSwitches = EvaluationSwitches()
+    evaluation: EvaluationSwitches = Field(default_factory=EvaluationSwitches)
     keep_maps: bool = False
 
 

@@ -368,7 +368,8 @@ class Model(Component, Protocol):
 
     ``emits`` are the port classes of its outputs; ``protocols`` the splits it can learn from;
     ``augmentation`` says whether it trains on an augmenter's pseudo-anomalies. It may declare
-    ``features`` (FeatureRequest) and ``learned()``: the tensors that a fitted model carries.
+    ``features``, a tuple of FeatureRequests, and ``learned()``, the tensors that it carries once
+    fitted.
     """
 
     emits: frozenset[type]

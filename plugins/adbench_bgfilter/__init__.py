@@ -46,15 +46,15 @@ def adbench_recipes() -> Iterable[Recipe]:
 
 @hookimpl
 def adbench_reported() -> Iterable[Reported]:
-    with files(__name__).joinpath("reported.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            yield Reported(
-                method=row["method"],
-                dataset=row["dataset"],
-                category=row["category"],
-                metric=row["metric"],
-                value=float(row["value"]),
-                source=row["source"],
-                recipe=row["recipe"] or None,
-                marks=tuple(row["marks"].split()),
-            )
+    table = files(__name__).joinpath("reported.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(table.splitlines()):
+        yield Reported(
+            method=row["method"],
+            dataset=row["dataset"],
+            category=row["category"],
+            metric=row["metric"],
+            value=float(row["value"]),
+            source=row["source"],
+            recipe=row["recipe"] or None,
+            marks=tuple(row["marks"].split()),
+        )

@@ -40,9 +40,7 @@ class _BackgroundFilter(ABC):
     version: ClassVar[int] = 1
     sizes: ClassVar[Sequence[int]] = range(1, 256)
 
-    def __init__(
-        self, *, size: int, threshold: int, upper: int, kernel: int, order: str
-    ) -> None:
+    def __init__(self, *, size: int, threshold: int, upper: int, kernel: int, order: str) -> None:
         if size not in self.sizes:
             some = ", ".join(map(str, self.sizes[:4]))
             raise ValueError(f"size must be one of {some} ... {self.sizes[-1]}, not {size}")
@@ -61,7 +59,7 @@ class _BackgroundFilter(ABC):
     def __call__(self, image: Image) -> Image:
         """``image`` with its background, and nothing else, grey and filtered."""
         background = self.background(image)
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        grey: Grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         if self.order == "background-only":
             grey = self._without_object(grey, background)
         return np.where(background[..., None], self.blur(grey)[..., None], image)
@@ -103,7 +101,7 @@ class MeanFilter(_BackgroundFilter):
         super().__init__(size=size, threshold=threshold, upper=upper, kernel=kernel, order=order)
 
     def blur(self, grey: Grey) -> Grey:
-        return cv2.blur(grey, (self.size, self.size))
+        return np.asarray(cv2.blur(grey, (self.size, self.size)), np.uint8)
 
 
 class MedianFilter(_BackgroundFilter):
@@ -126,4 +124,4 @@ class MedianFilter(_BackgroundFilter):
         super().__init__(size=size, threshold=threshold, upper=upper, kernel=kernel, order=order)
 
     def blur(self, grey: Grey) -> Grey:
-        return cv2.medianBlur(grey, self.size)
+        return np.asarray(cv2.medianBlur(grey, self.size), np.uint8)

@@ -31,22 +31,26 @@ def adbench_recipes() -> Iterable[Recipe]:
         yield Recipe(
             f"patchcore-{percent}%",
             f"PatchCore with {percent}% of the patches, as in the paper's tables 1 to 3.",
-            {"models": [model], "scorers": ["nn"], "preprocessors": ["none"],
-             "evaluation": {"border": "crop"}},
+            {
+                "models": [model],
+                "scorers": ["nn"],
+                "preprocessors": ["none"],
+                "evaluation": {"border": "crop"},
+            },
         )
 
 
 @hookimpl
 def adbench_reported() -> Iterable[Reported]:
-    with files(__name__).joinpath("reported.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            yield Reported(
-                method=row["method"],
-                dataset=row["dataset"],
-                category=row["category"],
-                metric=row["metric"],
-                value=float(row["value"]),
-                source=row["source"],
-                recipe=row["recipe"] or None,
-                marks=tuple(row["marks"].split()),
-            )
+    table = files(__name__).joinpath("reported.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(table.splitlines()):
+        yield Reported(
+            method=row["method"],
+            dataset=row["dataset"],
+            category=row["category"],
+            metric=row["metric"],
+            value=float(row["value"]),
+            source=row["source"],
+            recipe=row["recipe"] or None,
+            marks=tuple(row["marks"].split()),
+        )

@@ -79,7 +79,7 @@ class PatchCore:
     ) -> None:
         if neighbourhood % 2 == 0:
             raise ValueError(f"neighbourhood must be odd, so that it has a centre: {neighbourhood}")
-        self.features = FeatureRequest(backbone, layers)
+        self.features = (FeatureRequest(backbone, layers),)
         self.neighbourhood = neighbourhood
         self.embedding = embedding
         self.dimension = dimension
@@ -89,7 +89,7 @@ class PatchCore:
 
     def fit(self, train: TrainSet, tools: Tools) -> PatchCore:
         """Remember the coreset of the training images' patches."""
-        self.extract: Features = tools.features(self.features)
+        self.extract: Features = tools.features(self.features[0])
         memory: Tensor | None = None
         filled = 0
         for batch in train.batches():
@@ -123,10 +123,10 @@ class PatchCore:
     def embed(self, batch: Batch) -> Tensor:
         """Locally aware patch features, phi of eq. 2, [B, h, w, D]."""
         layers = self.extract(batch)
-        grids = [layers[layer] for layer in self.features.layers]
+        grids = [layers[layer] for layer in self.features[0].layers]
         finest = max((grid.shape[-2:] for grid in grids), key=math.prod)
         join = self._pooled if self.embedding == "pooled" else self._concatenated
-        return join(grids, finest).permute(0, 2, 3, 1)
+        return join(grids, finest).permute(0, 2, 3, 1).contiguous()
 
     def _pooled(self, grids: Sequence[Tensor], finest: torch.Size) -> Tensor:
         """Each patch's values averaged down to ``dimension``, then the layers', [B, D, h, w]."""
@@ -136,14 +136,14 @@ class PatchCore:
             # The authors resize before they average. Both are linear, along different axes, so the
             # order is free, and this one never holds the unfolded patches on the finest grid.
             patches = functional.adaptive_avg_pool2d(patches, (self.dimension, patches.shape[2]))
-            patches = patches.unflatten(2, grid.shape[-2:])
+            patches = patches.reshape(len(grid), self.dimension, *grid.shape[-2:])
             pooled.append(functional.interpolate(patches, finest, mode="bilinear"))
         joined = torch.cat(pooled, 1).flatten(2)
         joined = functional.adaptive_avg_pool2d(joined, (self.dimension, joined.shape[2]))
-        return joined.unflatten(2, finest)
+        return joined.reshape(len(joined), self.dimension, *finest)
 
     def _concatenated(self, grids: Sequence[Tensor], finest: torch.Size) -> Tensor:
         """Each layer's local means, coarse ones duplicated, side by side, [B, D, h, w]."""
         side = self.neighbourhood
-        means = [functional.avg_pool2d(grid, side, stride=1, padding=side // 2) for grid in grids]
-        return torch.cat([functional.interpolate(mean, finest, mode="nearest") for mean in means], 1)
+        means = (functional.avg_pool2d(grid, side, stride=1, padding=side // 2) for grid in grids)
+        return torch.cat([functional.interpolate(mean, finest) for mean in means], 1)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
@@ -89,18 +89,21 @@ def pixels(draw: st.DrawFn) -> Pixels:
     return (maps, masks) if flat(maps, masks)[0].any() else ([*maps, maps[0]], [*masks, ~masks[0]])
 
 
+@settings(deadline=None)
 @given(pixels(), st.integers(1, 3))
 def test_pixel_metrics_equal_their_references(case: Pixels, threads: int) -> None:
     ranking = Ranking.of_pixels(*case, threads=threads)
     assert metrics(ranking) == pytest.approx(reference(*case), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(pixels(), st.floats(0.001, 1))
 def test_aupro_is_exact_at_any_limit(case: Pixels, limit: float) -> None:
     ranking = Ranking.of_pixels(*case, threads=1)
     assert ranking.aupro(limit) == pytest.approx(brute_force_aupro(*case, limit), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(pixels())
 def test_image_metrics_equal_their_references(case: Pixels) -> None:
     labels, scores = flat(*case)
@@ -112,6 +115,7 @@ def test_image_metrics_equal_their_references(case: Pixels) -> None:
         assert scaled == pytest.approx(roc_auc_score(labels, scores, max_fpr=limit), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(pixels())
 def test_only_the_order_of_scores_counts(case: Pixels) -> None:
     maps, masks = case
@@ -121,6 +125,7 @@ def test_only_the_order_of_scores_counts(case: Pixels) -> None:
         assert metrics(scaled) == expected
 
 
+@settings(deadline=None)
 @given(pixels(), st.randoms())
 def test_the_order_of_images_and_the_number_of_threads_do_not_count(case: Pixels, random) -> None:
     order = list(range(len(case[0])))
@@ -219,10 +224,10 @@ def test_inputs_are_left_as_they_are() -> None:
     np.testing.assert_array_equal(masks[0], copies[1])
 
 
-def test_memory_is_one_copy_of_the_maps_whatever_the_number_of_metrics() -> None:
+def test_memory_is_bounded_by_what_the_threads_sort_at_once() -> None:
     rng = np.random.default_rng(0)
     mask = np.zeros((1000, 1000), dtype=bool)
-    mask[100:200, 100:200] = True
+    mask[100:150, 100:150] = True
     maps = [rng.random(mask.shape, dtype="f4") for _ in range(40)]
     process, stop = psutil.Process(), threading.Event()
     before, peak = process.memory_info().rss, [0]
@@ -234,8 +239,8 @@ def test_memory_is_one_copy_of_the_maps_whatever_the_number_of_metrics() -> None
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    metrics(Ranking.of_pixels(maps, [mask] * 40, threads=2))
+    metrics(Ranking.of_pixels(maps, [mask] * 40, threads=1))
     stop.set()
     watcher.join()
-    copy, positives = 40 * 4e6, 40 * 1e4
-    assert copy / 2 < peak[0] < copy + 60 * positives + 40e6
+    copy = 40 * 4e6  # of all scores; they are sorted in two halves
+    assert copy / 4 < peak[0] < copy

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
@@ -10,6 +10,7 @@ from scipy import ndimage
 from adbench_harness.metrics.regions import region_weights
 
 
+@settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_each_pixel_weighs_one_over_the_size_of_its_region(mask: np.ndarray) -> None:
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))

@@ -61,6 +61,10 @@ class _Draws:
         """One number from `low` to `high`, both included."""
         return low + (self._bits.random_raw() * (high - low + 1) >> 64)
 
+    def sign(self) -> int:
+        """Minus one or one."""
+        return 2 * self.integer(0, 1) - 1
+
     def field(self, low: int, high: int, *shape: int) -> Ints:
         """Independent numbers from `low` to `high` of the given shape."""
         raw = (self._bits.random_raw(int(np.prod(shape))) >> np.uint64(32)).astype(np.int64)
@@ -174,7 +178,7 @@ def _hole(draws: _Draws, scene: Ints, strength: int) -> Ints:
 
 
 def _stain(draws: _Draws, scene: Ints, strength: int, *, tint: Colour) -> Ints:
-    spot = _spot(draws, draws.integer(22, 30), 128, _somewhere(draws)) * (5 + 3 * strength) // 11
+    spot = _spot(draws, draws.integer(16, 22), 128, _somewhere(draws)) * (6 + 3 * strength) // 12
     return _mix(scene, scene * np.array(tint) // 256, spot)
 
 
@@ -184,7 +188,7 @@ def _overgrown(draws: _Draws, scene: Ints, strength: int, *, by: str) -> Ints:
 
 
 def _smeared(draws: _Draws, scene: Ints, strength: int) -> Ints:
-    return _mix(scene, _box(scene, 2 + strength), _spot(draws, draws.integer(22, 30), 64, _somewhere(draws)))
+    return _mix(scene, _box(scene, 1 + strength), _spot(draws, draws.integer(16, 22), 64, _somewhere(draws)))
 
 
 def _misplaced(draws: _Draws, scene: Ints, strength: int) -> Ints:
@@ -280,7 +284,6 @@ _INK = """
 
 _TEXT = np.array([[cell == "#" for cell in f"{row:17}"] for row in _INK.split("\n")[1:-1]], np.int64)
 _NO_FIVE = (np.arange(17) < 6) | (np.arange(17) > 10)
-_HALF_ZERO = (np.arange(17) < 12) | (np.arange(7)[:, None] < 3)
 
 
 def _imprint(u: Ints, v: Ints, text: Ints) -> Ints:
@@ -294,17 +297,19 @@ def _imprint(u: Ints, v: Ints, text: Ints) -> Ints:
 
 def _dusty(draws: _Draws) -> Ints:
     """A light table top with uneven light, clumps of dust, fibres and wipe marks."""
-    top = 224 + draws.smooth(28) * 5 // 256
     clumps = np.clip(draws.smooth(9, 20) + draws.integer(-160, 60), 0, 256)
     amount = draws.integer(1, 8)
-    for size, depth in ((0, 40), (1, 320), (2, 700)):
+    dust = np.zeros((SIZE, SIZE), np.int64)
+    for size, depth in ((0, 36), (1, 300), (2, 700)):
         falls = draws.field(0, 40000 << 2 * size, SIZE, SIZE) < clumps * amount + 20
-        top = top - _box(falls * draws.field(depth // 3, depth, SIZE, SIZE), size)
+        dust += _box(falls * draws.field(depth // 3, depth, SIZE, SIZE), size)
     for _ in range(draws.integer(0, 6)):
         start = (_UNIT * draws.integer(0, SIZE), _UNIT * draws.integer(0, SIZE))
         line = _line(draws, start, draws.integer(10, 45), draws.integer(50, 1200))
-        top = top - _stroke(line, draws.integer(7, 14)) * draws.integer(20, 60) // 256
-    return top[..., None] + np.array((3, 0, -7))
+        dust += _stroke(line, draws.integer(7, 14)) * draws.integer(20, 50) // 256
+    # Lit from one side, dust has a bright edge and a dark one.
+    relief = np.clip(np.roll(dust, (1, 1), (0, 1)) - dust, -40, 36)
+    return (208 + draws.smooth(28) * 5 // 256 + relief)[..., None] + np.array((3, 0, -7))
 
 
 def _capsule(draws: _Draws, part: str, defect: str | None, strength: int) -> Views:
@@ -334,13 +339,13 @@ def _capsule(draws: _Draws, part: str, defect: str | None, strength: int) -> Vie
     shadow = np.roll(np.clip(256 - 2 * outside(radius), 0, 256), (4, 3), (0, 1))
     table = np.maximum(table - _box(shadow, 3)[..., None] * 34 // 256, 176)
     scene = _mix(table, shell, cover)
-    along = draws.integer(-40, 40) * _UNIT
+    along = draws.integer(-34, 34) * _UNIT
     place = y + along * sin // 4096, x + along * cos // 4096
     if defect == "crack":
         line = _line(draws, place, 12 + 10 * strength, bend=1500)
         shell = _mix(shell, shell * 3 // 10, _stroke(line, 8 + 4 * strength))
     elif defect == "faulty_imprint":
-        text = (text * _HALF_ZERO, text * _NO_FIVE, text[:, ::-1])[strength]
+        text = (text * _NO_FIVE, text | np.roll(text, (2, 2), (0, 1)), text[:, ::-1])[strength]
         shell, cover = surface(radius, text)
     elif defect == "poke":
         shell = _mix(shell, shell // 4, _spot(draws, 3 + strength, 120, place))
@@ -350,9 +355,9 @@ def _capsule(draws: _Draws, part: str, defect: str | None, strength: int) -> Vie
             line = _line(draws, (place[0] + jitter, place[1] + jitter), draws.integer(15, 40), 40)
             shell = _mix(shell, (204, 176, 138), _stroke(line, 5 + 2 * strength) * 3 // 4)
     elif defect == "squeeze":
-        bump = np.clip(256 - (u - along) ** 2 // (5 + 2 * strength) ** 2 // 60, 0, 256)
-        side = 1 - 2 * draws.integer(0, 1)
-        radius = radius - np.where(v * side > 0, bump * (3 + 2 * strength) * _UNIT // 256, 0)
+        bump = np.clip(256 - 256 * (u - along) ** 2 // ((14 + 4 * strength) * _UNIT) ** 2, 0, 256)
+        side = np.clip(v * draws.sign(), 0, 256)
+        radius = radius - bump * side // 256 * (5 + 3 * strength) * _UNIT // 256
         shell, cover = surface(radius, text)
     return _lit(draws, scene, _mix(table, shell, cover))
 

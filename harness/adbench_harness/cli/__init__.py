@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _completion(_: argparse.Namespace) -> int:
     """Print what makes bash or zsh complete adbench: eval "$(adbench completion)"."""
-    print(argcomplete.shellcode(["adbench"]))  # type: ignore[no-untyped-call]
+    print(argcomplete.shellcode(["adbench"]))  # type: ignore[attr-defined,no-untyped-call]
     return 0
 
 

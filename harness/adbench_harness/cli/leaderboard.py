@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 
 from adbench_harness.cli import options
 
@@ -31,6 +33,8 @@ def handle(given: argparse.Namespace) -> int:
         metric=given.metric,
         per_category=given.per_category,
         store=store.root,
+        width=shutil.get_terminal_size((100, 24)).columns,
+        color=sys.stdout.isatty(),
     )
     print(text.rstrip("\n"))
     return 0

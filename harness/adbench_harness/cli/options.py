@@ -127,7 +127,7 @@ def fetch(kind: str, component: Any, place: str | None) -> Path:
             target = folder / component.weights.filename
             download(component.weights.url, target, component.weights.sha256)
             console.print(f"{component.name}: {target}", highlight=False)
-            return target
+            return Path(target)
         if not component.archives:
             raise UserError(
                 f"data set '{component.name}' has nothing to fetch; name its folder with "
@@ -140,7 +140,7 @@ def fetch(kind: str, component: Any, place: str | None) -> Path:
         for archive in component.archives:
             target = root.parent / archive.url.rpartition("/")[2]
             download(archive.url, target, archive.sha256, archive.md5)
-            fetching.extract(target, root)
+            fetching.extract(target, root, max_bytes=None)
             target.unlink()
         console.print(f"{component.name}: {root}", highlight=False)
-        return root
+        return Path(root)

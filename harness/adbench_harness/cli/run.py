@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -201,5 +202,18 @@ def _show(drawn: Plan, store: Any, catalogue: Any, *, per_category: bool) -> int
 
     wanted = {trial.id for trial in drawn.trials}
     found = [result for result in store.read() if result.trial.id in wanted]
-    print(leaderboard.render(found, catalogue=catalogue, per_category=per_category, store=store.root))
+    directions = {
+        name: offer.component.higher_is_better for name, offer in catalogue.offers["metric"].items()
+    }
+    for detailed in (False, True) if per_category else (False,):
+        print(
+            leaderboard.render(
+                found,
+                directions=directions,
+                per_category=detailed,
+                store=store.root,
+                width=shutil.get_terminal_size((100, 24)).columns,
+                color=sys.stdout.isatty(),
+            )
+        )
     return int(any(result.failures for result in found))

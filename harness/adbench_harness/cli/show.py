@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from adbench_harness.cli import options
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, nearest
 
 SUMMARY = "Show a component: parameters with types, defaults and meaning; paper; licence."
 
@@ -30,7 +30,7 @@ def handle(given: argparse.Namespace) -> int:
     if not found:
         names = [offer.name for offers in catalogue.offers.values() for offer in offers.values()]
         raise UserError(
-            f"no component '{given.name}'{plugins.nearest(name, names)}; 'adbench list "
+            f"no component '{given.name}'{nearest(name, names)}; 'adbench list "
             "--components' shows them all"
         )
     print("\n\n".join(_text(offer, catalogue) for offer in found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -15,7 +15,7 @@ from adbench_harness.leaderboard.board import board
 from adbench_harness.leaderboard.columns import primary
 from adbench_harness.leaderboard.frame import aggregate, frame, measured, method
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, pivot
-from adbench_harness.results import Store, TrialResult
+from adbench_harness.results import TrialResult
 from adbench_harness.trial import Trial
 
 __all__ = ["FORMATS", "PIVOTS", "Format", "aggregate", "frame", "render"]
@@ -25,14 +25,15 @@ FORMATS: tuple[Format, ...] = ("terminal", "markdown", "html", "latex", "csv")
 
 
 def render(
-    results: Store | Iterable[TrialResult],
+    results: Iterable[TrialResult],
     *,
-    format: Format = "terminal",
+    format: Format = "terminal",  # noqa: A002  # the word of the command line
     rows: str | None = None,
     columns: str | None = None,
     metric: str | None = None,
     per_category: bool = False,
     directions: Mapping[str, bool] | None = None,
+    store: Path | None = None,
     width: int = 100,
     color: bool = False,
 ) -> str:
@@ -41,14 +42,14 @@ def render(
     ``rows`` or ``columns`` (of ``PIVOTS``) asks for a pivot of ``metric``, the other one being
     the methods, or the categories. Otherwise ``metric`` ranks the board. CSV holds fractions: a
     row a combination and category, or the pivot's cells. ``directions`` says of plugins' metrics
-    whether higher is better. ``width`` and ``color`` are the terminal's. Raises UserError where
-    there are no results, or none with ``metric``.
+    whether higher is better; ``store`` is the folder whose tracebacks the notes point at;
+    ``width`` and ``color`` are the terminal's. Raises UserError where there are no results, or
+    none with ``metric``.
     """
-    folder = results.root if isinstance(results, Store) else None
-    results = list(results.read() if isinstance(results, Store) else results)
+    results = list(results)
     if not results:
-        where = f" in {folder}" if folder else ""
-        raise UserError(f"no results{where}: run a suite first, or select less narrowly")
+        raise UserError("no results to show: run a suite first, or name another folder")
+    directions = directions or {}
     trials = frame(results)
     names = measured(trials, metric)
     if rows or columns:
@@ -58,12 +59,13 @@ def render(
         if format == "csv":
             cells = grid(trials, rows, columns)
             return cells.mean[metric].where(cells.whole[metric]).unstack(columns).to_csv()
-        table = pivot(trials, rows, columns, metric, directions or {})
+        table = pivot(trials, rows, columns, metric, directions)
     elif format == "csv":
         return aggregate(trials).to_csv(index=False)
     else:
-        table = board(trials, metric, directions or {}, per_category=per_category)
-    table = replace(table, notes=(*table.notes, *_failures(trials, results, folder)))
+        table = board(trials, metric, directions, per_category=per_category)
+    failures = _failures(trials, results, store or Path())
+    table = replace(table, notes=(*table.notes, *_flags(trials), *failures))
     if format == "terminal":
         return table.terminal(width, color)
     writers = {"markdown": table.markdown, "html": table.html, "latex": table.latex}
@@ -74,16 +76,23 @@ def _opposite(axis: str | None) -> str:
     return "category" if axis == "method" else "method"
 
 
-def _failures(
-    trials: pd.DataFrame, results: Iterable[TrialResult], folder: Path | None
-) -> Iterator[str]:
+def _flags(trials: pd.DataFrame) -> Iterator[str]:
+    """Each flag, with the methods that bear it where not all do."""
+    ran = trials.assign(method=method(trials))[trials["status"].eq("ok")]
+    for flag, bearers in ran.explode("flags").groupby("flags"):
+        some = len(bearers) < len(ran)
+        yield f"{flag}: {', '.join(sorted(bearers['method'].unique()))}" if some else str(flag)
+
+
+def _failures(trials: pd.DataFrame, results: Sequence[TrialResult], store: Path) -> Iterator[str]:
     """Each distinct failure once, with its categories and the file that holds its traceback."""
     found: dict[tuple[str, str, str], list[Trial]] = {}
-    for label, result in zip(method(trials), results, strict=True):
-        for failure in result.failures:
-            line = next(iter(failure.message.strip().splitlines()), "no message")
-            found.setdefault((label, failure.stage, line), []).append(result.trial)
-    for (label, stage, line), failed in sorted(found.items(), key=itemgetter(0)):
+    for label, place in zip(method(trials), trials.index, strict=True):
+        for failure in results[place].failures:
+            found.setdefault((label, failure.stage, failure.message), []).append(
+                results[place].trial
+            )
+    for (label, stage, message), failed in sorted(found.items(), key=itemgetter(0)):
         categories = ", ".join(sorted({trial.category for trial in failed}))
-        path = (folder or Path()) / "trials" / f"{failed[0].id}.json"
-        yield f"failed: {label} [{categories}]: {stage}: {line} (traceback: {path})"
+        path = store / "trials" / f"{failed[0].id}.json"
+        yield f"failed: {label} [{categories}]: {stage}: {message} (traceback: {path})"

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adbench_harness.leaderboard.columns import ABSENT, AXES, KEYS, Column, column, primary
-from adbench_harness.leaderboard.frame import REPEATS, caption, measured, summarise
+from adbench_harness.leaderboard.columns import (
+    ABSENT,
+    AXES,
+    KEYS,
+    Column,
+    column,
+    percent,
+    primary,
+)
+from adbench_harness.leaderboard.frame import REPEATS, measured, summarise
 from adbench_harness.leaderboard.table import Table
+from adbench_harness.trial import NONE
 
 
 def board(
@@ -39,8 +48,9 @@ def board(
     ranks = np.full(len(labels), ABSENT, dtype=object)
     best = np.zeros_like(competing)
     sections = labels.groupby(["dataset", "category"] if per_category else ["dataset"])
-    for rows in sections.indices.values():
-        there = [name for name, some in zip(names, seen[rows].any(axis=0), strict=True) if some]
+    for members in sections.indices.values():
+        rows = np.asarray(members)
+        there = [name for name, some in zip(names, seen[rows].sum(axis=0), strict=True) if some]
         lead = names.index(metric or primary(there or names))
         sign = -1 if columns[lead].higher_is_better else 1
         # The last key sorts first.
@@ -52,7 +62,7 @@ def board(
         starts.add(len(order))
         order += rows.tolist()
 
-    labels = labels.join(_remarks(trials, keys), on=keys)
+    labels = labels.join(_counts(trials, keys), on=keys)
     same = {name for name in labels if labels[name].nunique() == 1 and name != "model"}
     texts = [name for name in labels if name not in same]
     if "failed" in same and labels["failed"].any():
@@ -76,28 +86,16 @@ def board(
             columns,
             hidden=[axis for axis in KEYS if axis in same or axis not in keys],
             seeds=labels["seeds"].iloc[0] if "seeds" in same else None,
-            flags=labels["flags"].iloc[0] if "flags" in same else "",
         ),
     )
 
 
-def _remarks(trials: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """By group: the distinct seeds that ran, the failed trials, the flags, each once."""
+def _counts(trials: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """By group: the distinct seeds that ran, and the failed trials."""
     ran = trials["status"].eq("ok")
-    flags = trials.explode("flags").dropna(subset="flags").drop_duplicates([*keys, "flags"])
-    groups = trials.groupby(keys).size().index
-    return (
-        pd.DataFrame(
-            {
-                "seeds": trials[ran].drop_duplicates([*keys, *REPEATS]).groupby(keys).size(),
-                "failed": trials[~ran].groupby(keys).size(),
-                "flags": flags.groupby(keys)["flags"].agg(", ".join),
-            },
-            index=groups,
-        )
-        .fillna({"seeds": 0, "failed": 0, "flags": ""})
-        .astype({"seeds": int, "failed": int})
-    )
+    seeds = trials[ran].drop_duplicates([*keys, *REPEATS]).groupby(keys).size()
+    failed = (~ran).groupby([trials[key] for key in keys]).sum()
+    return pd.DataFrame({"seeds": seeds, "failed": failed}).fillna(0).astype(int)
 
 
 def _ranks(shown: Column, means: NDArray[np.float64], seen: NDArray[np.int64]) -> list[str]:
@@ -109,3 +107,26 @@ def _ranks(shown: Column, means: NDArray[np.float64], seen: NDArray[np.int64]) -
         ranks.append(ranks[-1] if current == previous else str(place))
         previous = current
     return ranks
+
+
+def caption(
+    trials: pd.DataFrame,
+    columns: Iterable[Column],
+    *,
+    hidden: Iterable[str],
+    seeds: int | None,
+) -> str:
+    """What no column says: axes that are constant, or the categories averaged over."""
+    parts = []
+    for axis in hidden:
+        value = trials[axis].iloc[0]
+        places = len(trials[["dataset", axis]].drop_duplicates())
+        if axis == "category" and places > 1:
+            parts.append(f"{places} categories")
+        elif value != NONE:
+            parts.append(value if axis == "device" else f"{axis} {value}")
+    if seeds:
+        parts.append("1 seed" if seeds == 1 else f"{seeds} seeds")
+    if any(shown.show is percent for shown in columns):
+        parts.append("scores in %")
+    return " · ".join(parts)

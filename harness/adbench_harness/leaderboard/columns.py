@@ -1,10 +1,11 @@
-"""The columns of a leaderboard: which there are, which direction is better, how a number is shown."""
+"""The columns of a leaderboard: their order, which direction is better, how numbers are shown."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,13 @@ from numpy.typing import NDArray
 AXES = ("dataset", "preprocessor", "augmenter", "model", "scorer", "backbone", "device")
 KEYS = ("dataset", "category", "preprocessor", "augmenter", "model", "scorer", "backbone", "device")
 UNRANKED = frozenset({"test-selected", "transductive"})
-ABSENT = "–"  # noqa: RUF001  # the typographer's sign for an empty cell
+ABSENT = "–"
+
+
+class Show(Protocol):
+    """How a number and its spread (NaN: none) read."""
+
+    def __call__(self, value: float, spread: float = math.nan, /) -> str: ...
 
 
 def percent(value: float, spread: float = math.nan) -> str:
@@ -20,17 +27,17 @@ def percent(value: float, spread: float = math.nan) -> str:
     return _plus_minus(100 * value, 100 * spread, 1)
 
 
-def quantity(value: float, spread: float = math.nan) -> str:
-    """A cost with about three digits."""
-    return _plus_minus(value, spread, 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0)
-
-
 def plain(value: float, spread: float = math.nan) -> str:
     """A number whose range is not known."""
     return _plus_minus(value, spread, 3)
 
 
-def count(value: float, spread: float = math.nan) -> str:
+def cost(value: float, _: float = math.nan) -> str:
+    """A time or a size with about three digits; how it spreads is left to the CSV."""
+    return f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
+
+
+def count(value: float, _: float = math.nan) -> str:
     """A count with its magnitude: 24.9 M."""
     for power, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= power:
@@ -45,10 +52,10 @@ def _plus_minus(value: float, spread: float, decimals: int) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A metric as a table shows it; ``show`` takes a value and its spread (NaN: none)."""
+    """A metric as a table shows it."""
 
     title: str
-    show: Callable[[float, float], str] = plain
+    show: Show = plain
     higher_is_better: bool = True
 
     @property
@@ -72,13 +79,13 @@ class Column:
         ]
 
     def best(self, means: NDArray[np.float64], eligible: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which of the ``eligible`` look as good as the best of them; none where nothing competes."""
+        """Which of the ``eligible`` look as good as the best of them; none if none compete."""
         if eligible.sum() < 2:
             return np.zeros_like(eligible)
         contest = means[eligible]
-        best = self.show(contest.max() if self.higher_is_better else contest.min(), math.nan)
-        ties = [self.show(mean, math.nan) == best for mean in means]
-        return eligible & np.array(ties, dtype=bool)
+        best = self.show(contest.max() if self.higher_is_better else contest.min())
+        ties = [self.show(mean) == best for mean in means]
+        return np.logical_and(eligible, ties)
 
 
 METRICS = {
@@ -96,10 +103,10 @@ METRICS = {
     "macro_f1": Column("macro F1", percent),
     "params": Column("params", count, higher_is_better=False),
     "flops": Column("FLOPs", count, higher_is_better=False),
-    "fit_seconds": Column("fit s", quantity, higher_is_better=False),
-    "ms_per_image": Column("ms/image", quantity, higher_is_better=False),
-    "ms_per_image_batched": Column("ms/image batched", quantity, higher_is_better=False),
-    "peak_mb": Column("peak MB", quantity, higher_is_better=False),
+    "fit_seconds": Column("fit s", cost, higher_is_better=False),
+    "ms_per_image": Column("ms/image", cost, higher_is_better=False),
+    "ms_per_image_batched": Column("ms/image batched", cost, higher_is_better=False),
+    "peak_mb": Column("peak MB", cost, higher_is_better=False),
 }
 COUNTS = ("params", "flops")
 PRIMARY = ("image_auroc", "pixel_auroc", "accuracy")

@@ -6,19 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from adbench_harness.errors import UserError
-from adbench_harness.leaderboard.columns import (
-    AXES,
-    COUNTS,
-    KEYS,
-    METRICS,
-    PRIMARY,
-    UNRANKED,
-    Column,
-    percent,
-)
+from adbench_harness.leaderboard.columns import AXES, COUNTS, KEYS, METRICS, PRIMARY, UNRANKED
 from adbench_harness.results import TrialResult
 from adbench_harness.trial import NONE, Choice, Trial
 
@@ -31,31 +23,26 @@ def frame(results: Iterable[TrialResult]) -> pd.DataFrame:
 
     The fixed metrics come first, NaN where absent, then those of third parties, sorted. The
     backbone has its own column and is left out of the model's label. Where components of one
-    label differ in their version, weights or evaluation, a suffix tells them apart. Raises
-    UserError where two trials would still look the same.
+    label differ in version, weights or evaluation, a suffix tells them apart; of results that
+    still look the same (a metric was added, an image changed) the one finished last counts. The
+    index is the place among ``results``.
     """
     results = list(results)
-    trials = [result.trial for result in results]
-    table = pd.DataFrame([_labels(result) for result in results], columns=list(FIELDS))
-    for axis, variants in _variants(trials).items():
+    table = pd.DataFrame([_fields(result) for result in results], columns=list(FIELDS))
+    for axis, variants in _variants([result.trial for result in results]).items():
         table[axis] = _told_apart(table[axis], variants)
     table["device"] = _known_devices(table)
-    twins = table[table.duplicated([*KEYS, *REPEATS])]
-    if len(twins):
-        row = twins.iloc[0]
-        raise UserError(
-            f"two results for {row.dataset}/{row.category}, {row.model}, {row.scorer}, seed "
-            f"{row.seed}: they differ in nothing that a table shows (changed data, say); keep "
-            "them in separate folders (--out)"
-        )
     values = pd.DataFrame([dict(result.metrics) for result in results], index=table.index)
     names = [*METRICS, *sorted(set(values.columns) - set(METRICS))]
-    return table.join(values.reindex(columns=names).astype(float))
+    table = table.join(values.reindex(columns=names).astype(float))
+    finished = [result.provenance.get("finished", "") for result in results]
+    latest = table.iloc[np.argsort(finished, kind="stable")]
+    return latest.drop_duplicates([*KEYS, *REPEATS], keep="last").sort_index()
 
 
 def metrics(trials: pd.DataFrame) -> list[str]:
     """The metric columns of a frame."""
-    return [name for name in trials.columns if name not in FIELDS]
+    return trials.select_dtypes(float).columns.tolist()
 
 
 def measured(trials: pd.DataFrame, wanted: str | None = None) -> list[str]:
@@ -115,7 +102,8 @@ def summarise(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
     seen = categories.groupby(level=keys).count()
     repeats = [key for key in REPEATS if key not in keys]
     runs = ran.groupby([*keys, *repeats])[names]
-    even = runs.count() == seen.loc[runs.size().index.droplevel(repeats)].to_numpy()
+    counts = runs.count()
+    even = counts == seen.loc[counts.reset_index(repeats).index].to_numpy()
     fair = trials.assign(fair=trials["flags"].map(UNRANKED.isdisjoint))
 
     place = ["dataset", "category"]
@@ -154,30 +142,7 @@ def method(trials: pd.DataFrame, but: str = "") -> pd.Series[str]:
     return pd.Series(labels, index=trials.index, dtype=str)
 
 
-def caption(
-    trials: pd.DataFrame,
-    columns: Iterable[Column],
-    *,
-    hidden: Iterable[str],
-    seeds: int | None,
-    flags: str = "",
-) -> str:
-    """What no column says: axes that are constant, or the categories averaged over."""
-    parts = []
-    for axis in hidden:
-        value = trials[axis].iloc[0]
-        places = len(trials[["dataset", axis]].drop_duplicates())
-        if axis == "category" and places > 1:
-            parts.append(f"{places} categories")
-        elif value != NONE:
-            parts.append(value if axis == "device" else f"{axis} {value}")
-    if seeds is not None:
-        parts.append("1 seed" if seeds == 1 else f"{seeds} seeds")
-    scores = "scores in %" if any(shown.show is percent for shown in columns) else ""
-    return " · ".join(filter(None, [*parts, flags, scores]))
-
-
-def _labels(result: TrialResult) -> dict[str, Any]:
+def _fields(result: TrialResult) -> dict[str, Any]:
     trial = result.trial
     return {
         "dataset": trial.dataset.label,
@@ -186,7 +151,7 @@ def _labels(result: TrialResult) -> dict[str, Any]:
         "augmenter": trial.augmenter.label if trial.augmenter else NONE,
         "model": _without_backbone(trial.model).label,
         "scorer": trial.scorer.label,
-        "backbone": trial.backbone.label if trial.backbone else NONE,
+        "backbone": trial.backbone,
         "device": result.provenance.get("device"),
         "seed": trial.seed,
         "split_seed": trial.split_seed,
@@ -219,7 +184,10 @@ def _variants(trials: Sequence[Trial]) -> dict[str, list[tuple[str, ...]]]:
         ],
         "scorer": [(_version(trial.scorer),) for trial in trials],
         "backbone": [
-            (_version(trial.backbone), f"weights {(trial.weights.sha256 or NONE)[:8]}")
+            (
+                *(f"v{used.version}" for used in trial.weights),
+                *(f"weights {(used.sha256 or NONE)[:8]}" for used in trial.weights),
+            )
             for trial in trials
         ],
     }

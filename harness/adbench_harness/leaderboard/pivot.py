@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from adbench_harness.errors import UserError
+from adbench_harness.leaderboard.board import caption
 from adbench_harness.leaderboard.columns import ABSENT, AXES, KEYS, column
-from adbench_harness.leaderboard.frame import REPEATS, Summary, caption, method, summarise
+from adbench_harness.leaderboard.frame import REPEATS, Summary, method, summarise
 from adbench_harness.leaderboard.table import Table
 
 PIVOTS = (*KEYS, "seed", "method")
@@ -62,9 +63,10 @@ def pivot(
     whole = values.notna()
     fair = summary.fair.unstack(across, fill_value=True)
     means, size = values.mean(), len(values)
-    cells.loc[f"mean of {size}"] = shown.cells(
-        means, np.full(len(means), np.nan), whole.sum(), np.full(len(means), size)
+    averages = pd.Series(
+        shown.cells(means, means * np.nan, whole.sum(), [size] * len(means)), index=means.index
     )
+    cells.loc[f"mean of {size}"] = averages.where(fair.all(), averages + "†")
     competing = np.vstack([whole & fair, whole.all() & fair.all()])
     best = np.array(
         [shown.best(*row) for row in zip(np.vstack([values, means]), competing, strict=True)]
@@ -73,10 +75,6 @@ def pivot(
         cells, best = cells.T, best.T
 
     constant = [axis for axis in KEYS if axis == "category" or trials[axis].nunique() == 1]
-    flagged = trials.assign(method=method(trials)).explode("flags").groupby("flags")["method"]
-    notes = [f"{flag}: {', '.join(sorted(set(methods)))}" for flag, methods in flagged]
-    if not fair.to_numpy().all():
-        notes.append("† looked at the test part: not compared")
     return Table(
         headers=[rows, *cells.columns.astype(str)],
         rows=cells.reset_index().astype(str).to_numpy().tolist(),
@@ -90,5 +88,5 @@ def pivot(
             hidden=[axis for axis in constant if axis not in (rows, columns)],
             seeds=len(trials[list(REPEATS)].drop_duplicates()),
         ),
-        notes=notes,
+        notes=() if fair.to_numpy().all() else ("† looked at the test part: not compared",),
     )

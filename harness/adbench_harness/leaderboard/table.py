@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import html
-import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
+from textwrap import fill, wrap
 
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 from tabulate import tabulate
 
-# Private code points around the best cells: no escaping touches them, and no text has them, since
-# they do not count as printable.
-_BEST, _END = "\ue000", "\ue001"
-_LATEX = {"±": r"$\pm$", "·": r"$\cdot$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+# Private code points: no escaping touches them, and no text has them, as they are not printable.
+_BEST = ("\ue000", "\ue001")
+_LATEX = str.maketrans(
+    {
+        _BEST[0]: r"\textbf{",
+        _BEST[1]: "}",
+        "±": r"$\pm$",
+        "·": r"$\cdot$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "†": r"$\dagger$",
+    }
+)
+_TIED = "\N{NO-BREAK SPACE}"
 _GAP = 2
-_WORD = 24
+# A header's word, and a label's column, may be broken beyond this width.
+_WORD = 16
+_LABEL = 8
 
 
 @dataclass(frozen=True)
@@ -41,106 +48,108 @@ class Table:
 
     def terminal(self, width: int, color: bool) -> str:
         """Text of ``width`` columns; numbers that do not fit follow below, beside their labels."""
-        output = io.StringIO()
-        console = Console(
-            file=output,
-            width=width,
-            force_terminal=color,
-            color_system="standard" if color else None,
-            highlight=False,
-            markup=False,
-            emoji=False,
-        )
-        for block in self._blocks(width):
-            console.print(self._block(block, color))
+        widths = self._widths(width // 2)
+        blocks = [
+            self._block([*range(self.labels), *numbers], widths, color)
+            for numbers in self._blocks(widths, width)
+        ]
         legend = " · * best" if self.best and not color else ""
-        for line in (self.caption + legend, *self.notes):
-            console.print(Text(_printable(line)))
-        return "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
+        lines = [fill(_printable(line), width) for line in (self.caption + legend, *self.notes)]
+        return "\n\n".join([*blocks, "\n".join(lines)]) + "\n"
 
     def markdown(self) -> str:
         """A pipe table, the caption, and the notes as a list."""
-        table = self._tabulate("pipe", _markdown).replace(_BEST, "**").replace(_END, "**")
         notes = "\n".join(f"- {_markdown(note)}" for note in self.notes)
+        table = self._tabulate("pipe", _markdown, ("**", "**"))
         return "\n\n".join(filter(None, [table, _markdown(self.caption), notes])) + "\n"
 
     def html(self) -> str:
         """A fragment in ASCII, so that no page's encoding can spoil it."""
-        table = self._tabulate("unsafehtml", _html).replace(_BEST, "<b>").replace(_END, "</b>")
         lines = [f"<p>{_html(line)}</p>" for line in (self.caption, *self.notes)]
-        text = "\n".join([table, *lines]) + "\n"
+        text = "\n".join([self._tabulate("unsafehtml", _html, ("<b>", "</b>")), *lines]) + "\n"
         return text.encode("ascii", "xmlcharrefreplace").decode()
 
     def latex(self) -> str:
         """A booktabs ``tabular`` under the caption and the notes as comments."""
         comments = [f"% {_printable(line)}" for line in (self.caption, *self.notes)]
-        signs = str.maketrans({_BEST: r"\textbf{", _END: "}", **_LATEX})
-        # This style escapes for itself.
-        table = self._tabulate("latex_booktabs", _printable).translate(signs)
-        return "\n".join([*comments, table]) + "\n"
+        # This style escapes for itself, so what is LaTeX comes after it.
+        table = self._tabulate("latex_booktabs", _printable, _BEST)
+        return "\n".join([*comments, table.translate(_LATEX)]) + "\n"
 
-    def _tabulate(self, style: str, escape: Callable[[str], str]) -> str:
-        rows = [
+    def _tabulate(self, style: str, escape: Callable[[str], str], mark: tuple[str, str]) -> str:
+        numbers = len(self.headers) - self.labels
+        text: str = tabulate(
             [
-                f"{_BEST}{escape(text)}{_END}" if (i, j) in self.best else escape(text)
-                for j, text in enumerate(row)
-            ]
-            for i, row in enumerate(self.rows)
-        ]
-        return tabulate(
-            rows,
+                [
+                    escape(text).join(mark) if (i, j) in self.best else escape(text)
+                    for j, text in enumerate(row)
+                ]
+                for i, row in enumerate(self.rows)
+            ],
             [escape(header) for header in self.headers],
             style,
             disable_numparse=True,
-            colalign=["left" if j < self.labels else "right" for j in range(len(self.headers))],
+            colalign=["left"] * self.labels + ["right"] * numbers,
         )
+        return text
 
-    def _blocks(self, width: int) -> list[range]:
+    def _widths(self, limit: int) -> list[int]:
+        """Columns' widths; the widest labels give way until all labels fit ``limit``."""
+        widths = []
+        for j, header in enumerate(self.headers):
+            words = max(map(len, _heading(header).split(" ")))
+            cells = max(len(row[j]) + ((i, j) in self.best) for i, row in enumerate(self.rows))
+            widths.append(max(cells, min(words, _WORD)))
+        labels = widths[: self.labels]
+        while sum(labels) + _GAP * len(labels) > limit and max(labels) > _LABEL:
+            labels[labels.index(max(labels))] -= 1
+        return [*labels, *widths[self.labels :]]
+
+    def _blocks(self, widths: Sequence[int], width: int) -> list[range]:
         """The columns of numbers, cut so that each block fits beside the labels."""
-        widths = [self._width(j) + _GAP for j in range(len(self.headers))]
-        # Labels fold rather than take more than half of the width.
-        room = width - min(sum(widths[: self.labels]), width // 2)
-        cuts, used = [self.labels], 0
+        labels = used = sum(widths[: self.labels]) + _GAP * (self.labels - 1)
+        cuts = [self.labels]
         for j in range(self.labels, len(widths)):
-            used += widths[j]
-            if used > room and j > cuts[-1]:
+            used += _GAP + widths[j]
+            if used > width and j > cuts[-1]:
                 cuts.append(j)
-                used = widths[j]
+                used = labels + _GAP + widths[j]
         return [range(*cut) for cut in pairwise([*cuts, len(widths)])]
 
-    def _width(self, j: int) -> int:
-        """A column's width in characters: its widest text, while a header may break into words."""
-        # The arrow stays with the word before it.
-        words = re.sub(r" ([↑↓])", r"_\1", self.headers[j]).split()
-        mark = any(column == j for _, column in self.best)
-        texts = max((cell_len(row[j]) for row in self.rows), default=0) + mark
-        return max(texts, min(max(map(cell_len, words)), _WORD))
+    # By hand, since Rich takes half a millisecond a row: seconds for a large store.
+    def _block(self, columns: Sequence[int], widths: Sequence[int], color: bool) -> str:
+        def lines(cells: Iterable[Sequence[str]]) -> Iterator[str]:
+            for parts in zip_longest(*cells, fillvalue=""):
+                line = (
+                    part.ljust(widths[j]) if j < self.labels else part.rjust(widths[j])
+                    for part, j in zip(parts, columns, strict=True)
+                )
+                yield (" " * _GAP).join(line).rstrip()
 
-    def _block(self, block: range, color: bool) -> RichTable:
-        table = RichTable(
-            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0)
-        )
-        shown = [*range(self.labels), *block]
-        marked = {j for _, j in self.best} if not color else set()
-        for j in shown:
-            number = j >= self.labels
-            table.add_column(
-                Text(_printable(self.headers[j])),
-                justify="right" if number else "left",
-                width=self._width(j) if number else None,
-                overflow="fold",
-            )
+        heads = [_fold(_heading(self.headers[j]), widths[j]) for j in columns]
+        height = max(map(len, heads))
+        rule = "─" * (sum(widths[j] + _GAP for j in columns) - _GAP)
+        block = [*lines([""] * (height - len(head)) + head for head in heads), rule]
+        mark = "\x1b[1m{:>{}}\x1b[0m" if color else "*{}"
         for i, row in enumerate(self.rows):
-            if i in self.sections:
-                table.add_section()
-            cells = []
-            for j in shown:
-                best = (i, j) in self.best
-                mark = ("*" if best else " ") if j in marked else ""
-                style = "bold" if best and color else ""
-                cells.append(Text(_printable(row[j]) + mark, style=style))
-            table.add_row(*cells)
-        return table
+            if i and i in self.sections:
+                block.append("")
+            block += lines(
+                [mark.format(row[j], widths[j])]
+                if (i, j) in self.best
+                else _fold(_printable(row[j]), widths[j])
+                for j in columns
+            )
+        return "\n".join(block).replace(_TIED, " ")
+
+
+def _heading(text: str) -> str:
+    """A header that may break into words, but for the arrow."""
+    return re.sub(r" (?=[↑↓])", _TIED, _printable(text))
+
+
+def _fold(text: str, width: int) -> list[str]:
+    return [text] if len(text) <= width else wrap(text, width)
 
 
 def _printable(text: str) -> str:

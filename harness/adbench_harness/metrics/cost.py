@@ -15,12 +15,11 @@ import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from adbench_harness.nn.neighbours import counting_flops
 
 
 def flops(work: Callable[[], Any]) -> int:
     """Floating-point operations of matrix products and convolutions, 2 a multiply-add."""
-    with counting_flops(), FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:
         work()
     return int(counter.get_total_flops())
 

@@ -171,7 +171,13 @@ def _rank_range(
     scores: Sequence[Scores], positives: Scores, weights: Weights, low: float, high: float
 ) -> Ranking:
     """Rank the scores in [low,high) as if there were no others; their weights are not shared."""
-    every = np.concatenate([score.ravel().compress(_inside(score, low, high)) for score in scores])
+    room = np.empty(sum(score.size for score in scores), positives.dtype)  # taken up once written
+    size = 0
+    for score in scores:
+        chosen = score.ravel().compress(_inside(score, low, high))  # far faster than by indexing
+        room[size : size + len(chosen)] = chosen
+        size += len(chosen)
+    every = room[:size]
     every.sort()
     inside = _inside(positives, low, high)
     positives, weights = positives.compress(inside), weights.compress(inside)

@@ -1,1 +1,1 @@
-"""What methods share: nearest neighbours, coresets, maps."""
+"""What methods share: exact nearest neighbours, coreset selection and anomaly-map operations."""

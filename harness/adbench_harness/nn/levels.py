@@ -35,12 +35,14 @@ def overlay(
 def _laid(level: Level, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The level on a canvas of zeros [B, H, W], and where it covers it, bool [1, H, W]."""
     top, left, bottom, right = level.box or (0, 0, *size)
-    valid = torch.ones_like(level.values[:1]) if level.valid is None else level.valid[None].to(level.values)
-    weight = upsample(valid, (bottom - top, right - left))
-    values = upsample(level.values.masked_fill(valid == 0, 0), (bottom - top, right - left))
+    box = bottom - top, right - left
+    values = level.values
+    valid = torch.ones_like(values[0], dtype=torch.bool) if level.valid is None else level.valid
+    weight = upsample(valid[None].to(values.dtype), box)
     known = weight >= 0.5
+    values = (upsample(values.masked_fill(~valid, 0), box) / weight).masked_fill(~known, 0)
     canvas = values.new_zeros(len(values), *size)
-    canvas[:, top:bottom, left:right] = (values / weight).masked_fill(~known, 0)
+    canvas[:, top:bottom, left:right] = values
     cover = known.new_zeros(1, *size)
     cover[:, top:bottom, left:right] = known
     return canvas, cover

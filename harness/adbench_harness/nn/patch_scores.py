@@ -53,14 +53,14 @@ class MatchedPatches:
         The match itself is one of them; b is the bank's length where that is shorter.
         """
         embeddings = self.embeddings[patches]
-        around = self.bank.neighbours_of_bank(self.matches[patches], min(count, len(self.bank)))
+        around = self.bank.neighbours_of_bank(self.matches[patches], count)
         # One neighbour at a time: [P, b, D] would not fit for a batch of large grids.
         squared = [(embeddings - self.bank.bank[column]).square().sum(1) for column in around.T]
         return self._measured(torch.stack(squared, 1))
 
     def around_patch(self, count: int, patches: Tensor) -> Tensor:
-        """Distances [P, b] from ``patches`` to their own ``count`` nearest bank vectors, ascending."""
-        squared, _ = self.bank.search(self.embeddings[patches], min(count, len(self.bank)))
+        """Distances [P, b] from ``patches`` to the bank vectors nearest to them, ascending."""
+        squared, _ = self.bank.search(self.embeddings[patches], count)
         return self._measured(squared)
 
     def _measured(self, squared: Tensor) -> Tensor:
@@ -93,9 +93,7 @@ def score_patches(
     the mean of the levels' image scores, as in the PatchCore authors' ensemble.
     """
     levels, images = [], []
-    for level, bank in zip(
-        outputs[PatchEmbeddings].levels, outputs[PatchBank].levels, strict=True
-    ):
+    for level, bank in zip(outputs[PatchEmbeddings].levels, outputs[PatchBank].levels, strict=True):
         grid, image = score_level(level, bank)
         levels.append(replace(level, values=grid))
         images.append(image)

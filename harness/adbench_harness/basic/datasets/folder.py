@@ -45,10 +45,11 @@ class Folder:
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
         """The samples as folders or table split them; ``split_seed`` changes nothing."""
-        layout.check_category(category, self.categories(root), self.name, root / self.table)
         if self.table:
             return table.samples(root / self.table, root, category)
-        return layout.samples(_folders(root)[category], NEXT_STEP)
+        folders = _folders(root)
+        layout.check_category(category, list(folders), self.name, root)
+        return layout.samples(folders[category], NEXT_STEP)
 
 
 def _folders(root: Path) -> dict[str, Path]:

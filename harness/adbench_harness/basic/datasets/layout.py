@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, nearest
 from adbench_harness.types import GOOD, Part, Sample
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -43,12 +42,6 @@ def check_category(category: str, categories: Sequence[str], dataset: str, root:
             f"{dataset}: no category '{category}' in '{root}'{nearest(category, categories)}; "
             f"choose from {', '.join(categories)}"
         )
-
-
-def nearest(name: str, valid: Sequence[str]) -> str:
-    """`` (did you mean 'x'?)`` or nothing."""
-    match = difflib.get_close_matches(name, valid, n=1)
-    return f" (did you mean '{match[0]}'?)" if match else ""
 
 
 def check_parts(samples: Iterable[Sample], place: Path, next_step: str) -> None:

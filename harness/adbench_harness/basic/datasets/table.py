@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from adbench_harness.basic.datasets import layout
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, nearest
 from adbench_harness.types import GOOD, Sample
 
 ANOMALOUS = "anomalous"
@@ -33,10 +32,7 @@ class Row(NamedTuple):
 
 def categories(file: Path) -> list[str]:
     """The categories that the table names, sorted; raises UserError where it has no rows."""
-    found = {row.cells["category"] for row in _rows(file)}
-    if not found:
-        raise UserError(f"'{file}' lists no images; add a line for each")
-    return sorted(found)
+    return sorted({row.cells["category"] for row in _rows(file)})
 
 
 def samples(file: Path, root: Path, category: str) -> list[Sample]:
@@ -51,7 +47,10 @@ def samples(file: Path, root: Path, category: str) -> list[Sample]:
     found: list[tuple[Row, Sample]] = []
     lines: dict[Path, int] = {}
     groups: dict[str, Sample] = {}
-    for row in _rows(file):
+    rows = _rows(file)
+    names = sorted({row.cells["category"] for row in rows})
+    layout.check_category(category, names, "table", file)
+    for row in rows:
         if row.cells["category"] != category:
             continue
         sample = _sample(row, root)
@@ -109,7 +108,7 @@ def _image(row: Row, column: str, text: str, root: Path) -> Path:
     return path
 
 
-def _rows(file: Path) -> Iterator[Row]:
+def _rows(file: Path) -> list[Row]:
     lines = _read(file)
     if not lines:
         raise UserError(f"'{file}' is empty; begin it with the columns {', '.join(COLUMNS)}")
@@ -119,13 +118,16 @@ def _rows(file: Path) -> Iterator[Row]:
         if column not in COLUMNS:
             raise UserError(
                 f"'{file}' line {line}: unknown column {column!r}"
-                f"{layout.nearest(column, COLUMNS)}; the columns are {', '.join(COLUMNS)}"
+                f"{nearest(column, COLUMNS)}; the columns are {', '.join(COLUMNS)}"
             )
         if columns.count(column) > 1:
             raise UserError(f"'{file}' line {line}: two columns '{column}'; keep one")
     for column in REQUIRED:
         if column not in columns:
             raise UserError(f"'{file}' line {line}: no column '{column}'; add it")
+    if not lines[1:]:
+        raise UserError(f"'{file}' lists no images; add a line for each")
+    rows = []
     for line, texts in lines[1:]:
         if len(texts) > len(columns):
             raise UserError(
@@ -138,7 +140,8 @@ def _rows(file: Path) -> Iterator[Row]:
             cells["category"] = file.stem
         elif not cells["category"]:
             raise row.error("category", "is empty; name the image's category")
-        yield row
+        rows.append(row)
+    return rows
 
 
 def _read(file: Path) -> list[tuple[int, list[str]]]:

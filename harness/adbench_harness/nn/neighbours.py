@@ -1,0 +1,136 @@
+"""Exact nearest neighbours of embeddings in a memory bank."""
+
+from __future__ import annotations
+
+import weakref
+
+import torch
+from torch import Tensor, UntypedStorage
+
+TILE = 2048
+"""Queries and bank vectors that are compared at once."""
+SPARE = 2
+"""Candidates beyond the k asked for, so that nearly every query is settled by one search."""
+UNIT_ROUNDOFF = 2.0**-24
+
+_Layout = tuple[int, torch.Size, tuple[int, ...], int]
+
+
+class Neighbours:
+    """Exact search in a memory bank [M, D] (float32), on the bank's device.
+
+    Matrix products rank the candidates, and the candidates' distances are then computed directly
+    as ``sum((q - b)**2)``: the expansion ``|q|^2 - 2qb + |b|^2`` loses the digits of a small one.
+    A query whose ranking rounding errors could have upset is searched again with more candidates.
+    This holds for full float32 matrix products, torch's default, not for TF32.
+
+    A search needs memory for about ``TILE * (TILE + 4 * D)`` floats besides its result (three times
+    that where a great many vectors tie), and the bank is held a second time, centred by its mean:
+    rounding errors grow with the vectors' norms, and a shift moves no distance.
+
+    Scorers that share one model output search for the same queries, so the last result is kept and
+    serves later searches for the same unmodified memory, through whatever view, with at most as
+    large a k. Clone the queries to force a search.
+    """
+
+    def __init__(self, bank: Tensor) -> None:
+        if bank.ndim != 2 or len(bank) == 0:
+            raise ValueError(f"a memory bank has shape [M, D] with M > 0, not {list(bank.shape)}")
+        self.bank = bank
+        self._mean = bank.mean(0)
+        self._centred = bank - self._mean
+        self._squares = self._centred.square().sum(1)
+        self._last: tuple[weakref.ref[UntypedStorage], _Layout, Tensor, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.bank)
+
+    def search(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+        """Squared distances [Q, k] (float32, ascending) and bank indices [Q, k] (int64).
+
+        Equal distances are ordered by index. All M vectors are returned where k exceeds M.
+        """
+        k = self._checked(k)
+        if queries.is_inference():  # its modifications are not counted
+            return self._search(queries, k, k + SPARE)
+        storage, layout = queries.untyped_storage(), _layout(queries)
+        if self._last is not None:
+            seen, seen_layout, distances, indices = self._last
+            if seen() is storage and seen_layout == layout and k <= distances.shape[1]:
+                return distances[:, :k].clone(), indices[:, :k].clone()
+        distances, indices = self._search(queries, k, k + SPARE)
+        self._last = weakref.ref(storage), layout, distances, indices
+        return distances.clone(), indices.clone()
+
+    def neighbours_of_bank(self, members: Tensor, k: int) -> Tensor:
+        """Bank indices [n, k] of the vectors nearest to the bank vectors ``members`` [n] (int64).
+
+        As ``search``; a member is one of its own k neighbours, at distance 0 (N_b(m*) of PatchCore,
+        Roth et al., CVPR 2022, eq. 7). Duplicates of it with a lower index come before it.
+        """
+        k = self._checked(k)
+        unique, inverse = members.unique(return_inverse=True)
+        return self._search(self.bank[unique], k, k + SPARE)[1][inverse]
+
+    def _checked(self, k: int) -> int:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        return min(k, len(self.bank))
+
+    def _search(self, queries: Tensor, k: int, pool: int) -> tuple[Tensor, Tensor]:
+        pool = min(pool, len(self.bank))
+        distances = queries.new_empty(len(queries), k)
+        indices = torch.empty_like(distances, dtype=torch.int64)
+        rows = max(1, min(TILE, TILE * TILE // pool))
+        for start in range(0, len(queries), rows):
+            part = slice(start, start + rows)
+            distances[part], indices[part] = self._search_tile(queries[part], k, pool)
+        return distances, indices
+
+    def _search_tile(self, queries: Tensor, k: int, pool: int) -> tuple[Tensor, Tensor]:
+        centred = queries - self._mean
+        approximate, candidates = self._candidates(centred, pool)
+        # By index first: the stable sort by distance then leaves ties in the order of the bank.
+        by_index = candidates.sort(dim=1).values
+        distances, order = self._distances(queries, by_index).sort(dim=1, stable=True)
+        distances = distances[:, :k]
+        indices = by_index.gather(1, order[:, :k])
+        if pool < len(self.bank):
+            # |q|^2 - 2qb + |b|^2 of length-D vectors errs by less than (D + 4) u (|q| + |b|)^2, in
+            # any order of summation: what is not in the pool must be farther by twice that.
+            norms = centred.norm(dim=1) + self._squares.max().sqrt()
+            error = (queries.shape[1] + 4) * UNIT_ROUNDOFF * norms.square()
+            unsettled = (approximate[:, -1] <= approximate[:, k - 1] + 2 * error).nonzero()[:, 0]
+            if len(unsettled):
+                again = self._search(queries[unsettled], k, 8 * pool)
+                distances[unsettled], indices[unsettled] = again
+        return distances, indices
+
+    def _candidates(self, centred: Tensor, pool: int) -> tuple[Tensor, Tensor]:
+        """The ``pool`` smallest |b|^2 - 2qb, ascending, and their bank indices."""
+        values = centred.new_empty(len(centred), 0)
+        indices = torch.empty_like(values, dtype=torch.int64)
+        for start in range(0, len(self.bank), TILE):
+            tile = slice(start, start + TILE)
+            scores = torch.addmm(self._squares[tile], centred, self._centred[tile].T, alpha=-2)
+            found = scores.topk(min(pool, scores.shape[1]), largest=False, sorted=False)
+            values = torch.cat([values, found.values], 1)
+            indices = torch.cat([indices, found.indices + start], 1)
+            values, order = values.topk(min(pool, values.shape[1]), largest=False)
+            indices = indices.gather(1, order)
+        return values, indices
+
+    def _distances(self, queries: Tensor, indices: Tensor) -> Tensor:
+        width = max(1, TILE // len(queries))
+        return torch.cat(
+            [
+                (queries[:, None] - self.bank[columns]).square_().sum(2)
+                for columns in indices.split(width, dim=1)
+            ],
+            1,
+        )
+
+
+def _layout(tensor: Tensor) -> _Layout:
+    """Where a tensor lies in its storage, and how often that has been modified."""
+    return tensor.storage_offset(), tensor.shape, tensor.stride(), tensor._version

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from adbench_harness.errors import UserError
+from adbench_harness.leaderboard import FORMATS, render
+from adbench_harness.leaderboard.table import Table
+from adbench_harness.results import Store
+
+HOSTILE = "<script>alert(1)</script>|a_b & 50% #1 `x` **y** \ue000\x1b[31m\nz"
+
+
+@pytest.fixture
+def results(result):
+    costs = {"pixel_auroc": 0.9, "params": 24_900_000, "ms_per_image": 12.34}
+    small = {**costs, "params": 1234}
+    return [
+        result({"image_auroc": 0.981, **costs}),
+        result({"image_auroc": 0.95, **costs}, category="grass"),
+        result({"image_auroc": 0.9, **small}, model="padim", flags=("crop",)),
+        result({"image_auroc": 0.9, **small}, model="padim", flags=("crop",), category="grass"),
+        result({"image_auroc": 0.99}, model="vae"),
+        result(None, model="vae", category="grass"),
+    ]
+
+
+TERMINAL = """\
+                           image    pixel
+#  model      failed     AUROC ↑  AUROC ↑  params ↓  ms/image ↓
+───────────────────────────────────────────────────────────────
+1  patchcore  0            *96.5    *90.0    24.9 M       *12.3
+2  padim      0             90.0    *90.0    *1.2 k       *12.3
+3  vae        1       99.0 (1/2)        –         –           –
+
+dataset mini · 2 categories · scorer knn · backbone embedded · cpu · 1 seed ·
+scores in % · * best
+crop: padim · knn
+failed: vae · knn [grass]: fit: no memory (traceback:
+runs/trials/{id}.json)
+"""
+MARKDOWN = r"""
+| #   | model     | failed   |   image AUROC ↑ |   pixel AUROC ↑ |   params ↓ |   ms/image ↓ |
+|:----|:----------|:---------|----------------:|----------------:|-----------:|-------------:|
+| 1   | patchcore | 0        |        **96.5** |        **90.0** |     24.9 M |     **12.3** |
+| 2   | padim     | 0        |            90.0 |        **90.0** |  **1.2 k** |     **12.3** |
+| 3   | vae       | 1        |      99.0 (1/2) |               – |          – |            – |
+
+dataset mini · 2 categories · scorer knn · backbone embedded · cpu · 1 seed · scores in %
+
+- crop: padim · knn
+- failed: vae · knn \[grass\]: fit: no memory (traceback: runs/trials/{id}.json)
+"""
+LATEX = r"""
+% dataset mini · 2 categories · scorer knn · backbone embedded · cpu · 1 seed · scores in %
+% crop: padim · knn
+% failed: vae · knn [grass]: fit: no memory (traceback: runs/trials/{id}.json)
+\begin{tabular}{lllrrrr}
+\toprule
+ \# & model & failed & image AUROC $\uparrow$ & pixel AUROC $\uparrow$ & params $\downarrow$ & ms/image $\downarrow$ \\
+\midrule
+ 1 & patchcore & 0 & \textbf{96.5} & \textbf{90.0} & 24.9 M & \textbf{12.3} \\
+ 2 & padim & 0 & 90.0 & \textbf{90.0} & \textbf{1.2 k} & \textbf{12.3} \\
+ 3 & vae & 1 & 99.0 (1/2) & – & – & – \\
+\bottomrule
+\end{tabular}
+"""  # noqa: E501  # as it reads
+HTML = [
+    ["#", "model", "failed", "image AUROC ↑", "pixel AUROC ↑", "params ↓", "ms/image ↓"],
+    ["1", "patchcore", "0", "b:96.5", "b:90.0", "24.9 M", "b:12.3"],
+    ["2", "padim", "0", "90.0", "b:90.0", "b:1.2 k", "b:12.3"],
+    ["3", "vae", "1", "99.0 (1/2)", "–", "–", "–"],
+]
+CSV = """\
+dataset,model,category,seeds,failed,image_auroc,params,ms_per_image
+mini,padim,brick,1,0,0.9,1234,12.34
+mini,patchcore,brick,1,0,0.981,24900000,12.34
+mini,vae,brick,1,0,0.99,,
+mini,padim,grass,1,0,0.9,1234,12.34
+mini,patchcore,grass,1,0,0.95,24900000,12.34
+mini,vae,grass,0,1,,,
+"""
+
+
+def golden(text, results):
+    return text.replace("{id}", results[-1].trial.id)
+
+
+def test_terminal(results):
+    text = render(results, store=Path("runs"), width=80)
+    assert text == golden(TERMINAL, results)
+
+
+def test_markdown(results):
+    text = render(results, format="markdown", store=Path("runs"))
+    assert text == golden(MARKDOWN.lstrip(), results)
+
+
+def test_latex(results):
+    text = render(results, format="latex", store=Path("runs"))
+    assert re.sub(r"(?<=\S) +", " ", text) == golden(LATEX.lstrip(), results)
+
+
+class Page(HTMLParser):
+    """The cells of the tables, bold ones as ``b:text``, and all tags seen."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.tags = [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        elif tag == "b":
+            self.rows[-1][-1] += "b:"
+
+    def handle_data(self, data):
+        if self.lasttag in ("td", "th", "b") and self.rows[-1]:
+            self.rows[-1][-1] += data.strip()
+
+
+def test_html(results):
+    text = render(results, format="html", store=Path("runs"))
+    assert text.isascii()
+    assert Page(text).rows == HTML
+    assert f"runs/trials/{results[-1].trial.id}.json" in text
+
+
+def test_csv(results):
+    rows = list(csv.DictReader(io.StringIO(render(results, format="csv"))))
+    assert [{key: row[key] for key in CSV.split("\n")[0].split(",")} for row in rows] == list(
+        csv.DictReader(io.StringIO(CSV))
+    )
+
+
+def test_csv_of_a_pivot_has_fractions_and_no_means(results):
+    text = render(results, format="csv", rows="category", columns="model")
+    assert text == "category,padim,patchcore,vae\nbrick,0.9,0.981,0.99\ngrass,0.9,0.95,\n"
+
+
+def test_pivot_takes_the_other_axis_by_itself(results):
+    by_category = render(results, rows="category", format="markdown")
+    assert by_category == render(results, columns="method", format="markdown")
+    header = [cell.strip() for cell in by_category.splitlines()[0].split("|")]
+    assert header == ["", "category", "padim · knn", "patchcore · knn", "vae · knn", ""]
+    assert render(results, rows="method").startswith("method")
+
+
+def test_color_is_bold_and_nothing_else(results):
+    text = render(results, color=True, width=80)
+    assert re.search(r"\x1b\[1m +96.5\x1b\[0m", text)
+    assert "*" not in text
+    plain = re.sub(r"\x1b\[[01]m", "", text)
+    assert plain.split()[: 4 * 7] == render(results, width=80).replace("*", "").split()[: 4 * 7]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_terminal_fits_its_width_and_loses_nothing(result, width):
+    metrics = {"image_auroc": 0.5, "image_ap": 0.5, "pixel_auroc": 0.5, "pixel_ap": 0.5}
+    metrics |= {"aupro": 0.5, "fit_seconds": 100.0, "peak_mb": 5000.0, "params": 1e6, "flops": 1e9}
+    results = [
+        result(metrics, model=model, params={"coreset_ratio": 0.1}, preprocessors=chain, seed=seed)
+        for model in ("patchcore", "a_model_of_an_extraordinarily_long_name")
+        for chain in ((), ("bgfilter",))
+        for seed in (0, 1)
+    ]
+    text = render(results, width=width)
+    assert max(map(len, text.splitlines())) <= width
+    words = " ".join(text.split())
+    for header in ("AUROC ↑", "AUPRO ↑", "params ↓", "FLOPs ↓", "MB ↓"):
+        assert header in words
+    # Every block repeats the labels.
+    assert text.count("patchcor") == 2 * text.count("────\n")
+
+
+@pytest.mark.parametrize("name", ["model", "scorer", "category", "dataset"])
+def test_names_are_never_markup(result, name):
+    results = [result(0.5, **{name: HOSTILE}), result(None, **{name: HOSTILE}, seed=1)]
+    results += [result(0.6, **{name: "plain"}), result(0.7, **{name: "other"})]
+    shown = {
+        text_format: render(results, format=text_format, per_category=True)
+        for text_format in FORMATS
+    }
+    page = Page(shown["html"])
+    assert page.tags == {"table", "thead", "tbody", "tr", "th", "td", "p", "b"} & page.tags
+    assert any("<script>alert(1)</script>|a_b & 50%" in cell for row in page.rows for cell in row)
+    table = [line for line in shown["markdown"].splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+    assert "<script" not in shown["markdown"]
+    assert r"a\_b \& 50\% \#1" in shown["latex"]
+    assert not any("\x1b" in shown[text_format] for text_format in FORMATS if text_format != "csv")
+    rows = list(csv.DictReader(io.StringIO(shown["csv"])))
+    assert HOSTILE in {row[name] for row in rows}
+
+
+def test_marks_cannot_be_forged():
+    table = Table(["name", "value"], [["\ue000x\ue001", "1"]], labels=1)
+    assert "textbf" not in table.latex()
+
+
+def test_each_failure_is_listed_once(result):
+    results = [
+        *(result(None, category=c, seed=s) for c in ("grass", "brick") for s in (0, 1)),
+        result(None, model="padim"),
+        result(0.5),
+    ][:-1]
+    notes = [line for line in render(results, width=500).splitlines() if "failed: " in line]
+    assert len(notes) == 2
+    assert notes[0].startswith("failed: padim · knn [brick]: fit: no memory (traceback: trials/")
+    assert notes[1].startswith("failed: patchcore · knn [brick, grass]: fit: no memory (trace")
+
+
+def test_flags_of_all_rows_name_nobody(result):
+    lines = render([result(0.5, flags=("border=crop",)), result(None, seed=1)]).splitlines()
+    assert "border=crop" in lines
+
+
+def test_results_from_a_store(results, tmp_path):
+    store = Store(tmp_path)
+    for result in results:
+        store.write(result)
+    assert render(store.read(), store=store.root) == render(results, store=store.root)
+    traceback = re.search(r"traceback:\s(\S+)\)", render(store.read(), store=Path(), width=500))
+    assert traceback is not None
+    assert (tmp_path / traceback[1]).is_file()
+
+
+def test_nothing_to_show():
+    with pytest.raises(UserError, match="no results"):
+        render([])

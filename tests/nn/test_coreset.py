@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adbench_harness.nn import coreset
+from adbench_harness.nn.coreset import greedy_coreset
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def textbook(points: torch.Tensor, start: int, count: int) -> list[int]:
+    """Greedy k-centre in float64; a picked point, even of duplicates, is not picked again."""
+    points = points.double()
+    distances = torch.full((len(points),), torch.inf, dtype=torch.float64)
+    picks = [start]
+    while len(picks) < count:
+        to_last = (points - points[picks[-1]]).square().sum(1)
+        distances = torch.minimum(distances, to_last)
+        distances[picks] = -torch.inf
+        picks.append(int(distances.argmax()))
+    return picks
+
+
+@given(
+    total=st.integers(2, 300),
+    width=st.integers(1, 6),
+    pool=st.sampled_from([1, 3, 20, 4096]),
+    seed=st.integers(0, 2**31),
+    data=st.data(),
+)
+def test_picks_are_the_textbook_ones(
+    total: int, width: int, pool: int, seed: int, data: st.DataObject
+) -> None:
+    # Integers: distances are exact, and random ones of this size hardly ever tie.
+    features = torch.randint(-1000, 1000, (total, width), generator=seeded(seed)).float()
+    features = features + torch.rand(total, width, generator=seeded(seed + 1))
+    count = data.draw(st.integers(1, total - 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coreset, "POOL", pool)
+        patch.setattr(coreset, "BLOCK", data.draw(st.sampled_from([17, 1024])))
+        picks = greedy_coreset(features, count, seeded(seed), projection=None)
+    points = features.double()
+    chosen = points[picks]
+    # Points may tie to within rounding: each pick is as far from the earlier ones as any point is.
+    nearest = torch.cdist(points, chosen, compute_mode="donot_use_mm_for_euclid_dist")
+    covering = nearest.cummin(1).values
+    for done in range(1, count):
+        radius = covering[:, done - 1].max()
+        assert covering[picks[done], done - 1] >= radius * (1 - 1e-4) - 1e-3
+
+
+@pytest.mark.parametrize("projection", [None, 16])
+def test_exact_picks_with_projection_from_the_same_start(projection: int | None) -> None:
+    features = torch.randn(3000, 40, generator=seeded(1)).exp() + 50
+    generator = seeded()
+    start = int(torch.randint(len(features), (1,), generator=generator))
+    points = coreset._project(features, projection, generator)
+    picks = greedy_coreset(features, 400, seeded(), projection)
+    assert picks.dtype == torch.int64
+    assert picks.tolist() == textbook(points, start, 400)
+
+
+def test_picks_in_batches_are_the_textbook_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coreset, "POOL", 200)
+    features = torch.randn(5000, 8, generator=seeded(1))
+    batches: list[tuple[int, int]] = []
+    picks = greedy_coreset(
+        features, 500, seeded(), progress=lambda done, total: batches.append((done, total))
+    )
+    assert picks.tolist() == textbook(features, int(picks[0]), 500)
+    assert batches == sorted(set(batches))
+    assert batches[-1] == (500, 500)
+    assert len(batches) < 60
+
+
+def test_projection_keeps_distances() -> None:
+    points = torch.randn(50, 600, generator=seeded(1))
+    ratio = torch.pdist(coreset._project(points, 128, seeded())) / torch.pdist(points)
+    assert abs(ratio.mean() - 1) < 0.03
+    assert ratio.std() < 0.1
+
+
+def test_every_pick_is_new_among_duplicates() -> None:
+    features = torch.randn(5, 3, generator=seeded(1)).repeat(40, 1)
+    picks = greedy_coreset(features, 150, seeded())
+    assert len(set(picks.tolist())) == 150
+    assert features[picks[:5]].unique(dim=0).shape[0] == 5
+
+
+def test_same_for_the_same_seed_only() -> None:
+    features = torch.randn(2000, 200, generator=seeded(1))
+    first = greedy_coreset(features, 50, seeded(3))
+    torch.testing.assert_close(greedy_coreset(features, 50, seeded(3)), first)
+    assert greedy_coreset(features, 50, seeded(4)).tolist() != first.tolist()
+
+
+def test_same_for_any_number_of_threads() -> None:
+    features = torch.randn(4000, 200, generator=seeded(1))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = greedy_coreset(features, 300, seeded())
+        torch.set_num_threads(3)
+        torch.testing.assert_close(greedy_coreset(features, 300, seeded()), alone)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [7, 8])
+def test_takes_all_points_where_the_count_allows(count: int) -> None:
+    assert greedy_coreset(torch.randn(7, 3), count, seeded()).tolist() == list(range(7))
+
+
+def test_refuses_a_count_below_1() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        greedy_coreset(torch.randn(7, 3), 0, seeded())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_same_on_the_gpu() -> None:
+    features = torch.randn(6000, 40, generator=seeded(1))
+    expected = greedy_coreset(features, 500, seeded())
+    torch.testing.assert_close(greedy_coreset(features.cuda(), 500, seeded()).cpu(), expected)
