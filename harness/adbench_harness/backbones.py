@@ -12,7 +12,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from adbench_harness.errors import ContractError, UserError
+from adbench_harness.errors import UserError
 from adbench_harness.trial import Weights
 from adbench_harness.types import Batch, FeatureRequest
 
@@ -70,18 +70,24 @@ def _sha256(path: Path, _changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(backbone: Backbone, layers: Sequence[str], weights: Weights, device: torch.device) -> nn.Module:
-    """The backbone up to ``layers``, frozen, in eval mode; float32 [B, 3, H, W] -> dict of grids.
-
-    A file that lacks parameters these layers need is refused with their names; one that holds
-    more is fine.
-    """
+def check_layers(backbone: Backbone, layers: Sequence[str]) -> None:
+    """Raise UserError, naming the layers that there are, unless the backbone has ``layers``."""
     unknown = [layer for layer in layers if layer not in backbone.layers]
     if unknown:
         raise UserError(
             f"backbone '{backbone.name}' has no layer {', '.join(unknown)}; it has "
             f"{', '.join(backbone.layers)}"
         )
+
+
+def load(
+    backbone: Backbone, layers: Sequence[str], weights: Weights, device: torch.device
+) -> nn.Module:
+    """The backbone up to ``layers``, frozen, in eval mode; float32 [B, 3, H, W] -> dict of grids.
+
+    A file that lacks parameters these layers need is refused with their names; one that holds
+    more is fine.
+    """
     network = backbone.network(tuple(layers))
     if weights.path is not None:
         state = _read(Path(weights.path))
@@ -98,7 +104,7 @@ def load(backbone: Backbone, layers: Sequence[str], weights: Weights, device: to
                 f"{backbone.name}'s {', '.join(layers)} need ({shown}); give the full file, or "
                 "ask for layers that it covers"
             )
-    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload,no-any-return]
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
@@ -108,7 +114,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-        return state if isinstance(state, dict) else state.state_dict()  # type: ignore[no-any-return]
+        return state if isinstance(state, dict) else state.state_dict()
     except Exception as error:
         raise UserError(
             f"weights '{path}' cannot be read: {error}; fetch the file again"
@@ -167,13 +173,6 @@ class FeatureStore:
                 batch.images.contiguous(memory_format=torch.channels_last)
             )
         return {layer: grids[layer].contiguous() for layer in layers}
-
-
-def undeclared(request: FeatureRequest) -> ContractError:
-    return ContractError(
-        f"the model asks for {request.backbone} {', '.join(request.layers)} without having declared "
-        "it; give the model a 'features' property that returns this FeatureRequest"
-    )
 
 
 def _free(device: torch.device) -> int:

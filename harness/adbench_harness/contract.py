@@ -1,4 +1,4 @@
-"""Does what a component returned keep its promise? Broken promises name the component's own mistake."""
+"""Does what a component returned keep its promise? What does not is named as its mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From files to a model's input and back: find, decode, preprocess, resize; and maps the other way."""
+"""From files to a model's input: find, decode, preprocess, resize; and maps the way back."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ BATCH = 16
 
 
 def cache_folder() -> Path:
-    """Where the harness keeps what it can make again (``ADBENCH_CACHE``, or the platform's place)."""
+    """Where the harness keeps what it can make again: ``ADBENCH_CACHE``, or the usual place."""
     return Path(os.environ.get("ADBENCH_CACHE") or platformdirs.user_cache_dir("adbench"))
 
 
 def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path:
-    """The folder of ``dataset``: named outright, under the data folder, or in the cache.
+    """The folder of ``dataset``: named itself, under the data folder, or in the cache.
 
     A data set that can be built is built into the cache. Raises UserError with what to do.
     """
@@ -44,7 +44,8 @@ def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path
         root = Path(named[dataset.name]).expanduser()
         if not root.is_dir():
             raise UserError(
-                f"data set '{dataset.name}': '{root}' is no folder; correct --data {dataset.name}=DIR"
+                f"data set '{dataset.name}': '{root}' is no folder; correct "
+                f"--data {dataset.name}=DIR"
             )
         return root
     cached = cache_folder() / "data" / dataset.name
@@ -115,7 +116,7 @@ def workers() -> int:
 
 
 def decode(path: Path) -> Image:
-    """The image as uint8 RGB [H, W, 3], whatever its file held; raises UserError naming the file."""
+    """The image as uint8 RGB [H, W, 3], whatever its file held; a UserError names the file."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise UserError(f"'{path}' cannot be decoded as an image; check the file")
@@ -151,7 +152,7 @@ def resized(spec: InputSpec, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def window(spec: InputSpec, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The rectangle (top, left, bottom, right) of the image, in its own px, that the input shows."""
+    """The rectangle (top, left, bottom, right) of the image, in its px, that the input shows."""
     if spec.crop is None:
         return 0, 0, *size
     scaled = resized(spec, size)
@@ -176,7 +177,11 @@ def to_input(image: Image, spec: InputSpec) -> torch.Tensor:
 
 
 def from_input(
-    anomaly_map: NDArray[np.float32], spec: InputSpec, size: tuple[int, int], *, cropped: bool = False
+    anomaly_map: NDArray[np.float32],
+    spec: InputSpec,
+    size: tuple[int, int],
+    *,
+    cropped: bool = False,
 ) -> NDArray[np.float32]:
     """A map over the input, brought to the image's ``size``.
 
@@ -192,7 +197,10 @@ def from_input(
 
 
 def meet(
-    anomaly_map: NDArray[np.float32], truth: NDArray[np.bool_], spec: InputSpec, switches: Evaluation
+    anomaly_map: NDArray[np.float32],
+    truth: NDArray[np.bool_],
+    spec: InputSpec,
+    switches: Evaluation,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """A map and its mask at one size: the image's own, or the suite's ``switches.size``."""
     size = truth.shape
@@ -263,9 +271,13 @@ def prepare(
 
 
 def checked(preprocess: Preprocess, image: Image) -> Image:
-    """``preprocess(image)``, held to its contract: uint8, the same geometry, the input untouched."""
+    """``preprocess(image)``, held to its contract: uint8, same geometry."""
     result = preprocess(image)
-    if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != image.shape:
+    if (
+        not isinstance(result, np.ndarray)
+        or result.dtype != np.uint8
+        or result.shape != image.shape
+    ):
         got = f"{getattr(result, 'dtype', type(result).__name__)} {getattr(result, 'shape', '')}"
         raise ContractError(f"a preprocessor made {got} of a uint8 {image.shape} image")
     return np.ascontiguousarray(result)

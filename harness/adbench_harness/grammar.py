@@ -1,9 +1,9 @@
-"""The one grammar of every axis: comma = alternatives, plus = chain, colon or brackets = parameters.
+"""The grammar of every axis: comma = alternatives, plus = chain, colon or () = parameters.
 
-    none,mean:size=11                two alternatives, the second with a parameter
-    mean:size=11+median              a chain of two
-    afps:detector=padim(dims=64)     a component as a parameter
-    patchcore:layers=[layer1,layer2] a list as one value
+none,mean:size=11                two alternatives, the second with a parameter
+mean:size=11+median              a chain of two
+afps:detector=padim(dims=64)     a component as a parameter
+patchcore:layers=[layer1,layer2] a list as one value
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def component(text: str) -> Wanted:
         key, equals, written = setting.partition("=")
         if not equals or not key.strip():
             raise UserError(f"'{text}': '{setting}' is no parameter; write name=value")
-        params[key.strip()] = value(written)
+        if (key := key.strip()) in params:
+            raise UserError(f"'{text}': parameter '{key}' twice; a grid is {key}=[a,b]")
+        params[key] = value(written)
     return Wanted(name, params)
 
 

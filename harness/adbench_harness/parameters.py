@@ -1,12 +1,13 @@
-"""A component's constructor parameters: read from its signature, checked, resolved to plain data."""
+"""A component's constructor parameters: read from its signature, checked, as plain data."""
 
 from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -15,14 +16,15 @@ from adbench_harness import grammar
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.plugins import Catalogue
 from adbench_harness.trial import Choice
-from adbench_harness.types import Augmenter, Backbone, Model, Preprocessor, Scorer
+from adbench_harness.types import Augmenter, Backbone, Dataset, Model, Preprocessor, Scorer
 
-_COMPONENTS: Mapping[Any, str] = {
-    Augmenter: "augmenter",
-    Backbone: "backbone",
-    Model: "model",
-    Preprocessor: "preprocessor",
-    Scorer: "scorer",
+_PROTOCOLS: Mapping[str, Any] = {
+    "augmenter": Augmenter,
+    "backbone": Backbone,
+    "dataset": Dataset,
+    "model": Model,
+    "preprocessor": Preprocessor,
+    "scorer": Scorer,
 }
 
 
@@ -48,9 +50,7 @@ class Parameter:
     @property
     def type(self) -> str:
         """The type as a person would write it."""
-        base = self.annotation
-        if get_origin(base) is Annotated:
-            base = get_args(base)[0]
+        base = _noteless(self.annotation)
         if self.kind:
             return self.kind
         return base.__name__ if isinstance(base, type) and not get_args(base) else _type(base)
@@ -58,8 +58,20 @@ class Parameter:
     @property
     def is_sequence(self) -> bool:
         """Whether a list is one value of it rather than a grid of values."""
-        base = get_args(self.annotation)[0] if get_origin(self.annotation) is Annotated else None
-        return get_origin(base or self.annotation) in (list, tuple, set, frozenset)
+        return get_origin(_bare(self.annotation)) in (list, tuple, set, frozenset)
+
+
+def _bare(annotation: Any) -> Any:
+    """The annotation without its notes and without None."""
+    base = _noteless(annotation)
+    if get_origin(base) in (Union, UnionType):
+        others = [other for other in get_args(base) if other is not NoneType]
+        return _bare(others[0]) if len(others) == 1 else base
+    return base
+
+
+def _noteless(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _type(annotation: Any) -> str:
@@ -88,36 +100,40 @@ def parameters(component: type) -> dict[str, Parameter]:
                 f"{component.__name__}: constructor parameter '{name}' must be keyword-only, "
                 "typed and have a default"
             )
-        base = hints[name]
-        base = get_args(base)[0] if get_origin(base) is Annotated else base
-        found[name] = Parameter(name, hints[name], signed.default, _COMPONENTS.get(base))
+        kind = next((k for k, p in _PROTOCOLS.items() if p is _bare(hints[name])), None)
+        found[name] = Parameter(name, hints[name], signed.default, kind)
     return found
 
 
+def unknown(kind: str, component: str, name: str, known: Iterable[str]) -> str:
+    """The message about a parameter that a component does not have."""
+    return (
+        f"{kind} '{component}' has no parameter '{name}'{nearest(name, known)}; it has "
+        f"{', '.join(known) or 'none'}"
+    )
+
+
 def resolve(catalogue: Catalogue, kind: str, wanted: grammar.Wanted) -> Choice:
-    """``wanted`` with every parameter checked and filled in; raises UserError naming the valid ones."""
+    """``wanted`` with every parameter checked and filled in; a UserError names the valid ones."""
     component = catalogue.get(kind, wanted.name)
     known = parameters(component)
     given: dict[str, Any] = {}
     for name, value in wanted.params.items():
         if name not in known:
-            raise UserError(
-                f"{kind} '{wanted.name}' has no parameter '{name}'{nearest(name, known)}; it has "
-                f"{', '.join(known) or 'none'}"
-            )
+            raise UserError(unknown(kind, wanted.name, name, known))
         given[name] = _value(catalogue, f"{kind} '{wanted.name}'", known[name], value)
     defaults = {
         name: _value(catalogue, f"{kind} '{wanted.name}'", known[name], known[name].default)
         for name in known
     }
-    changed = tuple(name for name, value in given.items() if value != defaults[name])
+    changed = tuple(name for name in known if name in given and given[name] != defaults[name])
     choice = Choice(wanted.name, component.version, {**defaults, **given}, changed)
     build(catalogue, kind, choice)
     return choice
 
 
 def build(catalogue: Catalogue, kind: str, choice: Choice) -> Any:
-    """The component of ``choice``, constructed; raises UserError with what its constructor refused."""
+    """The component of ``choice``; raises UserError with what its constructor refused."""
     component = catalogue.get(kind, choice.name)
     known = parameters(component)
     values = {}
@@ -129,27 +145,49 @@ def build(catalogue: Catalogue, kind: str, choice: Choice) -> Any:
         else:
             values[name] = TypeAdapter(parameter.annotation).validate_python(value)
     try:
-        return component(**values)
+        built = component(**values)
     except (ValueError, TypeError) as error:
         raise UserError(f"{kind} '{choice.label}': {error}") from error
+    protocol = _PROTOCOLS[kind]
+    members = [*protocol.__annotations__, *(m for m in vars(protocol) if not m.startswith("_"))]
+    if lacking := [member for member in members if not hasattr(built, member)]:
+        raise UserError(
+            f"{kind} '{choice.name}' lacks {', '.join(lacking)}; "
+            f"adbench_harness.types.{protocol.__name__} says what each is"
+        )
+    return built
 
 
 def _value(catalogue: Catalogue, owner: str, parameter: Parameter, value: Any) -> Any:
     """``value`` as JSON-ready plain data of the parameter's type."""
     if parameter.kind:
-        if isinstance(value, str):
-            value = grammar.component(value)
-        return asdict(resolve(catalogue, parameter.kind, value)) if value is not None else None
+        if value in (None, "none") and NoneType in get_args(_noteless(parameter.annotation)):
+            return None
+        return asdict(resolve(catalogue, parameter.kind, _wanted(owner, parameter, value)))
     adapter = TypeAdapter(parameter.annotation)
     attempts = [None, value] if value in ("none", "None") else [value]
     for attempt in attempts:
         try:
             return adapter.dump_python(adapter.validate_python(attempt), mode="json")
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
+            message = error.errors()[0]["msg"]
+            reason = message[0].lower() + message[1:]
     raise UserError(
-        f"{owner}: parameter '{parameter.name}' cannot be {value!r}: {reason[0].lower()}{reason[1:]}"
-        f" (type {parameter.type}, default {parameter.default!r})"
+        f"{owner}: parameter '{parameter.name}' cannot be {value!r}: {reason} "
+        f"(type {parameter.type}, default {parameter.default!r})"
     )
 
 
+def _wanted(owner: str, parameter: Parameter, value: Any) -> grammar.Wanted:
+    """A component as a parameter: in the grammar's words, as a table, or as a resolved Choice."""
+    match value:
+        case str():
+            return grammar.component(value)
+        case {"name": str(name), "params": Mapping() as params}:
+            return grammar.Wanted(name, params)
+        case {"name": str(name), **params}:
+            return grammar.Wanted(name, params)
+    raise UserError(
+        f"{owner}: parameter '{parameter.name}' cannot be {value!r}: write the name of a "
+        f"{parameter.kind}, or a table with a key 'name'"
+    )

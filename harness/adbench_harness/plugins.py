@@ -27,6 +27,11 @@ KINDS: Final = (
     "backbone",
     "recipe",
 )
+RESERVED: Final = frozenset(
+    {"dataset", "category", "preprocessor", "augmenter", "model", "scorer", "backbone", "device"}
+    | {"seed", "split_seed", "seeds", "failed", "status", "flags", "method", "params", "flops"}
+    | {"fit_seconds", "ms_per_image", "ms_per_image_batched", "peak_mb"}
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.%-]*")
 
 
@@ -256,6 +261,8 @@ def _check_component(kind: str, component: Any, plugin: Plugin) -> None:
             f"{who} {label} has no name (a class attribute such as name = 'mine': lower-case "
             "letters, digits, '-', '_', '.', '%')"
         )
+    if kind == "metric" and (name in RESERVED or name.endswith("_std")):
+        raise UserError(f"{who} '{name}' has the name of a column of every table; rename it")
     if kind != "recipe" and not isinstance(getattr(component, "version", None), int):
         raise UserError(f"{who} '{name}' has no version; add a class attribute version = 1")
     if not isinstance(getattr(component, "summary", None), str):

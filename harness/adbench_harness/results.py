@@ -35,7 +35,8 @@ class TrialResult:
     """A trial's outcome.
 
     ``metrics`` are fractions (AUROC ...) and costs by their column's name; a metric that is
-    undefined is absent. ``stages`` are seconds by stage. ``images`` holds one array an entry over
+    undefined is absent; ``lower_is_better`` names those of them that are. ``stages`` are seconds
+    by stage. ``images`` holds one array an entry over
     the test images, in the data set's order: ``path`` (relative to the data root), ``defect``,
     ``label`` (int8, -1 unknown), ``score`` (float32), ``predicted`` (int64). ``maps`` holds
     ``map`` uint16 [N, h, w] over the input rectangle, with ``low`` and ``high`` of their one
@@ -48,6 +49,7 @@ class TrialResult:
     stages: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    lower_is_better: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     maps: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
@@ -81,26 +83,31 @@ class Store:
 
     def finished(self) -> set[str]:
         """Ids of the trials that need not run again; a failed one is tried again."""
-        return {result.trial.id for result in self.read() if result.status == "ok"}
+        return {content["id"] for content in self._contents() if content["status"] == "ok"}
 
     def read(self) -> Iterator[TrialResult]:
         """Every stored result, without its arrays, in the order of file names."""
-        for path in sorted(self.trials.glob("*.json")):
-            content = json.loads(path.read_text())
-            if content.pop("schema") != SCHEMA:
-                raise UserError(
-                    f"{path}: written by another version of adbench; run the suite again into "
-                    "a new folder (--out)"
-                )
-            del content["id"]
+        for content in self._contents():
+            del content["schema"], content["id"]
             yield TrialResult(
                 **{
                     **content,
                     "trial": Trial.from_json(content["trial"]),
+                    "lower_is_better": tuple(content["lower_is_better"]),
                     "flags": tuple(content["flags"]),
                     "failures": tuple(Failure(**failure) for failure in content["failures"]),
                 }
             )
+
+    def _contents(self) -> Iterator[dict[str, Any]]:
+        for path in sorted(self.trials.glob("*.json")):
+            content = json.loads(path.read_text())
+            if content.get("schema") != SCHEMA:
+                raise UserError(
+                    f"{path}: written by another version of adbench; run the suite again into "
+                    "a new folder (--out)"
+                )
+            yield content
 
     def images(self, trial: Trial) -> dict[str, NDArray[Any]]:
         """The per-image arrays of a stored trial."""
@@ -149,5 +156,3 @@ class _atomic:  # noqa: N801  # reads as the verb it is
             os.replace(self._temporary, self._path)
         else:
             os.unlink(self._temporary)
-
-

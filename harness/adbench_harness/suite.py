@@ -35,6 +35,8 @@ def _chains(value: Any) -> Any:
             alternatives.append([_link(link) for link in item])
         else:
             raise ValueError(f"{item!r} names no component")
+    if not alternatives:
+        raise ValueError("an empty list; leave the key out to take what the plugins bring")
     return alternatives
 
 
@@ -52,7 +54,8 @@ def _names(value: Any) -> Any:
     return grammar.split(value, ",") if isinstance(value, str) else value
 
 
-Seeds = Annotated[list[int], BeforeValidator(_seeds), Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[list[Seed], BeforeValidator(_seeds), Field(min_length=1)]
 Axis = Annotated[list[list[Any]] | None, BeforeValidator(_chains)]
 Names = Annotated[list[str], BeforeValidator(_names)]
 
@@ -92,7 +95,7 @@ class Suite(BaseModel):
 def read(path: Path) -> dict[str, Any]:
     """The contents of a suite file; raises UserError naming the file and the line."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"suite file '{path}' does not exist") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -100,19 +103,19 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def validate(content: Mapping[str, Any], source: str) -> Suite:
-    """A suite from plain data; raises UserError naming the key, the reason and the nearest valid key."""
+    """A suite from plain data; a UserError names the key, the reason and the nearest valid one."""
     try:
         return Suite.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            fields = Suite.model_fields if len(first["loc"]) == 1 else EvaluationSwitches.model_fields
+            fields = (
+                Suite.model_fields if len(first["loc"]) == 1 else EvaluationSwitches.model_fields
+            )
             key = str(first["loc"][-1])
             raise UserError(
                 f"{source}: unknown key '{place}'{nearest(key, fields)}; valid: {', '.join(fields)}"
             ) from None
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{source}: '{place}': {message[0].lower()}{message[1:]}") from None
-
-

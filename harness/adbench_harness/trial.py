@@ -1,4 +1,4 @@
-"""What is to be run, as plain data: a component with its parameters, a trial, a bundle of trials."""
+"""What is to be run, as plain data: a component and its parameters, a trial, a bundle."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 NONE = "none"
+_SPECIAL = frozenset(",:+()[]'\"")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ def show(value: Any) -> str:
         return Choice(**{**value, "changed": tuple(value["changed"])}).label
     if isinstance(value, list | tuple):
         return f"[{','.join(map(show, value))}]"
+    if isinstance(value, str):
+        plain = value == value.strip() != "" and not _SPECIAL & set(value)
+        return value if plain else f'"{value}"' if "'" in value else f"'{value}'"
     return NONE if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that ``fetch`` downloads: address, checksum (sha256, or md5 where only that is published)."""
+    """A file that ``fetch`` downloads, with its sha256 (or md5 where only that is published)."""
 
     url: str
     sha256: str | None = None
@@ -104,7 +104,7 @@ class ImageSet(Protocol):
     def batches(
         self, size: int | None = None, generator: torch.Generator | None = None
     ) -> Iterator[Batch]:
-        """Batches of ``size`` images (None: the harness's choice), shuffled by ``generator`` if given."""
+        """Batches of ``size`` images (None: as the harness likes), shuffled by ``generator``."""
         ...
 
 
@@ -150,7 +150,7 @@ class PatchBank:
 
 @dataclass(frozen=True, eq=False)
 class PatchGaussian:
-    """Per level mean [h, w, D] (or [D]) and precision [h, w, D, D] (or [D, D]) of normal patches."""
+    """Per level mean [h, w, D] or [D], and precision [h, w, D, D] or [D, D], of normal patches."""
 
     levels: tuple[tuple[Tensor, Tensor], ...]
 
@@ -304,7 +304,7 @@ class Tools:
 
 
 class Component(Protocol):
-    """What every component class carries; constructor parameters are typed, keyword-only, defaulted.
+    """What every component class carries; its parameters are typed, keyword-only, defaulted.
 
     Construction does no work. ``version`` grows when the component's numbers may change.
     ``default`` False keeps a component out of an axis that nobody named. ``xfail`` maps a
@@ -332,7 +332,7 @@ class Dataset(Component, Protocol):
     mask_threshold: ClassVar[int]
 
     def categories(self, root: Path) -> Sequence[str]:
-        """Names of the categories under ``root``; raises UserError where the layout is not there."""
+        """The categories under ``root``; raises UserError where the layout is not there."""
         ...
 
     def samples(self, root: Path, category: str, split_seed: int) -> Sequence[Sample]:
@@ -395,7 +395,7 @@ class Scorer(Component, Protocol):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """Published weights: where from, the file's name, the sha256 (or its published prefix), licence."""
+    """Published weights: address, file name, sha256 (or its published prefix), licence."""
 
     url: str
     filename: str

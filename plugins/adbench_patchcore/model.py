@@ -66,12 +66,12 @@ class PatchCore:
             float, Field(gt=0, le=1, description="share of the training patches that is kept")
         ] = 0.01,
         projection: Annotated[
-            Annotated[int, Field(ge=1)] | None,
-            "dimension in which the coreset is chosen; none chooses in the embedding's own",
+            int | None,
+            Field(ge=1, description="dimension in which the coreset is chosen, or none: its own"),
         ] = 128,
         resize: Annotated[int, Field(ge=1, description="shorter side of the image in px")] = 256,
         crop: Annotated[
-            Annotated[int, Field(ge=1)] | None, "side of the centre crop in px, or none"
+            int | None, Field(ge=1, description="side of the centre crop in px, or none")
         ] = 224,
         aspect: Annotated[
             Literal["keep", "squash"], "squash resizes both sides to the same length"

@@ -76,7 +76,9 @@ class ReweightedNearestNeighbour:
         neighbours: Annotated[
             int, Field(ge=2, description="bank vectors that the worst patch is weighed by, b")
         ] = 9,
-        weighting: Annotated[Literal["paper", "hcw-00"], "whose weights"] = "paper",
+        weighting: Annotated[
+            Literal["paper", "hcw-00"], "equation 7, or what the re-implementation hcw-00 computes"
+        ] = "paper",
         distance: Distance = "euclidean",
         sigma: Sigma = 4,
     ) -> None:

@@ -7,7 +7,8 @@ PCG64, so that every machine makes the same pictures.
 
 from __future__ import annotations
 
-import contextlib
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,7 +18,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
-from PIL import Image
 
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -153,11 +153,14 @@ def _somewhere(draws: _Draws) -> tuple[int, int]:
     return _UNIT * draws.integer(40, SIZE - 41), _UNIT * draws.integer(40, SIZE - 41)
 
 
-def _lit(draws: _Draws, *versions: Ints) -> Views:
-    """Put the same light, exposure and sensor grain on every version of a scene."""
+def _lit(draws: _Draws, index: int, *versions: Ints) -> Views:
+    """Put the same exposure, light and sensor grain on every version of a scene.
+
+    Exposures go round with the index, so that they are alike in good and in defective images.
+    """
     cos, sin = draws.direction()
     slope = ((_X - _X.mean().astype(np.int64)) * cos + (_Y - SIZE * _UNIT // 2) * sin) // 4096
-    light = draws.integer(246, 270) + slope * draws.integer(0, 10) // (SIZE * _UNIT // 2)
+    light = 238 + 36 * (index * 5 % 8) // 7 + slope * draws.integer(0, 10) // (SIZE * _UNIT // 2)
     grain = draws.field(-4, 4, SIZE, SIZE, 1) + draws.field(-2, 2, SIZE, SIZE, 3)
     return [np.clip(scene * light[..., None] // 256 + grain, 0, 255) for scene in versions]
 
@@ -171,10 +174,9 @@ def _crack(draws: _Draws, scene: Ints, strength: int) -> Ints:
 
 
 def _hole(draws: _Draws, scene: Ints, strength: int) -> Ints:
-    spot = _spot(draws, 8 + 4 * strength, 48, _somewhere(draws))
-    floor = _box(scene, 3) * 5 // 10
-    floor = floor - np.roll(spot - np.roll(spot, 3, axis=0), 0, axis=0)[..., None] // 10
-    return _mix(scene, floor, spot)
+    spot = _spot(draws, 9 + 4 * strength, 48, _somewhere(draws))
+    shade = spot - np.roll(spot, 3, axis=0)
+    return _mix(scene, _box(scene, 3) * 2 // 5 - shade[..., None] // 10, spot)
 
 
 def _stain(draws: _Draws, scene: Ints, strength: int, *, tint: Colour) -> Ints:
@@ -187,8 +189,12 @@ def _overgrown(draws: _Draws, scene: Ints, strength: int, *, by: str) -> Ints:
     return _mix(scene, _surface(draws, by, "test"), spot)
 
 
-def _smeared(draws: _Draws, scene: Ints, strength: int) -> Ints:
-    return _mix(scene, _box(scene, 1 + strength), _spot(draws, draws.integer(16, 22), 64, _somewhere(draws)))
+def _smeared(draws: _Draws, scene: Ints, strength: int, *, least: int) -> Ints:
+    return _mix(
+        scene,
+        _box(scene, least + strength),
+        _spot(draws, draws.integer(18, 24), 64, _somewhere(draws)),
+    )
 
 
 def _misplaced(draws: _Draws, scene: Ints, strength: int) -> Ints:
@@ -207,19 +213,37 @@ class _Texture:
 
 _TEXTURES = {
     "brick": _Texture(
-        lambda: skimage.data.brick().T, (52, 18, 10), (238, 206, 186),
-        {"crack": _crack, "hole": _hole, "misplaced": _misplaced,
-         "moss": partial(_overgrown, by="grass")},
+        lambda: skimage.data.brick().T,
+        (52, 18, 10),
+        (238, 206, 186),
+        {
+            "crack": _crack,
+            "hole": _hole,
+            "misplaced": _misplaced,
+            "moss": partial(_overgrown, by="grass"),
+        },
     ),
     "grass": _Texture(
-        skimage.data.grass, (14, 26, 4), (206, 226, 128),
-        {"bare": partial(_overgrown, by="gravel"), "dry": partial(_stain, tint=(370, 250, 180)),
-         "hole": _hole, "trampled": _smeared},
+        skimage.data.grass,
+        (14, 26, 4),
+        (206, 226, 128),
+        {
+            "bare": partial(_overgrown, by="gravel"),
+            "dry": partial(_stain, tint=(370, 250, 180)),
+            "hole": _hole,
+            "trampled": partial(_smeared, least=2),
+        },
     ),
     "gravel": _Texture(
-        skimage.data.gravel, (26, 24, 24), (236, 230, 218),
-        {"oil": partial(_stain, tint=(120, 112, 108)), "hole": _hole, "mud": _smeared,
-         "weed": partial(_overgrown, by="grass")},
+        skimage.data.gravel,
+        (26, 24, 24),
+        (236, 230, 218),
+        {
+            "oil": partial(_stain, tint=(120, 112, 108)),
+            "hole": _hole,
+            "mud": partial(_smeared, least=1),
+            "weed": partial(_overgrown, by="grass"),
+        },
     ),
 }
 
@@ -240,11 +264,11 @@ def _surface(draws: _Draws, name: str, part: str) -> Ints:
     return dark + (light - dark) * cut[..., None] // 255
 
 
-def _texture(draws: _Draws, part: str, defect: str | None, strength: int, *, name: str) -> Views:
+def _texture(draws: _Draws, part: str, defect: str | None, index: int, *, name: str) -> Views:
     scene = _surface(draws, name, part)
     if defect is None:
-        return _lit(draws, scene, scene)
-    return _lit(draws, scene, _TEXTURES[name].defects[defect](draws, scene, strength))
+        return _lit(draws, index, scene, scene)
+    return _lit(draws, index, scene, _TEXTURES[name].defects[defect](draws, scene, index % 3))
 
 
 def _spotted(draws: _Draws, scene: Ints, strength: int) -> Ints:
@@ -262,13 +286,13 @@ def _scratched(draws: _Draws, scene: Ints, strength: int) -> Ints:
 _METAL = {"scratch": _scratched, "spot": _spotted}
 
 
-def _metal(draws: _Draws, part: str, defect: str | None, strength: int) -> Views:
+def _metal(draws: _Draws, part: str, defect: str | None, index: int) -> Views:
     brushed = draws.smooth(0, along=24) + draws.smooth(1, along=40) + draws.smooth(0, along=6) // 2
     level = 140 + brushed * draws.integer(14, 24) // 256 + draws.smooth(30) * 10 // 256
     scene = level[..., None] * np.array((252, 256, 262)) // 256
     if defect is None:
-        return _lit(draws, scene, scene)
-    return _lit(draws, scene, _METAL[defect](draws, scene, strength))
+        return _lit(draws, index, scene, scene)
+    return _lit(draws, index, scene, _METAL[defect](draws, scene, index % 3))
 
 
 _INK = """
@@ -282,7 +306,9 @@ _INK = """
 """
 
 
-_TEXT = np.array([[cell == "#" for cell in f"{row:17}"] for row in _INK.split("\n")[1:-1]], np.int64)
+_TEXT = np.array(
+    [[cell == "#" for cell in f"{row:17}"] for row in _INK.split("\n")[1:-1]], np.int64
+)
 _NO_FIVE = (np.arange(17) < 6) | (np.arange(17) > 10)
 
 
@@ -309,10 +335,11 @@ def _dusty(draws: _Draws) -> Ints:
         dust += _stroke(line, draws.integer(7, 14)) * draws.integer(20, 50) // 256
     # Lit from one side, dust has a bright edge and a dark one.
     relief = np.clip(np.roll(dust, (1, 1), (0, 1)) - dust, -40, 36)
-    return (208 + draws.smooth(28) * 5 // 256 + relief)[..., None] + np.array((3, 0, -7))
+    return (214 + draws.smooth(28) * 5 // 256 + relief)[..., None] + np.array((3, 0, -7))
 
 
-def _capsule(draws: _Draws, part: str, defect: str | None, strength: int) -> Views:
+def _capsule(draws: _Draws, part: str, defect: str | None, index: int) -> Views:
+    strength = index % 3
     table = _dusty(draws)
     y, x = (SIZE * _UNIT // 2 + draws.integer(-5, 5) * _UNIT for _ in range(2))
     cos, sin = draws.direction(8)
@@ -337,7 +364,7 @@ def _capsule(draws: _Draws, part: str, defect: str | None, strength: int) -> Vie
     radius, text = np.full_like(u, 26 * _UNIT), _TEXT
     shell, cover = surface(radius, text)
     shadow = np.roll(np.clip(256 - 2 * outside(radius), 0, 256), (4, 3), (0, 1))
-    table = np.maximum(table - _box(shadow, 3)[..., None] * 34 // 256, 176)
+    table = np.maximum(table - _box(shadow, 3)[..., None] * 34 // 256, 182)
     scene = _mix(table, shell, cover)
     along = draws.integer(-34, 34) * _UNIT
     place = y + along * sin // 4096, x + along * cos // 4096
@@ -354,15 +381,15 @@ def _capsule(draws: _Draws, part: str, defect: str | None, strength: int) -> Vie
             jitter = draws.integer(-8, 8) * _UNIT
             line = _line(draws, (place[0] + jitter, place[1] + jitter), draws.integer(15, 40), 40)
             shell = _mix(shell, (204, 176, 138), _stroke(line, 5 + 2 * strength) * 3 // 4)
-    elif defect == "squeeze":
+    elif defect == "dent":
         bump = np.clip(256 - 256 * (u - along) ** 2 // ((14 + 4 * strength) * _UNIT) ** 2, 0, 256)
         side = np.clip(v * draws.sign(), 0, 256)
         radius = radius - bump * side // 256 * (5 + 3 * strength) * _UNIT // 256
         shell, cover = surface(radius, text)
-    return _lit(draws, scene, _mix(table, shell, cover))
+    return _lit(draws, index, scene, _mix(table, shell, cover))
 
 
-_CAPSULE = ("crack", "faulty_imprint", "poke", "scratch", "squeeze")
+_CAPSULE = ("crack", "dent", "faulty_imprint", "poke", "scratch")
 
 
 @dataclass(frozen=True)
@@ -375,8 +402,10 @@ class _Category:
 _CATEGORIES = {
     "capsule": _Category(_capsule, _CAPSULE, 7),
     "metal": _Category(_metal, tuple(_METAL), 16),
-    **{name: _Category(partial(_texture, name=name), tuple(texture.defects), 8)
-       for name, texture in _TEXTURES.items()},
+    **{
+        name: _Category(partial(_texture, name=name), tuple(texture.defects), 8)
+        for name, texture in _TEXTURES.items()
+    },
 }
 CATEGORIES = tuple(sorted(_CATEGORIES))
 _TRAIN, _GOOD = 48, 20
@@ -390,7 +419,7 @@ def generate(category: str) -> Iterator[MiniImage]:
     for place, (part, defect, count) in enumerate(kinds):
         for index in range(count):
             draws = _Draws(*category.encode(), place, index)
-            views = chosen.render(draws, part, defect, index % 3)
+            views = chosen.render(draws, part, defect, index)
             clean, image = (view.astype(np.uint8) for view in views)
             path = f"{part}/{defect or 'good'}/{index:03}.png"
             if defect is None:
@@ -399,5 +428,62 @@ def generate(category: str) -> Iterator[MiniImage]:
             change = np.abs(views[1] - views[0]).max(axis=2)
             changed = (_box(change * 16, 2) >= _VISIBLE * 16) & (change > 0)
             changed |= _box(changed * 9, 1) > 4  # no pinholes
-            yield MiniImage(path, np.where(changed[..., None], image, clean), clean,
-                            changed.astype(np.uint8) * 255)
+            yield MiniImage(
+                path,
+                np.where(changed[..., None], image, clean),
+                clean,
+                changed.astype(np.uint8) * 255,
+            )
+
+
+def build(root: Path) -> Path:
+    """Write the five categories into `root / VERSION`, unless they are there, and return it.
+
+    They appear there at once and complete: a build that was cut off leaves nothing in the way, and
+    processes that build at the same time all end with the same files.
+    """
+    home = root / str(VERSION)
+    if home.is_dir():
+        return home
+    root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".building-", dir=root) as scratch:
+        drawn = Path(scratch) / home.name
+        for category in CATEGORIES:
+            for item in generate(category):
+                _write(drawn / category / item.path, item.image)
+                if item.mask is not None:
+                    _write(drawn / category / item.mask_path, item.mask)
+        try:
+            drawn.rename(home)
+        except OSError:  # another process was first
+            if not home.is_dir():
+                raise
+    return home
+
+
+def _write(path: Path, image: Bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_png(image))
+
+
+def _png(image: Bytes) -> bytes:
+    """PNG of a grey [H, W] or RGB [H, W, 3] image, stored: packers differ from version to version."""
+    rows = b"".join(b"\0" + row.tobytes() for row in image)
+    blocks = [rows[start : start + 65535] for start in range(0, len(rows), 65535)]
+    stored = b"".join(
+        struct.pack("<?HH", block is blocks[-1], len(block), 65535 - len(block)) + block
+        for block in blocks
+    )
+    height, width = image.shape[:2]
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 2 if image.ndim == 3 else 0, 0, 0, 0),
+        b"IDAT": b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(rows)),
+        b"IEND": b"",
+    }
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks.items()
+    )

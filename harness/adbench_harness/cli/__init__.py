@@ -61,12 +61,15 @@ def parser() -> argparse.ArgumentParser:
 
 def _completion(_: argparse.Namespace) -> int:
     """Print what makes bash or zsh complete adbench: eval "$(adbench completion)"."""
-    print(argcomplete.shellcode(["adbench"]))  # type: ignore[attr-defined,no-untyped-call]
+    print(argcomplete.shellcode(["adbench"]))  # type: ignore[attr-defined]
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 as asked, 1 if a trial failed, 2 for a mistake in what was asked."""
+    # Threads that spin while they wait make a shared machine many times slower; torch reads this
+    # when it is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     top = parser()
     argcomplete.autocomplete(top)
     given, unknown = top.parse_known_args(arguments)

@@ -20,11 +20,7 @@ def handle(given: argparse.Namespace) -> int:
 
     names = given.plugins.split(",") if given.plugins else options.all_plugins()
     outcomes = testing.check(given.name, names)
-    rows = []
-    for outcome in outcomes:
-        rows.append(
-            {"component": outcome.component, "check": outcome.check, "outcome": outcome.text}
-        )
+    rows = [{"component": o.component, "check": o.check, "outcome": o.text} for o in outcomes]
     print(options.table(rows))
     failed = sum(outcome.failed for outcome in outcomes)
     print(f"\n{len(outcomes)} checks, {failed} failed")

@@ -47,7 +47,12 @@ def _components(names: str | None) -> list[dict[str, Any]]:
 
     catalogue = plugins.load(names.split(",") if names else options.all_plugins())
     return [
-        {"kind": kind, "name": offer.name, "plugin": offer.plugin, "summary": offer.component.summary}
+        {
+            "kind": kind,
+            "name": offer.name,
+            "plugin": offer.plugin,
+            "summary": offer.component.summary,
+        }
         for kind, offers in catalogue.offers.items()
         for offer in offers.values()
     ]

@@ -84,7 +84,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     from tabulate import tabulate
 
     columns = list(rows[0])
-    fixed = sum(max(len(str(row[c])) for row in [dict.fromkeys(rows[0], ""), *rows]) + 2 for c in columns[:-1])
+    fixed = sum(
+        max(len(str(row[c])) for row in [dict.fromkeys(rows[0], ""), *rows]) + 2
+        for c in columns[:-1]
+    )
     last = max(24, shutil.get_terminal_size().columns - fixed)
     return tabulate(
         rows, headers="keys", tablefmt="simple", maxcolwidths=[*[None] * (len(columns) - 1), last]
@@ -133,7 +136,9 @@ def fetch(kind: str, component: Any, place: str | None) -> Path:
                 f"data set '{component.name}' has nothing to fetch; name its folder with "
                 f"--data {component.name}=DIR"
             )
-        root = (Path(place).expanduser() if place else data.cache_folder() / "data") / component.name
+        root = (
+            Path(place).expanduser() if place else data.cache_folder() / "data"
+        ) / component.name
         if root.exists():
             raise UserError(f"'{root}' exists; remove it to fetch '{component.name}' again")
         console.print(f"{component.name}: licence {component.licence}", highlight=False)

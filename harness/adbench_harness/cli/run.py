@@ -14,7 +14,6 @@ from adbench_harness.errors import UserError
 
 if TYPE_CHECKING:
     from adbench_harness.plan import Plan
-    from adbench_harness.suite import Suite
 
 SUMMARY = "Run every combination that fits together and show the table."
 _AXES = ("datasets", "preprocessors", "augmenters", "models", "scorers")
@@ -42,7 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     axes.add_argument("--split-seeds", metavar="N|LIST", help="seeds of splits that are drawn")
     axes.add_argument("--protocol", choices=("unsupervised", "classification"))
     axes.add_argument("--backbone", metavar="NAME", help="for every model that has one")
-    axes.add_argument("--eval-size", type=int, metavar="PX", help="longer side where maps meet masks")
+    axes.add_argument(
+        "--eval-size", type=int, metavar="PX", help="longer side where maps meet masks"
+    )
     axes.add_argument("--eval-border", choices=("full", "crop"), help="what a crop cut away")
     options.add_places(parser)
     parser.add_argument("--out", default=options.RESULTS, metavar="DIR", help="folder for results")
@@ -65,14 +66,14 @@ def handle(given: argparse.Namespace) -> int:
 
     plugins.check_names(named.split(",") if isinstance(named, str) else named)
 
-    from adbench_harness import plan, results, suite
+    from adbench_harness import pipelines, plan, results, suite
 
     asked = suite.validate(content, given.suite or "command line")
     catalogue = plugins.load(asked.plugins)
     store = results.Store(Path(given.out))
     where = options.places(given)
     folders = {"weights": where["weights"], "data": where["data"]}
-    places = plan.Places(
+    places = pipelines.Places(
         **where,
         fetch=(lambda kind, component: options.fetch(kind, component, folders[kind]))
         if given.fetch
@@ -176,7 +177,9 @@ def _run(drawn: Plan, store: Any, catalogue: Any) -> None:
 
     total = sum(len(bundle.trials) for bundle in drawn.bundles)
     if len(drawn.trials) > total:
-        print(f"{len(drawn.trials) - total} of {len(drawn.trials)} trials are in {store.root} already")
+        print(
+            f"{len(drawn.trials) - total} of {len(drawn.trials)} trials are in {store.root} already"
+        )
     start = time.monotonic()
     with Display(total) as display:
         for bundle in drawn.bundles:
@@ -202,14 +205,10 @@ def _show(drawn: Plan, store: Any, catalogue: Any, *, per_category: bool) -> int
 
     wanted = {trial.id for trial in drawn.trials}
     found = [result for result in store.read() if result.trial.id in wanted]
-    directions = {
-        name: offer.component.higher_is_better for name, offer in catalogue.offers["metric"].items()
-    }
     for detailed in (False, True) if per_category else (False,):
         print(
             leaderboard.render(
                 found,
-                directions=directions,
                 per_category=detailed,
                 store=store.root,
                 width=shutil.get_terminal_size((100, 24)).columns,

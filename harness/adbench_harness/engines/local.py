@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from adbench_harness.material import Progress
 from adbench_harness.results import TrialResult
-from adbench_harness.run import Progress, run_bundle
+from adbench_harness.run import run_bundle
 from adbench_harness.trial import Bundle
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -32,7 +32,6 @@ def render(
     columns: str | None = None,
     metric: str | None = None,
     per_category: bool = False,
-    directions: Mapping[str, bool] | None = None,
     store: Path | None = None,
     width: int = 100,
     color: bool = False,
@@ -41,15 +40,14 @@ def render(
 
     ``rows`` or ``columns`` (of ``PIVOTS``) asks for a pivot of ``metric``, the other one being
     the methods, or the categories. Otherwise ``metric`` ranks the board. CSV holds fractions: a
-    row a combination and category, or the pivot's cells. ``directions`` says of plugins' metrics
-    whether higher is better; ``store`` is the folder whose tracebacks the notes point at;
-    ``width`` and ``color`` are the terminal's. Raises UserError where there are no results, or
+    row a combination and category, or the pivot's cells. ``store`` is the folder whose tracebacks
+    the notes point at; ``width`` and ``color`` are the terminal's. Raises UserError where there are no results, or
     none with ``metric``.
     """
     results = list(results)
     if not results:
         raise UserError("no results to show: run a suite first, or name another folder")
-    directions = directions or {}
+    directions = {name: False for result in results for name in result.lower_is_better}
     trials = frame(results)
     names = measured(trials, metric)
     if rows or columns:

@@ -22,19 +22,20 @@ def greedy_coreset(
     projection: int | None = 128,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Indices [count] (int64, in picking order) of a greedy k-centre coreset of the features [N, D].
+    """Indices [count] (int64, in picking order) of a greedy k-centre coreset of features [N, D].
 
     From a random start, each pick is the point farthest from all earlier picks (Sener and Savarese,
     ICLR 2018; PatchCore, Roth et al., CVPR 2022, algorithm 1), measured after a Gaussian random
     projection to ``projection`` dimensions (None, or no fewer than D: unprojected). The features
     are float32 on any device, ``generator`` is on the CPU, and ``progress`` is called with (picks
-    made, count). Needs memory for the projected features and some 30 MB. A count of N or more takes
+    made, count). Needs memory for the projected features and some 40 MB. A count of N or more takes
     every point; one below 1 raises ValueError.
 
     Distances only ever decrease. So it is enough to look at the points that were farthest at some
     time for as long as one of them is farther away than all others were then; after that, one
     matrix product brings all distances up to date with all these picks. Picks are decided in
-    float64: points that tie to within float32 rounding may change places, nothing else.
+    float64: only points whose squared distances differ by no more than the float32 rounding of
+    squared norms may change places.
     """
     if count < 1:
         raise ValueError(f"a coreset has at least 1 point, not {count}")
@@ -44,7 +45,7 @@ def greedy_coreset(
     start = torch.randint(total, (1,), generator=generator).to(features.device)
     points = _project(features, projection, generator)
     centre = points.mean(0)  # rounding errors grow with the norms, and a shift moves no distance
-    norm = max(float((block - centre).norm(dim=1).max()) for block in points.split(BLOCK))
+    norm = max(float((block - centre).norm(dim=1).max()) for block in torch.split(points, BLOCK))
     error = (points.shape[1] + 4) * UNIT_ROUNDOFF * (2 * norm) ** 2
 
     picks = start

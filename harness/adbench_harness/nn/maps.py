@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import conv2d, interpolate
 
 
 def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
@@ -25,11 +25,11 @@ def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
         side = maps.shape[2]
         mirrored = torch.arange(-radius, side + radius, device=maps.device) % (2 * side)
         mirrored = torch.minimum(mirrored, 2 * side - 1 - mirrored)
-        blurred = F.conv2d(maps[:, None, :, mirrored], kernel[None, None, None])
+        blurred = conv2d(maps[:, None, :, mirrored], kernel[None, None, None])
         maps = blurred[:, 0].transpose(1, 2)
     return maps
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps [B, h, w] resized bilinearly to ``size`` (height, width), pixel centres aligned."""
-    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]

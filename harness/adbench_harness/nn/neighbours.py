@@ -9,7 +9,7 @@ from torch import Tensor, UntypedStorage
 
 TILE = 2048
 """Queries and bank vectors that are compared at once."""
-SPARE = 2
+SPARE = 4
 """Candidates beyond the k asked for, so that nearly every query is settled by one search."""
 UNIT_ROUNDOFF = 2.0**-24
 
@@ -69,7 +69,7 @@ class Neighbours:
         Roth et al., CVPR 2022, eq. 7). Duplicates of it with a lower index come before it.
         """
         k = self._checked(k)
-        unique, inverse = members.unique(return_inverse=True)
+        unique, inverse = torch.unique(members, return_inverse=True)
         return self._search(self.bank[unique], k, k + SPARE)[1][inverse]
 
     def _checked(self, k: int) -> int:
@@ -125,7 +125,7 @@ class Neighbours:
         return torch.cat(
             [
                 (queries[:, None] - self.bank[columns]).square_().sum(2)
-                for columns in indices.split(width, dim=1)
+                for columns in torch.split(indices, width, dim=1)
             ],
             1,
         )
@@ -133,4 +133,4 @@ class Neighbours:
 
 def _layout(tensor: Tensor) -> _Layout:
     """Where a tensor lies in its storage, and how often that has been modified."""
-    return tensor.storage_offset(), tensor.shape, tensor.stride(), tensor._version
+    return int(tensor.storage_offset()), tensor.shape, tensor.stride(), tensor._version

@@ -1,0 +1,47 @@
+"""Fixtures that several test modules share; the toy components are in ``toys.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adbench_harness import plugins
+
+TOYS = Path(__file__).with_name("toys.py")
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No test sees or fills the user's caches; what is built once serves the whole session."""
+    monkeypatch.setenv("ADBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "torch"))
+    monkeypatch.delenv("ADBENCH_DATA", raising=False)
+    monkeypatch.delenv("ADBENCH_WEIGHTS", raising=False)
+
+
+@pytest.fixture
+def toys() -> str:
+    """What ``--plugins`` takes for the toys."""
+    return str(TOYS)
+
+
+@pytest.fixture
+def catalogue(toys: str) -> plugins.Catalogue:
+    """The toys and ``basic``, loaded."""
+    return plugins.load([toys])
+
+
+@pytest.fixture
+def plugin_file(tmp_path: Path) -> Callable[[str, str], str]:
+    """Writes a one-file plugin ``name`` with ``body`` and gives what ``--plugins`` takes for it."""
+
+    def write(name: str, body: str) -> str:
+        path = tmp_path / f"{name}.py"
+        path.write_text(f"from adbench_harness.hookspecs import hookimpl\n{body}")
+        return str(path)
+
+    return write

@@ -1,0 +1,55 @@
+"""A Gaussian a pixel."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from adbench_harness.types import (
+    AnomalyMap,
+    Batch,
+    InputSpec,
+    Level,
+    Outputs,
+    Split,
+    Tools,
+    TrainSet,
+)
+
+
+class PixelGaussian:
+    """How many deviations a pixel lies from the training images' mean there."""
+
+    name: ClassVar[str] = "pixel-gaussian"
+    summary: ClassVar[str] = "A Gaussian a pixel, for parts that are always in the same place."
+    paper: ClassVar[str | None] = None
+    version: ClassVar[int] = 1
+    emits: frozenset[type] = frozenset({AnomalyMap})
+    protocols: frozenset[Split] = frozenset({"unsupervised"})
+    augmentation: Literal["required", "optional", "none"] = "none"
+
+    def __init__(
+        self,
+        *,
+        side: Annotated[int, Field(ge=8, description="side of the input in px")] = 64,
+        floor: Annotated[float, Field(gt=0, description="least deviation")] = 0.02,
+    ) -> None:
+        self.input = InputSpec(side, None, "squash")
+        self.floor = floor
+
+    def fit(self, train: TrainSet, tools: Tools) -> Self:
+        images = torch.cat([batch.images for batch in train.batches()])
+        self.mean = images.mean(0)
+        self.deviation = images.std(0, correction=0).clamp_min(self.floor)
+        return self
+
+    def predict(self, batch: Batch) -> Outputs:
+        height, width = batch.images.shape[-2:]
+        deviations = ((batch.images - self.mean) / self.deviation).abs().mean(1)
+        return Outputs((height, width), AnomalyMap((Level(deviations),)))
+
+    def learned(self) -> list[Tensor]:
+        return [self.mean, self.deviation]
