@@ -54,12 +54,13 @@ class ToyData:
     archives: ClassVar[tuple[Archive, ...]] = ()
     mask_threshold: ClassVar[int] = 127
 
-    def build(self, root: Path) -> None:
+    def build(self, root: Path) -> Path:
         """Draw the images under ``root``, unless they are there."""
         for number, category in enumerate(CATEGORIES):
             for place, count in COUNTS.items():
                 for index in range(count):
                     _draw(root / category, place, index, base=80 + 90 * number)
+        return root
 
     def categories(self, root: Path) -> Sequence[str]:
         found = [name for name in CATEGORIES if (root / name).is_dir()]

@@ -54,8 +54,7 @@ def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path
         if root.is_dir() and not hasattr(dataset, "build"):
             return root
     if hasattr(dataset, "build"):
-        dataset.build(cached)
-        return cached
+        return Path(dataset.build(cached))
     raise UserError(
         f"data set '{dataset.name}' is not in {' or '.join(map(str, candidates))}; name its folder "
         f"with --data {dataset.name}=DIR"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 
 
@@ -18,3 +19,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint for an error message: `` (did you mean 'x'?)``, or nothing."""
     match = difflib.get_close_matches(name, list(valid), n=1)
     return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def said(error: BaseException) -> str:
+    """An exception's type and message in one line of bearable length."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,9 @@ class Material:
                 union.update(dict.fromkeys(request.layers))
         found = {w.backbone: w for trial in self.bundle.trials for w in trial.weights}
         for (name, spec), union in asked.items():
-            self._extract(found[name], spec, tuple(union))
+            # A model that needs a broken backbone meets the same error in its own fit.
+            with suppress(Exception):
+                self._extract(found[name], spec, tuple(union))
 
     def build(self, kind: str, choice: Choice) -> Any:
         """The component of ``choice``, constructed."""

@@ -136,10 +136,12 @@ def build(catalogue: Catalogue, kind: str, choice: Choice) -> Any:
     """The component of ``choice``; raises UserError with what its constructor refused."""
     component = catalogue.get(kind, choice.name)
     known = parameters(component)
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in choice.params.items():
         parameter = known[name]
-        if parameter.kind and value is not None:
+        if value is None:
+            values[name] = None
+        elif parameter.kind:
             nested = Choice(**{**value, "changed": tuple(value["changed"])})
             values[name] = build(catalogue, parameter.kind, nested)
         else:
@@ -180,13 +182,11 @@ def _value(catalogue: Catalogue, owner: str, parameter: Parameter, value: Any) -
 
 def _wanted(owner: str, parameter: Parameter, value: Any) -> grammar.Wanted:
     """A component as a parameter: in the grammar's words, as a table, or as a resolved Choice."""
-    match value:
-        case str():
-            return grammar.component(value)
-        case {"name": str(name), "params": Mapping() as params}:
-            return grammar.Wanted(name, params)
-        case {"name": str(name), **params}:
-            return grammar.Wanted(name, params)
+    if isinstance(value, str):
+        return grammar.component(value)
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        rest = {key: item for key, item in value.items() if key != "name"}
+        return grammar.Wanted(value["name"], rest.get("params", rest))
     raise UserError(
         f"{owner}: parameter '{parameter.name}' cannot be {value!r}: write the name of a "
         f"{parameter.kind}, or a table with a key 'name'"

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pluggy
 
 from adbench_harness import hookspecs
-from adbench_harness.errors import UserError, nearest
+from adbench_harness.errors import UserError, nearest, said
 
 BASIC: Final = "basic"
 KINDS: Final = (
@@ -107,11 +107,16 @@ def load(names: Sequence[str]) -> Catalogue:
     manager.add_hookspecs(hookspecs)
     manager.register(plugins[BASIC].load(), BASIC)
     named: list[str] = []
-    queue = [(name, True) for name in dict.fromkeys(names)]
+    queue = [(name, "") for name in dict.fromkeys(names)]
     while queue:
-        text, asked = queue.pop(0)
-        plugin = _find(text, found)
-        if asked and plugin.name not in named:
+        text, asker = queue.pop(0)
+        try:
+            plugin = _find(text, found)
+        except UserError as error:
+            if asker:
+                raise UserError(f"plugin '{asker}' requires another: {error}") from None
+            raise
+        if not asker and plugin.name not in named:
             named.append(plugin.name)
         if plugin.name in plugins:
             if plugins[plugin.name].origin != plugin.origin:
@@ -122,9 +127,12 @@ def load(names: Sequence[str]) -> Catalogue:
             continue
         module = _import(plugin)
         plugins[plugin.name] = plugin
-        manager.register(module, plugin.name)
+        try:
+            manager.register(module, plugin.name)
+        except pluggy.PluginValidationError as error:
+            raise UserError(f"plugin '{plugin.name}' of {plugin.origin}: {said(error)}") from error
         _check_hooks(manager, plugin, module)
-        queue += [(required, False) for required in getattr(module, "requires", ())]
+        queue += [(required, plugin.name) for required in getattr(module, "requires", ())]
     return Catalogue(tuple(named), plugins, _offers(manager, plugins), manager)
 
 
@@ -193,8 +201,8 @@ def _import(plugin: Plugin) -> Any:
         return plugin.load()
     except Exception as error:
         raise UserError(
-            f"plugin '{plugin.name}' of {plugin.origin} cannot be imported: "
-            f"{type(error).__name__}: {error}; mend it or leave it out of --plugins"
+            f"plugin '{plugin.name}' of {plugin.origin} cannot be imported: {said(error)}; mend it "
+            "or leave it out of --plugins"
         ) from error
 
 
@@ -234,7 +242,7 @@ def _offers(
             except Exception as error:
                 raise UserError(
                     f"plugin '{plugin}' of {plugins[plugin].origin}: adbench_{kind}s failed: "
-                    f"{type(error).__name__}: {error}; mend it or leave it out of --plugins"
+                    f"{said(error)}; mend it or leave it out of --plugins"
                 ) from error
             for component in components:
                 _check_component(kind, component, plugins[plugin])

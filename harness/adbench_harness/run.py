@@ -169,6 +169,8 @@ class _Runner:
             with one.guarded("scorer fit"):
                 one.scorer = self.material.build("scorer", one.trial.scorer)
                 if hasattr(one.scorer, "fit"):
+                    # What the scorers before drew must not change what this one draws.
+                    _seed_everything(one.trial.seed)
                     train = self.material.train(model.input, one.trial)
                     start = time.perf_counter()
                     one.scorer.fit(self.outputs(model, batch) for batch in train.batches())
@@ -215,6 +217,7 @@ class _Runner:
 
     def measure(self, model: Any, scored: Sequence[_Scored]) -> None:
         """Latency, FLOPs, parameters: from a decoded image to scores, nothing cached or shared."""
+        self.material.stage = "cost"
         spec = model.input
         images = self.material.images(spec, "test", 0)
         test = self.material.places["test"]
@@ -254,7 +257,7 @@ class _Runner:
 
     def evaluate(self, spec: InputSpec, one: _Scored) -> None:
         """Every metric that the trial names and its scores allow; each failure is its own."""
-        with self.material.timed("metrics"):
+        with self.material.timed("metrics"), one.guarded("metrics"):
             evaluation = self.evaluation(spec, one)
             for name in one.trial.metrics:
                 metric = self.catalogue.get("metric", name.partition("@")[0])

@@ -30,7 +30,7 @@ from adbench_harness.checkpoint import FileCheckpoint
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.metrics.evaluation import Evaluation
 from adbench_harness.nn.neighbours import Neighbours
-from adbench_harness.plugins import load
+from adbench_harness.plugins import Catalogue
 from adbench_harness.trial import Weights
 from adbench_harness.types import (
     AnomalyMap,
@@ -118,9 +118,8 @@ def _skipping(check: Check) -> Check:
     return run
 
 
-def check(name: str, plugins: Sequence[str]) -> list[Outcome]:
+def check(name: str, catalogue: Catalogue) -> list[Outcome]:
     """Run the checks of a component ``[kind:]name``, or of all that a plugin brings."""
-    catalogue = load(plugins)
     offers = [o for by_name in catalogue.offers.values() for o in by_name.values()]
     kind, _, short = name.rpartition(":")
     chosen = [o for o in offers if o.plugin == name or (o.name == short and kind in ("", o.kind))]

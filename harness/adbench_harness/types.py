@@ -323,7 +323,7 @@ class Dataset(Component, Protocol):
 
     ``role`` "auxiliary" means images only, never tested on. A pixel of a mask above
     ``mask_threshold`` is anomalous. A data set whose images need no download defines
-    ``build(root)``, which makes them.
+    ``build(root)``, which makes them under ``root`` and returns their folder.
     """
 
     licence: ClassVar[str]

@@ -55,6 +55,23 @@ def test_agrees_with_faiss() -> None:
     np.testing.assert_allclose(distances.numpy(), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("k", [1, 9])
+def test_faiss_and_torch_give_the_same(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    faiss = pytest.importorskip("faiss")
+    used = []
+    knn = faiss.knn
+    monkeypatch.setattr(faiss, "knn", lambda *args: used.append(k) or knn(*args))
+    queries, bank = random(300, 32), random(neighbours.TILE + 100, 32, seed=1)
+    bank[-50:] = bank[:50]  # ties
+    found = Neighbours(bank).search(queries, k)
+    assert used
+    with neighbours.counted():
+        expected = Neighbours(bank).search(queries, k)
+    assert len(used) == 1
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
 # Small integers: every distance is exact, and ties and duplicates abound.
 @settings(deadline=None)
 @given(data=st.data(), k=st.integers(1, 12), offset=st.sampled_from([0, 1000]))

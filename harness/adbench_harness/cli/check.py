@@ -16,10 +16,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     """0 if every check passed or failed as declared, 1 otherwise."""
+    catalogue = options.loaded(given)
     from adbench_harness import testing
 
-    names = given.plugins.split(",") if given.plugins else options.all_plugins()
-    outcomes = testing.check(given.name, names)
+    outcomes = testing.check(given.name, catalogue)
     rows = [{"component": o.component, "check": o.check, "outcome": o.text} for o in outcomes]
     print(options.table(rows))
     failed = sum(outcome.failed for outcome in outcomes)

@@ -18,10 +18,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    from adbench_harness import data, plugins
-
     places = options.places(given)
-    catalogue = plugins.load(given.plugins.split(",") if given.plugins else options.all_plugins())
+    catalogue = options.loaded(given)
+    from adbench_harness import data
+
     if given.action == "fetch":
         if not given.names:
             raise UserError("fetch what? name a data set ('adbench data' lists them)")

@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    rows = _components(given.plugins) if given.components else _plugins()
+    rows = _components(given) if given.components else _plugins()
     if given.json:
         print(json.dumps(rows, indent=1))
     else:
@@ -42,10 +42,8 @@ def _plugins() -> list[dict[str, str]]:
     ]
 
 
-def _components(names: str | None) -> list[dict[str, Any]]:
-    from adbench_harness import plugins
-
-    catalogue = plugins.load(names.split(",") if names else options.all_plugins())
+def _components(given: argparse.Namespace) -> list[dict[str, Any]]:
+    catalogue = options.loaded(given)
     return [
         {
             "kind": kind,

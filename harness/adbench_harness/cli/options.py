@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adbench_harness.errors import UserError
+
+if TYPE_CHECKING:
+    from adbench_harness.plugins import Catalogue
 
 RESULTS = "adbench-results"
 
@@ -58,11 +62,22 @@ def places(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def all_plugins() -> tuple[str, ...]:
-    """Every installed plugin that can be loaded without a conflict."""
-    from adbench_harness.plugins import available
+def loaded(given: argparse.Namespace) -> Catalogue:
+    """The catalogue of ``--plugins``, or of every installed plugin; broken ones are left out."""
+    from adbench_harness import grammar, plugins
 
-    return tuple(name for name, entries in available().items() if len(entries) == 1)
+    if given.plugins:
+        names = grammar.split(given.plugins, ",")
+        plugins.check_names(names)
+        return plugins.load(names)
+    sound = []
+    for name in plugins.available():
+        try:
+            plugins.load([name])
+            sound.append(name)
+        except UserError as error:
+            print(f"adbench: left out: {error}", file=sys.stderr)
+    return plugins.load(sound)
 
 
 def store(folder: str) -> Any:

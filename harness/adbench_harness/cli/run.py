@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench_harness.cli import options
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, said
 
 if TYPE_CHECKING:
     from adbench_harness.plan import Plan
@@ -61,14 +61,12 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError(
             "which plugins? give --plugins NAMES (adbench list shows them) or a suite file"
         )
-    named = content["plugins"]
-    from adbench_harness import plugins
-
-    plugins.check_names(named.split(",") if isinstance(named, str) else named)
-
-    from adbench_harness import pipelines, plan, results, suite
+    from adbench_harness import plugins, suite
 
     asked = suite.validate(content, given.suite or "command line")
+    plugins.check_names(asked.plugins)
+    from adbench_harness import pipelines, plan, results
+
     catalogue = plugins.load(asked.plugins)
     store = results.Store(Path(given.out))
     where = options.places(given)
@@ -90,6 +88,7 @@ def handle(given: argparse.Namespace) -> int:
     if given.explain:
         _explain(drawn)
         return 0
+    _make(store.trials)
     for note in drawn.notes:
         print(note, file=sys.stderr)
     _run(drawn, store, catalogue)
@@ -153,6 +152,16 @@ def _device(name: str) -> str:
     return name
 
 
+def _make(folder: Path) -> None:
+    """Refuse a place that cannot be written to before anything is run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--out: '{folder}' cannot be made ({error.strerror}); name another folder"
+        ) from None
+
+
 def _explain(drawn: Plan) -> None:
     for note in drawn.notes:
         print(note)
@@ -194,10 +203,11 @@ def _run(drawn: Plan, store: Any, catalogue: Any) -> None:
 
 def _notify(catalogue: Any, result: Any) -> None:
     """Observers look on; what they raise is said and costs nothing."""
-    try:
-        catalogue.manager.hook.adbench_trial_finished(result=result)
-    except Exception as error:
-        print(f"adbench: an observer failed: {type(error).__name__}: {error}", file=sys.stderr)
+    for observer in catalogue.manager.hook.adbench_trial_finished.get_hookimpls():
+        try:
+            observer.function(result)
+        except Exception as error:
+            print(f"adbench: observer {observer.plugin_name}: {said(error)}", file=sys.stderr)
 
 
 def _show(drawn: Plan, store: Any, catalogue: Any, *, per_category: bool) -> int:

@@ -17,9 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    from adbench_harness import plugins
-
-    catalogue = plugins.load(given.plugins.split(",") if given.plugins else options.all_plugins())
+    catalogue = options.loaded(given)
     kind, _, name = given.name.rpartition(":")
     found = [
         offer

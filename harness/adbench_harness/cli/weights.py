@@ -18,11 +18,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    from adbench_harness import backbones, plugins
-
     given.data = []
     place = options.places(given)["weights"]
-    catalogue = plugins.load(given.plugins.split(",") if given.plugins else options.all_plugins())
+    catalogue = options.loaded(given)
+    from adbench_harness import backbones
+
     if given.action == "fetch":
         if not given.names:
             raise UserError("fetch what? name a backbone ('adbench weights' lists them)")

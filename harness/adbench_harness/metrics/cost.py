@@ -15,11 +15,13 @@ import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from adbench_harness.nn import neighbours
+
 
 
 def flops(work: Callable[[], Any]) -> int:
     """Floating-point operations of matrix products and convolutions, 2 a multiply-add."""
-    with FlopCounterMode(display=False) as counter:
+    with neighbours.counted(), FlopCounterMode(display=False) as counter:
         work()
     return int(counter.get_total_flops())
 

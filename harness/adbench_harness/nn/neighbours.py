@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, UntypedStorage
@@ -13,6 +18,29 @@ SPARE = 4
 """Candidates beyond the k asked for, so that nearly every query is settled by one search."""
 UNIT_ROUNDOFF = 2.0**-24
 
+_counting: ContextVar[bool] = ContextVar("counting", default=False)
+
+
+@contextmanager
+def counted() -> Iterator[None]:
+    """Search by torch's matrix products alone, which a FLOP counter sees."""
+    token = _counting.set(True)
+    try:
+        yield
+    finally:
+        _counting.reset(token)
+
+
+@cache
+def _faiss() -> Any:
+    """faiss, or None where it cannot be imported."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss
+
+
 _Layout = tuple[int, torch.Size, tuple[int, ...], int]
 
 
@@ -22,7 +50,8 @@ class Neighbours:
     Matrix products rank the candidates, and the candidates' distances are then computed directly
     as ``sum((q - b)**2)``: the expansion ``|q|^2 - 2qb + |b|^2`` loses the digits of a small one.
     A query whose ranking rounding errors could have upset is searched again with more candidates.
-    This holds for full float32 matrix products, torch's default, not for TF32.
+    So faiss, which ranks large banks faster on a CPU, and torch, which needs nothing else and counts
+    its FLOPs, give the same result. Full float32 matrix products are assumed, torch's default.
 
     A search needs memory for about ``TILE * (TILE + 4 * D)`` floats besides its result (three times
     that where a great many vectors tie), and the bank is held a second time, centred by its mean:
@@ -40,6 +69,8 @@ class Neighbours:
         self._mean = bank.mean(0)
         self._centred = bank - self._mean
         self._squares = self._centred.square().sum(1)
+        # Measured: up to a third faster than torch on a CPU, but for banks as small as one tile.
+        self._by_faiss = bank.device.type == "cpu" and len(bank) > TILE and _faiss() is not None
         self._last: tuple[weakref.ref[UntypedStorage], _Layout, Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -107,7 +138,11 @@ class Neighbours:
         return distances, indices
 
     def _candidates(self, centred: Tensor, pool: int) -> tuple[Tensor, Tensor]:
-        """The ``pool`` smallest |b|^2 - 2qb, ascending, and their bank indices."""
+        """The ``pool`` nearest by approximate squared distance (less |q|^2), and their indices."""
+        if self._by_faiss and not _counting.get():
+            found = _faiss().knn(centred.numpy(), self._centred.numpy(), pool)
+            distances, indices = map(torch.from_numpy, found)
+            return distances - centred.square().sum(1, keepdim=True), indices
         values = centred.new_empty(len(centred), 0)
         indices = torch.empty_like(values, dtype=torch.int64)
         for start in range(0, len(self.bank), TILE):

@@ -22,9 +22,9 @@ class Mini:
     archives: ClassVar[tuple[Archive, ...]] = ()
     mask_threshold: ClassVar[int] = 0
 
-    def build(self, root: Path) -> None:
-        """Draw the images into ``root`` unless they are there."""
-        mini.build(root)
+    def build(self, root: Path) -> Path:
+        """Draw the images into a folder of ``root`` unless they are there, and return it."""
+        return mini.build(root)
 
     def categories(self, root: Path) -> list[str]:
         """The five categories."""

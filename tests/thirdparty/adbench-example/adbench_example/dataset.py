@@ -29,8 +29,8 @@ class Dots:
     archives: ClassVar[tuple[Archive, ...]] = ()
     mask_threshold: ClassVar[int] = 0
 
-    def build(self, root: Path) -> None:
-        """Draw the images into ``root``."""
+    def build(self, root: Path) -> Path:
+        """Draw the images into ``root``, and return it."""
         for number, (category, level) in enumerate(LEVELS.items()):
             draw = np.random.default_rng(number)
             for sample in self.samples(root, category, 0):
@@ -39,6 +39,7 @@ class Dots:
                 for path, pixels in ((sample.image, image), *((m, mask) for m in sample.masks)):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     cv2.imwrite(str(path), pixels)
+        return root
 
     def categories(self, root: Path) -> list[str]:
         return list(LEVELS)
