@@ -55,12 +55,11 @@ class _Network(nn.Module):
     def __init__(self, layers: tuple[str, ...]) -> None:
         super().__init__()
         self.names = layers
-        fixed = torch.Generator().manual_seed(0)
-        for name, channels in (("fine", 4), ("coarse", 8)):
-            if name in layers:
-                convolution = nn.Conv2d(3, channels, 3, padding=1, bias=False)
-                convolution.weight.data.normal_(generator=fixed)
-                setattr(self, name, convolution)
+        for name in layers:
+            channels = {"fine": 4, "coarse": 8}[name]
+            convolution = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+            convolution.weight.data.normal_(generator=torch.Generator().manual_seed(channels))
+            setattr(self, name, convolution)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         CountingBackbone.seen[self.names] += len(images)

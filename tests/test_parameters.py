@@ -97,7 +97,10 @@ def test_the_order_of_writing_changes_nothing(mine: Catalogue) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("mine:whol=5", r"scorer 'mine' has no parameter 'whol' \(did you mean 'whole'\?\); it has"),
+        (
+            "mine:whol=5",
+            r"scorer 'mine' has no parameter 'whol' \(did you mean 'whole'\?\); it has",
+        ),
         ("mine:whole=abc", r"'whole' cannot be 'abc': .*\(type int, default 3\)"),
         ("mine:whole=0", "'whole' cannot be '0': .*greater than or equal to 1"),
         ("mine:whole=none", "'whole' cannot be 'none'"),

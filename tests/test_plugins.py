@@ -33,9 +33,7 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         )
         info = tmp_path / f"{module}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        )
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(f"[adbench]\n{plugin} = {module}\n")
         monkeypatch.delitem(sys.modules, module, raising=False)
 
@@ -130,7 +128,7 @@ def test_unknown_plugin_gets_the_nearest_name() -> None:
 
 
 def test_a_file_that_is_not_there() -> None:
-    assert "'./mine.py' does not exist" in refused("./mine.py").replace("file 'mine", "file './mine")
+    assert refused("./nowhere.py").startswith("plugin file 'nowhere.py' does not exist; give")
 
 
 def test_two_distributions_offering_one_name(distribution: Callable[..., None]) -> None:
@@ -186,7 +184,9 @@ def test_a_misspelt_hook(plugin_file: PluginFile) -> None:
 def test_a_hook_without_its_mark(plugin_file: PluginFile) -> None:
     path = plugin_file("mine", SCORER.replace("@hookimpl", ""))
     message = refused(path)
-    assert message.startswith(f"plugin 'mine' of {path} defines 'adbench_scorers' without @hookimpl")
+    assert message.startswith(
+        f"plugin 'mine' of {path} defines 'adbench_scorers' without @hookimpl"
+    )
 
 
 def test_a_hook_with_arguments_it_will_not_get(plugin_file: PluginFile) -> None:
@@ -234,5 +234,7 @@ def test_a_component_that_does_not_say_what_it_is(
 
 
 def test_unknown_component_gets_the_nearest_name() -> None:
-    with pytest.raises(UserError, match=r"unknown backbone 'resnet19' \(did you mean 'resnet18'\?\)"):
+    with pytest.raises(
+        UserError, match=r"unknown backbone 'resnet19' \(did you mean 'resnet18'\?\)"
+    ):
         plugins.load([]).get("backbone", "resnet19")

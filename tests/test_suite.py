@@ -38,7 +38,10 @@ def test_a_file_says_all_that_flags_can(tmp_path: Path) -> None:
     assert asked.plugins == ["patchcore", "./mine.py"]
     assert asked.datasets == [[Wanted("mvtec_ad/bottle")], [Wanted("mini")]]
     assert asked.preprocessors == [[], [Wanted("mean", {"size": "11"}), Wanted("médian")]]
-    assert asked.models == [[Wanted("patchcore", {"coreset_ratio": [0.1, 0.25]})], [Wanted("padim")]]
+    assert asked.models == [
+        [Wanted("patchcore", {"coreset_ratio": [0.1, 0.25]})],
+        [Wanted("padim")],
+    ]
     assert asked.scorers == [[Wanted("nn")], [Wanted("knn", {"k": "3"})]]
     assert asked.augmenters is None
     assert (asked.seeds, asked.split_seeds) == ([0, 1, 2], [5, 7])
@@ -97,7 +100,7 @@ def test_a_file_that_is_no_toml_is_refused(content: bytes, reason: str, tmp_path
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="mine.toml' does not exist"):
+    with pytest.raises(UserError, match=r"mine.toml' does not exist"):
         suite.read(tmp_path / "mine.toml")
     with pytest.raises(UserError, match="cannot be read"):
         suite.read(tmp_path)

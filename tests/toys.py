@@ -165,9 +165,7 @@ class ToyModel:
 
     def predict(self, batch: Batch) -> Outputs:
         distance = self.gain * (batch.images - self.mean).abs().mean(1)
-        return Outputs(
-            (32, 32), AnomalyMap((Level(distance),)), ImageScore(distance.amax((1, 2)))
-        )
+        return Outputs((32, 32), AnomalyMap((Level(distance),)), ImageScore(distance.amax((1, 2))))
 
     def learned(self) -> Sequence[Tensor]:
         return [self.mean]
@@ -292,7 +290,9 @@ class WrongShape(ToyModel):
     def predict(self, batch: Batch) -> Outputs:
         count = len(batch) - 1
         return Outputs(
-            (32, 32), AnomalyMap((Level(torch.zeros(count, 32, 32)),)), ImageScore(torch.zeros(count))
+            (32, 32),
+            AnomalyMap((Level(torch.zeros(count, 32, 32)),)),
+            ImageScore(torch.zeros(count)),
         )
 
 

@@ -24,6 +24,7 @@ class Axes:
         self._suite = suite
         self._settings = settings(catalogue, suite.set)
         self._used: set[tuple[str, str]] = set()
+        self._on_named_backbone: set[Choice] = set()
 
     def written(self, kind: str) -> list[list[grammar.Wanted]] | None:
         """The alternatives that the suite writes on the axis, each a chain."""
@@ -40,6 +41,10 @@ class Axes:
             if len(chain) != 1:
                 raise UserError("a data set is one name, such as mini or mvtec_ad/bottle")
             name, _, category = chain[0].name.partition("/")
+            if getattr(self.catalogue.get("dataset", name), "role", "benchmark") == "auxiliary":
+                raise UserError(
+                    f"data set '{name}' is auxiliary: there is nothing in it to test on"
+                )
             wanted = grammar.Wanted(name, chain[0].params)
             chosen += [(choice, category) for choice in self.choices("dataset", wanted)]
         return chosen
@@ -72,17 +77,25 @@ class Axes:
         """``wanted`` with ``--set`` applied, as one choice a point of its grid of parameters."""
         known = parameters.parameters(self.catalogue.get(kind, wanted.name))
         self._used.add((kind, wanted.name))
+        params = {**self._settings.get((kind, wanted.name), {}), **wanted.params}
         grids = []
-        for name, value in {**self._settings.get((kind, wanted.name), {}), **wanted.params}.items():
+        for name, value in params.items():
             one_value = name in known and known[name].is_sequence
             is_grid = isinstance(value, list) and (
                 not one_value or any(isinstance(item, list) for item in value)
             )
             grids.append([(name, item) for item in (value if is_grid else [value])])
-        return [
+        found = [
             parameters.resolve(self.catalogue, kind, grammar.Wanted(wanted.name, dict(point)))
             for point in itertools.product(*grids)
         ]
+        if "backbone" in params:
+            self._on_named_backbone.update(found)
+        return found
+
+    def names_backbone(self, model: Choice) -> bool:
+        """Whether the suite wrote the model's backbone, be it the model's own."""
+        return model in self._on_named_backbone
 
     def check_settings(self) -> None:
         """Raise UserError for a ``--set`` that changed nothing."""
@@ -107,7 +120,7 @@ class Axes:
         ]
 
 
-def settings(catalogue: Catalogue, written: Mapping[str, Any]) -> Settings:
+def settings(catalogue: Catalogue, written: Mapping[str, Any], source: str = "--set") -> Settings:
     """``[KIND:]COMPONENT.PARAMETER`` -> value, by (kind, component); raises UserError."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for key, value in written.items():
@@ -115,18 +128,20 @@ def settings(catalogue: Catalogue, written: Mapping[str, Any]) -> Settings:
         kind, colon, component = owner.rpartition(":")
         if not dot or not component or (colon and kind not in AXES):
             raise UserError(
-                f"--set {key}: write COMPONENT.PARAMETER=VALUE, or KIND:COMPONENT.PARAMETER with "
-                f"a kind of {', '.join(AXES)}"
+                f"{source} {key}: write COMPONENT.PARAMETER=VALUE, or KIND:COMPONENT.PARAMETER "
+                f"with a kind of {', '.join(AXES)}"
             )
         kinds = [k for k in ([kind] if colon else AXES) if component in catalogue.offers[k]]
         if len(kinds) > 1:
             raise UserError(
-                f"--set {key}: '{component}' is a {' and a '.join(kinds)}; write "
+                f"{source} {key}: '{component}' is a {' and a '.join(kinds)}; write "
                 f"{' or '.join(f'{k}:{key}' for k in kinds)}"
             )
         if not kinds:
             names = [n for k in AXES for n in catalogue.offers[k]]
-            raise UserError(f"--set {key}: no component '{component}'{nearest(component, names)}")
+            raise UserError(
+                f"{source} {key}: no component '{component}'{nearest(component, names)}"
+            )
         known = parameters.parameters(catalogue.get(kinds[0], component))
         if name not in known:
             raise UserError(parameters.unknown(kinds[0], component, name, known))

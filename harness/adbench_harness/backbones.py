@@ -12,7 +12,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, said
 from adbench_harness.trial import Weights
 from adbench_harness.types import Batch, FeatureRequest
 
@@ -42,8 +42,8 @@ def find(backbone: Backbone, place: str | None) -> Weights | None:
         path = Path(place).expanduser()
         if not path.exists():
             raise UserError(f"weights '{place}' do not exist; correct --weights or ADBENCH_WEIGHTS")
-        if path.is_file():
-            return _identified(backbone, path) if _belongs(backbone, path) else None
+        if path.is_file() and _belongs(backbone, path):
+            return _identified(backbone, path)
         folders.insert(0, path)
     for folder in folders:
         named = folder / backbone.weights.filename
@@ -54,7 +54,9 @@ def find(backbone: Backbone, place: str | None) -> Weights | None:
 
 
 def _belongs(backbone: Backbone, path: Path) -> bool:
-    return path.suffix in SUFFIXES and path.stem.startswith(f"{backbone.name}-")
+    assert backbone.weights is not None
+    own_name = path.suffix in SUFFIXES and path.stem.startswith(f"{backbone.name}-")
+    return own_name or path.name == backbone.weights.filename
 
 
 def _identified(backbone: Backbone, path: Path) -> Weights:
@@ -91,10 +93,14 @@ def load(
     network = backbone.network(tuple(layers))
     if weights.path is not None:
         state = _read(Path(weights.path))
-        outcome = network.load_state_dict(
-            {name: value for name, value in state.items() if name in network.state_dict()},
-            strict=False,
-        )
+        needed = network.state_dict()
+        known = {name: value for name, value in state.items() if name in needed}
+        try:
+            outcome = network.load_state_dict(known, strict=False)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"weights '{weights.path}' are not {backbone.name}'s: {said(error)}; give its file"
+            ) from error
         # Counters of seen batches change nothing in eval mode, and old files lack them.
         missing = [n for n in outcome.missing_keys if not n.endswith("num_batches_tracked")]
         if missing:
@@ -116,8 +122,10 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return state if isinstance(state, dict) else state.state_dict()
     except Exception as error:
+        # Not torch's own words: they advise to load the file unsafely.
         raise UserError(
-            f"weights '{path}' cannot be read: {error}; fetch the file again"
+            f"weights '{path}' cannot be read as named tensors ({type(error).__name__}); "
+            "fetch the file again"
         ) from error
 
 
@@ -162,9 +170,10 @@ class FeatureStore:
         return partial(self._serve, layers=request.layers)
 
     def _serve(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
-        if batch.handles is None or not all(handle in self._rows for handle in batch.handles):
+        handles = batch.handles
+        if handles is None or set(handles) - self._rows.keys() or set(layers) - self._grids.keys():
             return self._run(batch, layers)
-        rows = [self._rows[handle] for handle in batch.handles]
+        rows = [self._rows[handle] for handle in handles]
         return {layer: self._grids[layer][rows] for layer in layers}
 
     def _run(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,7 +10,27 @@ import torch
 from torch import Tensor
 
 from adbench_harness.errors import ContractError
-from adbench_harness.types import Outputs, PatchBank, PatchGaussian, Reconstruction, Scores
+from adbench_harness.types import (
+    AnomalyMap,
+    DefectLogits,
+    ImageEmbeddings,
+    ImageScore,
+    Outputs,
+    PatchBank,
+    PatchEmbeddings,
+    PatchGaussian,
+    Reconstruction,
+    Scores,
+)
+
+_DIMENSIONS: Mapping[type, int] = {
+    PatchEmbeddings: 4,
+    ImageEmbeddings: 2,
+    Reconstruction: 4,
+    AnomalyMap: 3,
+    ImageScore: 1,
+    DefectLogits: 2,
+}
 
 
 def check_outputs(outputs: Any, emits: frozenset[type], count: int) -> None:
@@ -25,6 +45,10 @@ def check_outputs(outputs: Any, emits: frozenset[type], count: int) -> None:
             if kind not in (PatchBank, PatchGaussian) and tensor.shape[0] != count:
                 raise ContractError(
                     f"{kind.__name__}: {tensor.shape[0]} entries for a batch of {count} images"
+                )
+            if tensor.dim() != _DIMENSIONS.get(kind, tensor.dim()):
+                raise ContractError(
+                    f"{kind.__name__}: shape {tuple(tensor.shape)}, not {_DIMENSIONS[kind]}-d"
                 )
             if kind is not Reconstruction and not torch.isfinite(tensor).all():
                 raise ContractError(f"{kind.__name__} holds a value that is not finite")

@@ -91,21 +91,24 @@ def classification(
     Normal training images stay in train; every test image left is defective, since the question
     is which defect it shows.
     """
+
+    def group(sample: Sample) -> str:
+        return sample.group or relative(root, sample.image)
+
     kept = [sample for sample in samples if sample.part != "test" and not sample.label]
-    defects: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if sample.label:
-            defects.setdefault(sample.defect, []).append(sample)
-    for members in defects.values():
-        groups = [sample.group or relative(root, sample.image) for sample in members]
+    defective = [sample for sample in samples if sample.label]
+    # A group that shows several defect types counts as one of the first.
+    defects = {group(s): s.defect for s in sorted(defective, key=lambda s: s.defect, reverse=True)}
+    learnt: set[str] = set()
+    for defect in set(defects.values()):
         drawn = sorted(
-            set(groups), key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest()
+            (name for name in defects if defects[name] == defect),
+            key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest(),
         )
-        learnt = set(drawn[: round(share * len(drawn))])
-        for sample, group in zip(members, groups, strict=True):
-            part = "train" if group in learnt else "test"
-            kept.append(replace(sample, part=part))  # type: ignore[arg-type]  # a Part
-    return kept
+        learnt.update(drawn[: round(share * len(drawn))])
+    return kept + [
+        replace(sample, part="train" if group(sample) in learnt else "test") for sample in defective
+    ]
 
 
 @cache

@@ -165,7 +165,8 @@ def _value(catalogue: Catalogue, owner: str, parameter: Parameter, value: Any) -
     if parameter.kind:
         if value in (None, "none") and NoneType in get_args(_noteless(parameter.annotation)):
             return None
-        return asdict(resolve(catalogue, parameter.kind, _wanted(owner, parameter, value)))
+        choice = resolve(catalogue, parameter.kind, _wanted(owner, parameter, value))
+        return {**asdict(choice), "changed": list(choice.changed)}
     adapter = TypeAdapter(parameter.annotation)
     attempts = [None, value] if value in ("none", "None") else [value]
     for attempt in attempts:

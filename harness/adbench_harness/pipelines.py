@@ -59,6 +59,8 @@ class Pipelines:
         scorers = [choice for (choice,) in self._axes.chains("scorer")]
         augmenters = [chain[0] if chain else None for chain in self._axes.chains("augmenter")]
         pipelines = []
+        able: list[Choice] = []
+        fitted: set[Choice] = set()
         for model in models:
             instance = self._build("model", model)
             if self._suite.protocol not in instance.protocols:
@@ -67,14 +69,18 @@ class Pipelines:
                     f"not {self._suite.protocol}"
                 )
                 continue
+            able.append(model)
             fitting = [scorer for scorer in scorers if self._fits(instance, scorer, model)]
+            fitted.update(fitting)
             if not fitting and self._axes.written("scorer") is None:
                 fitting = self._filled(instance)
             for augmenter in self._augmenters(instance, model, augmenters):
                 pipelines += [Pipeline(augmenter, model, scorer) for scorer in fitting]
-        self._check_scorers(models, scorers, pipelines)
+        if able:
+            self._check_scorers(able, [scorer for scorer in scorers if scorer not in fitted])
         if not pipelines:
             raise UserError("nothing fits together: " + "; ".join(self.left_out))
+        self._check_augmenters(able, augmenters, pipelines)
         return pipelines
 
     def weights(self, model: Choice) -> tuple[Weights, ...]:
@@ -99,12 +105,10 @@ class Pipelines:
                 return found
         return []
 
-    def _check_scorers(
-        self, models: Iterable[Choice], scorers: Iterable[Choice], pipelines: Iterable[Pipeline]
-    ) -> None:
-        used = {pipeline.scorer.label for pipeline in pipelines}
-        for scorer in scorers:
-            if self._axes.written("scorer") is not None and scorer.label not in used:
+    def _check_scorers(self, models: Iterable[Choice], unfit: Iterable[Choice]) -> None:
+        """Raise UserError for a scorer that was asked for and fits none of the models."""
+        for scorer in unfit:
+            if self._axes.written("scorer") is not None:
                 emitted = (
                     f"{model.label} emits {_ports(self._build('model', model).emits)}"
                     for model in models
@@ -118,6 +122,8 @@ class Pipelines:
         self, instance: Any, model: Choice, augmenters: Sequence[Choice | None]
     ) -> list[Choice | None]:
         if instance.augmentation == "none":
+            for augmenter in filter(None, augmenters):
+                self.left_out.append(f"{model.label} x {augmenter.label}: it takes no augmenter")
             return [None]
         if instance.augmentation == "optional":
             return list(augmenters)
@@ -125,6 +131,21 @@ class Pipelines:
         if not chosen:
             self.left_out.append(f"{model.label}: needs an augmenter, and none was chosen")
         return chosen
+
+    def _check_augmenters(
+        self,
+        models: Iterable[Choice],
+        augmenters: Iterable[Choice | None],
+        pipelines: Iterable[Pipeline],
+    ) -> None:
+        """Raise UserError for an augmenter that was asked for and that none of the models takes."""
+        used = {pipeline.augmenter for pipeline in pipelines}
+        for augmenter in filter(None, augmenters):
+            if self._axes.written("augmenter") is not None and augmenter not in used:
+                names = ", ".join(model.label for model in models)
+                raise UserError(
+                    f"augmenter '{augmenter.label}': none of {names} takes an augmenter"
+                )
 
     def _build(self, kind: str, choice: Choice) -> Any:
         return parameters.build(self._catalogue, kind, choice)
@@ -139,7 +160,7 @@ class Pipelines:
         own = model.params.get("backbone")
         if not isinstance(own, str):
             return model
-        named = own if "backbone" in model.changed else self._suite.backbone
+        named = own if self._axes.names_backbone(model) else self._suite.backbone
         name = named or own
         self._catalogue.get("backbone", name)
         if named is None and self._places.fetch is None and self._found(name) is None:

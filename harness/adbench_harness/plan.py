@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from adbench_harness import axes, data, parameters
 from adbench_harness.axes import Axes
 from adbench_harness.errors import UserError, nearest
+from adbench_harness.grammar import Wanted
 from adbench_harness.pipelines import Pipeline, Pipelines, Places
 from adbench_harness.plugins import Catalogue
 from adbench_harness.suite import Suite, validate
@@ -38,13 +39,15 @@ def make(
     checkpoints: str | None = None,
 ) -> Plan:
     """The plan of ``suite``; trials with ``finished`` ids are in no bundle. Raises UserError."""
+    asked = suite.overrides
     suite = with_recipe(suite, catalogue)
     planner = _Planner(suite, catalogue, places)
-    trials: list[Trial] = []
+    trials: dict[str, Trial] = {}
     bundles: list[Bundle] = []
-    for root, group in planner.groups():
-        trials += group
-        todo = tuple(trial for trial in group if trial.id not in finished)
+    for root, group in planner.groups(asked):
+        new = {trial.id: trial for trial in group if trial.id not in trials}
+        trials |= new
+        todo = tuple(trial for trial in new.values() if trial.id not in finished)
         if todo:
             bundle = Bundle(
                 plugins=tuple(suite.plugins),
@@ -57,7 +60,9 @@ def make(
             )
             bundles.append(bundle)
     pipelines = planner.pipelines
-    return Plan(tuple(trials), tuple(bundles), tuple(pipelines.left_out), tuple(pipelines.notes))
+    return Plan(
+        tuple(trials.values()), tuple(bundles), tuple(pipelines.left_out), tuple(pipelines.notes)
+    )
 
 
 def with_recipe(suite: Suite, catalogue: Catalogue) -> Suite:
@@ -66,7 +71,35 @@ def with_recipe(suite: Suite, catalogue: Catalogue) -> Suite:
         return suite
     recipe = catalogue.get("recipe", suite.recipe)
     base = validate({**recipe.suite, "plugins": suite.plugins}, f"recipe '{suite.recipe}'")
-    return base.model_copy(update={key: getattr(suite, key) for key in suite.model_fields_set})
+
+    def without_set(kind: str, wanted: Wanted) -> Wanted:
+        """``wanted`` without the parameters that the user sets."""
+        params = {
+            name: value
+            for name, value in wanted.params.items()
+            if f"{wanted.name}.{name}" not in suite.set
+            and f"{kind}:{wanted.name}.{name}" not in suite.set
+            and (name != "backbone" or suite.backbone is None)
+        }
+        return Wanted(wanted.name, params)
+
+    written = {
+        f"{kind}s": [[without_set(kind, wanted) for wanted in chain] for chain in chains]
+        for kind in axes.AXES
+        if (chains := getattr(base, f"{kind}s")) is not None
+    }
+    merged = {
+        "set": base.set | suite.set,
+        "overrides": {
+            category: base.overrides.get(category, {}) | suite.overrides.get(category, {})
+            for category in base.overrides | suite.overrides
+        },
+        "evaluation": base.evaluation.model_copy(
+            update=suite.evaluation.model_dump(exclude_unset=True)
+        ),
+    }
+    written |= {key: getattr(suite, key) for key in suite.model_fields_set}
+    return base.model_copy(update=written | merged)
 
 
 class _Planner:
@@ -77,14 +110,22 @@ class _Planner:
         self.axes = Axes(suite, catalogue)
         self.pipelines = Pipelines(suite, self.axes, places)
         self._auxiliary: dict[str, tuple[Path, str]] = {}
+        self._known: dict[str, None] = {}
 
-    def groups(self) -> Iterator[tuple[Path, list[Trial]]]:
-        """The trials that share images and preprocessors, with the folder of their data."""
+    def groups(
+        self, overrides: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[tuple[Path, list[Trial]]]:
+        """The trials that share images and preprocessors, with the folder of their data.
+
+        Raises UserError if one of ``overrides``, those that the user wrote, would change nothing.
+        """
         pipelines = self.pipelines.all()
         chains = self.axes.chains("preprocessor")
         datasets = self.axes.datasets()
         self.axes.check_settings()
-        for choice, root, category in self._categories(datasets):
+        categories = list(self._categories(datasets))
+        self._check_overrides(overrides, pipelines)
+        for choice, root, category in categories:
             tuned = self._tuned(pipelines, category)
             for split_seed in self.suite.split_seeds:
                 samples = samples_of(
@@ -111,6 +152,7 @@ class _Planner:
             dataset = parameters.build(self.catalogue, "dataset", choice)
             root = self._locate(dataset)
             categories = dataset.categories(root)
+            self._known.update(dict.fromkeys(categories))
             if only and only not in categories:
                 raise UserError(
                     f"data set '{choice.name}' has no category '{only}'{nearest(only, categories)};"
@@ -127,12 +169,33 @@ class _Planner:
                 raise
             return self.places.fetch("data", dataset)
 
+    def _check_overrides(
+        self, overrides: Mapping[str, Mapping[str, Any]], pipelines: Iterable[Pipeline]
+    ) -> None:
+        used = {
+            (kind, choice.name)
+            for pipe in pipelines
+            for kind in ("augmenter", "model", "scorer")
+            if (choice := getattr(pipe, kind))
+        }
+        for category, written in overrides.items():
+            if category not in self._known:
+                raise UserError(
+                    f"overrides: no category '{category}'{nearest(category, self._known)}; there "
+                    f"are {', '.join(self._known)}"
+                )
+            for kind, name in axes.settings(self.catalogue, written, f"overrides.{category}"):
+                if (kind, name) not in used:
+                    raise UserError(
+                        f"overrides.{category} {name}: no augmenter, model or scorer of this run"
+                    )
+
     def _tuned(self, pipelines: Sequence[Pipeline], category: str) -> list[Pipeline]:
         """The pipelines with the suite's overrides for ``category``."""
         written = self.suite.overrides.get(category)
         if not written:
             return list(pipelines)
-        changes = axes.settings(self.catalogue, written)
+        changes = axes.settings(self.catalogue, written, f"overrides.{category}")
 
         def tuned(kind: str, choice: Choice) -> Choice:
             return axes.retuned(self.catalogue, kind, choice, changes)

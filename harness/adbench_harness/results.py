@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, said
 from adbench_harness.trial import Trial
 
 if TYPE_CHECKING:
@@ -68,9 +68,12 @@ class Store:
 
         self.trials.mkdir(parents=True, exist_ok=True)
         for suffix, arrays in (("npz", result.images), ("maps.npz", result.maps)):
+            path = self._file(result.trial.id, suffix)
             if arrays:
-                with _atomic(self._file(result.trial.id, suffix)) as file:
+                with _atomic(path) as file:
                     np.savez_compressed(file, **arrays)
+            else:
+                path.unlink(missing_ok=True)
         content = asdict(
             TrialResult(
                 **{**vars(result), "images": {}, "maps": {}, "metrics": _finite(result.metrics)}
@@ -101,8 +104,13 @@ class Store:
 
     def _contents(self) -> Iterator[dict[str, Any]]:
         for path in sorted(self.trials.glob("*.json")):
-            content = json.loads(path.read_text())
-            if content.get("schema") != SCHEMA:
+            try:
+                content = json.loads(path.read_bytes())
+            except ValueError as error:
+                raise UserError(
+                    f"{path}: not a result ({said(error)}); delete it, and its trial runs again"
+                ) from None
+            if not isinstance(content, dict) or content.get("schema") != SCHEMA:
                 raise UserError(
                     f"{path}: written by another version of adbench; run the suite again into "
                     "a new folder (--out)"

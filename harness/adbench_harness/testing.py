@@ -91,7 +91,7 @@ def parametrize_with_checks(components: Iterable[Any]) -> Any:
     import pytest
 
     components = list(components)
-    scorers = [c for c in components if kind_of(c) == "scorer"]
+    scorers = _judges(components)
     cases = []
     for component in components:
         reasons = getattr(component, "xfail", {})
@@ -104,6 +104,11 @@ def parametrize_with_checks(components: Iterable[Any]) -> Any:
                 )
             )
     return pytest.mark.parametrize(("component", "check"), cases)
+
+
+def _judges(components: Iterable[Any]) -> list[Any]:
+    """The scorers among ``components`` that an axis would have."""
+    return [c for c in components if hasattr(c, "accepts") and getattr(c, "default", True)]
 
 
 def _skipping(check: Check) -> Check:
@@ -129,7 +134,7 @@ def check(name: str, catalogue: Catalogue) -> list[Outcome]:
             f"no plugin or component '{name}'{nearest(name, known)}; 'adbench list --components' "
             "shows them"
         )
-    scorers = [o.component for o in offers if o.kind == "scorer"]
+    scorers = _judges(offer.component for offer in offers)
     return [
         _outcome(offer.component, f"{offer.kind} {offer.name}", check_name, function)
         for offer in chosen

@@ -1,12 +1,13 @@
-"""The pictures of `mini`, the dataset that needs no download.
+"""The images of ``mini``, the data set that needs no download.
 
-Three textures are cut from the CC0 photographs inside scikit-image (train from the left half, test
-from the right), two objects are drawn. Everything is whole-number arithmetic on the raw stream of
-PCG64, so that every machine makes the same pictures.
+Three textures are cut from CC0 photographs inside scikit-image, train and test images from opposite
+halves; two objects are drawn. All is whole-number arithmetic on the raw stream of PCG64, so that
+every machine makes the same images.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,22 +23,24 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Colour = tuple[int, int, int]
-Views = list[Ints]  # the scene without and with its defect, [SIZE, SIZE, 3]
+Place = tuple[int, int]  # y, x
+Views = tuple[Ints, Ints]  # a scene without and with its defect, [SIZE, SIZE, 3]
+Defect = Callable[["_Draws", Ints, int], Ints]  # draws, scene, strength (0 to 2) -> scene
 
-VERSION = 1  # raise it when a pixel changes: `build` keeps one folder a version
-SIZE = 192  # pixels, both sides
-_VISIBLE = 7  # grey levels: a smaller change (mean of 3x3 pixels) is no defect
-
+VERSION = 1  # raise it when a pixel changes: ``build`` keeps one folder a version
+SIZE = 192  # both sides, in pixels
+_TRAIN, _GOOD = 48, 20  # images
+_VISIBLE = 7  # grey levels that a defect changes at least, in the mean of 5 x 5 pixels
 _UNIT = 16  # coordinates are in sixteenths of a pixel
 _Y, _X = np.indices((SIZE, SIZE), dtype=np.int64) * _UNIT
 
 
 @dataclass(frozen=True)
 class MiniImage:
-    """One picture: its place in the MVTec layout, the picture and what is wrong with it.
+    """An image, its place in MVTec AD's layout, and its defect.
 
-    `image` and `clean` (the same view before the defect) are uint8 [SIZE, SIZE, 3] RGB. `mask` is
-    uint8 [SIZE, SIZE], 255 where they may differ and 0 elsewhere; None for a good image.
+    ``image`` and ``clean``, the same view before the defect, are uint8 [SIZE, SIZE, 3] RGB.
+    ``mask`` is uint8 [SIZE, SIZE], 255 where they may differ, else 0; None for a good image.
     """
 
     path: str
@@ -47,42 +50,42 @@ class MiniImage:
 
     @property
     def mask_path(self) -> str:
-        """Where the mask lies: `ground_truth/crack/000_mask.png` for `test/crack/000.png`."""
+        """``ground_truth/crack/000_mask.png`` for ``test/crack/000.png``."""
         return self.path.replace("test/", "ground_truth/", 1).replace(".png", "_mask.png")
 
 
 class _Draws:
-    """Random whole numbers from PCG64's raw stream, which numpy keeps as it is for good."""
+    """Random whole numbers from the raw stream of PCG64, which numpy promises not to change."""
 
-    def __init__(self, *key: int) -> None:
-        self._bits = np.random.PCG64(key)
+    def __init__(self, key: str) -> None:
+        self._bits = np.random.PCG64(list(key.encode()))
 
     def integer(self, low: int, high: int) -> int:
-        """One number from `low` to `high`, both included."""
-        return low + (self._bits.random_raw() * (high - low + 1) >> 64)
+        """One number from ``low`` to ``high``, both included."""
+        return low + (int(self._bits.random_raw()) * (high - low + 1) >> 64)
 
-    def sign(self) -> int:
-        """Minus one or one."""
-        return 2 * self.integer(0, 1) - 1
+    def field(self, low: int, high: int) -> Ints:
+        """Independent numbers from ``low`` to ``high``, [SIZE, SIZE]."""
+        raw: Ints = (self._bits.random_raw(SIZE * SIZE) >> np.uint64(32)).astype(np.int64)
+        return low + (raw * (high - low + 1) >> 32).reshape(SIZE, SIZE)
 
-    def field(self, low: int, high: int, *shape: int) -> Ints:
-        """Independent numbers from `low` to `high` of the given shape."""
-        raw = (self._bits.random_raw(int(np.prod(shape))) >> np.uint64(32)).astype(np.int64)
-        return low + (raw * (high - low + 1) >> 32).reshape(shape)
+    def place(self) -> Place:
+        """A point away from the borders, which models may crop."""
+        return _UNIT * self.integer(40, SIZE - 41), _UNIT * self.integer(40, SIZE - 41)
 
     def direction(self, steepest: int = 64) -> tuple[int, int]:
-        """Cosine and sine, in 4096ths, of an angle within 90 degrees (2 atan(steepest / 64))."""
+        """Cosine and sine, in 4096ths, of an angle of up to 2 atan(steepest / 64) either way."""
         t = self.integer(-steepest, steepest)
         return 4096 * (4096 - t * t) // (4096 + t * t), 4096 * 128 * t // (4096 + t * t)
 
     def smooth(self, *radii: int, along: int | None = None) -> Ints:
-        """A [SIZE, SIZE] field within +-256 that varies over about `radii` pixels, summed.
+        """Waves about ``radii`` pixels wide, added up, within 256 either way, [SIZE, SIZE].
 
-        `along` is the radius in x where that differs from the radius in y.
+        ``along`` is the radius in x where that differs from the radius in y.
         """
         total = np.zeros((SIZE, SIZE), np.int64)
         for radius in radii:
-            wave = self.field(-(1 << 20), 1 << 20, SIZE, SIZE)
+            wave = self.field(-(1 << 20), 1 << 20)
             for _ in range(2):
                 wave = _box(wave, radius, radius if along is None else along)
             total += wave * 256 // np.abs(wave).max()
@@ -106,22 +109,19 @@ def _root(squares: Ints) -> Ints:
 
 
 def _mix(under: Ints, over: Ints | Colour, alpha: Ints) -> Ints:
-    """Lay `over` on `under` [H, W, 3]; `alpha` [H, W] is 0 to 256."""
+    """``over`` laid on ``under`` [H, W, 3], ``alpha`` [H, W] from 0 to 256."""
     return under + (np.asarray(over) - under) * alpha[..., None] // 256
 
 
 def _turned(y: int, x: int, direction: tuple[int, int]) -> tuple[Ints, Ints]:
-    """Coordinates along and across `direction` as seen from the point (y, x)."""
+    """Coordinates along and across ``direction``, counted from the point (y, x)."""
     cos, sin = direction
     u = ((_X - x) * cos + (_Y - y) * sin) // 4096
     return u, ((_Y - y) * cos - (_X - x) * sin) // 4096
 
 
-def _spot(draws: _Draws, radius: int, edge: int, place: tuple[int, int]) -> Ints:
-    """Alpha of a ragged blob of about `radius` pixels at `place`.
-
-    `edge` is the softness of its rim: 16 is sharp, 256 fades from the centre on.
-    """
+def _spot(draws: _Draws, radius: int, edge: int, place: Place) -> Ints:
+    """Alpha of a ragged blob of about ``radius`` pixels; it fades from ``edge`` 256ths inwards."""
     u, v = _turned(*place, draws.direction())
     stretch = draws.integer(16, 28)
     ellipse = 256 * (u * u * 16 // stretch + v * v * stretch // 16) // (radius * _UNIT) ** 2
@@ -129,8 +129,8 @@ def _spot(draws: _Draws, radius: int, edge: int, place: tuple[int, int]) -> Ints
     return np.clip((256 - ellipse + ragged * 5 // 8) * 256 // edge, 0, 256)
 
 
-def _line(draws: _Draws, start: tuple[int, int], length: int, bend: int) -> Ints:
-    """Squared distance (in 256ths of a pixel squared) to a line that turns by up to `bend`."""
+def _line(draws: _Draws, start: Place, length: int, bend: int) -> Ints:
+    """Squared distance to a line of ``length`` pixels; each turns it by up to bend / 4096."""
     cos, sin = draws.direction()
     y, x = start
     nearest = np.full((SIZE, SIZE), 1 << 40, np.int64)
@@ -138,74 +138,67 @@ def _line(draws: _Draws, start: tuple[int, int], length: int, bend: int) -> Ints
         nearest = np.minimum(nearest, (_Y - y) ** 2 + (_X - x) ** 2)
         turn = draws.integer(-bend, bend)
         cos, sin = cos - sin * turn // 4096, sin + cos * turn // 4096
-        norm = int(_root(np.array(cos * cos + sin * sin)))
+        norm = math.isqrt(cos * cos + sin * sin)
         cos, sin = cos * 4096 // norm, sin * 4096 // norm
         y, x = y + sin * _UNIT // 4096, x + cos * _UNIT // 4096
     return nearest
 
 
 def _stroke(distance: Ints, width: int) -> Ints:
-    """Alpha of a stroke `width` sixteenths of a pixel to each side, with soft edges."""
+    """Alpha of a stroke, ``width`` sixteenths of a pixel to either side."""
     return np.clip((width - _root(distance)) * 16 + 128, 0, 256)
 
 
-def _somewhere(draws: _Draws) -> tuple[int, int]:
-    return _UNIT * draws.integer(40, SIZE - 41), _UNIT * draws.integer(40, SIZE - 41)
+def _lights(draws: _Draws, index: int) -> Callable[[Ints], Bytes]:
+    """Exposure, a light from one side, and sensor grain.
 
-
-def _lit(draws: _Draws, index: int, *versions: Ints) -> Views:
-    """Put the same exposure, light and sensor grain on every version of a scene.
-
-    Exposures go round with the index, so that they are alike in good and in defective images.
+    Exposures go round with the index, so that brightness does not tell good from defective.
     """
-    cos, sin = draws.direction()
-    slope = ((_X - _X.mean().astype(np.int64)) * cos + (_Y - SIZE * _UNIT // 2) * sin) // 4096
-    light = 238 + 36 * (index * 5 % 8) // 7 + slope * draws.integer(0, 10) // (SIZE * _UNIT // 2)
-    grain = draws.field(-4, 4, SIZE, SIZE, 1) + draws.field(-2, 2, SIZE, SIZE, 3)
-    return [np.clip(scene * light[..., None] // 256 + grain, 0, 255) for scene in versions]
+    u, _ = _turned(SIZE * _UNIT // 2, SIZE * _UNIT // 2, draws.direction())
+    light = 238 + 36 * (index * 5 % 8) // 7 + u * draws.integer(0, 10) // (SIZE * _UNIT // 2)
+    grain = draws.field(-4, 4)[..., None] + np.stack([draws.field(-2, 2) for _ in range(3)], 2)
 
+    def photograph(scene: Ints) -> Bytes:
+        return np.clip(scene * light[..., None] // 256 + grain, 0, 255).astype(np.uint8)
 
-Defect = Callable[[_Draws, Ints, int], Ints]  # (draws, scene, strength 0 to 2) -> scene
+    return photograph
 
 
 def _crack(draws: _Draws, scene: Ints, strength: int) -> Ints:
-    line = _line(draws, _somewhere(draws), draws.integer(30, 70), bend=1100)
+    line = _line(draws, draws.place(), draws.integer(30, 70), bend=1100)
     return _mix(scene, scene * 3 // 10, _stroke(line, 8 + 6 * strength))
 
 
 def _hole(draws: _Draws, scene: Ints, strength: int) -> Ints:
-    spot = _spot(draws, 9 + 4 * strength, 48, _somewhere(draws))
+    spot = _spot(draws, 9 + 4 * strength, 48, draws.place())
     shade = spot - np.roll(spot, 3, axis=0)
     return _mix(scene, _box(scene, 3) * 2 // 5 - shade[..., None] // 10, spot)
 
 
 def _stain(draws: _Draws, scene: Ints, strength: int, *, tint: Colour) -> Ints:
-    spot = _spot(draws, draws.integer(16, 22), 128, _somewhere(draws)) * (6 + 3 * strength) // 12
+    spot = _spot(draws, draws.integer(16, 22), 128, draws.place()) * (6 + 3 * strength) // 12
     return _mix(scene, scene * np.array(tint) // 256, spot)
 
 
 def _overgrown(draws: _Draws, scene: Ints, strength: int, *, by: str) -> Ints:
-    spot = _spot(draws, draws.integer(14, 20), 128, _somewhere(draws)) * (6 + 3 * strength) // 12
+    spot = _spot(draws, draws.integer(14, 20), 128, draws.place()) * (6 + 3 * strength) // 12
     return _mix(scene, _surface(draws, by, "test"), spot)
 
 
-def _smeared(draws: _Draws, scene: Ints, strength: int, *, least: int) -> Ints:
-    return _mix(
-        scene,
-        _box(scene, least + strength),
-        _spot(draws, draws.integer(18, 24), 64, _somewhere(draws)),
-    )
+def _smeared(draws: _Draws, scene: Ints, strength: int) -> Ints:
+    spot = _spot(draws, draws.integer(19, 25), 48, draws.place())
+    return _mix(scene, _box(scene, 2 + strength), spot)
 
 
 def _misplaced(draws: _Draws, scene: Ints, strength: int) -> Ints:
-    return _mix(scene, np.rot90(scene), _spot(draws, 14 + 4 * strength, 32, _somewhere(draws)))
+    return _mix(scene, np.rot90(scene), _spot(draws, 14 + 4 * strength, 32, draws.place()))
 
 
 @dataclass(frozen=True)
 class _Texture:
-    """A photograph, the colours of its black and white, and what goes wrong with it."""
+    """A grey photograph's quarter turns, what its black and white become, and its defects."""
 
-    photo: Callable[[], Bytes]
+    turns: int
     dark: Colour
     light: Colour
     defects: dict[str, Defect]
@@ -213,7 +206,7 @@ class _Texture:
 
 _TEXTURES = {
     "brick": _Texture(
-        lambda: skimage.data.brick().T,
+        1,
         (52, 18, 10),
         (238, 206, 186),
         {
@@ -224,24 +217,24 @@ _TEXTURES = {
         },
     ),
     "grass": _Texture(
-        skimage.data.grass,
+        0,
         (14, 26, 4),
         (206, 226, 128),
         {
             "bare": partial(_overgrown, by="gravel"),
             "dry": partial(_stain, tint=(370, 250, 180)),
             "hole": _hole,
-            "trampled": partial(_smeared, least=2),
+            "trampled": _smeared,
         },
     ),
     "gravel": _Texture(
-        skimage.data.gravel,
+        0,
         (26, 24, 24),
         (236, 230, 218),
         {
-            "oil": partial(_stain, tint=(120, 112, 108)),
             "hole": _hole,
-            "mud": partial(_smeared, least=1),
+            "mud": _smeared,
+            "oil": partial(_stain, tint=(92, 84, 80)),
             "weed": partial(_overgrown, by="grass"),
         },
     ),
@@ -250,34 +243,36 @@ _TEXTURES = {
 
 @cache
 def _photo(name: str) -> Ints:
-    return _TEXTURES[name].photo().astype(np.int64)
+    photo: Bytes = getattr(skimage.data, name)()
+    return np.rot90(photo, _TEXTURES[name].turns).astype(np.int64)
 
 
 def _surface(draws: _Draws, name: str, part: str) -> Ints:
-    """A coloured cut from the half of the photograph that belongs to `part`."""
+    """A coloured cut from the half of the photograph that belongs to ``part``."""
     half = np.split(_photo(name), 2)[part == "test"]
     y, x = (draws.integer(0, size - SIZE) for size in half.shape)
-    cut = half[y : y + SIZE, x : x + SIZE]
+    cut = half[y : y + SIZE, x : x + SIZE, None]
     if draws.integer(0, 1):
         cut = cut[:, ::-1]
-    dark, light = (np.array(colour) for colour in (_TEXTURES[name].dark, _TEXTURES[name].light))
-    return dark + (light - dark) * cut[..., None] // 255
+    dark, light = np.array(_TEXTURES[name].dark), np.array(_TEXTURES[name].light)
+    surface: Ints = dark + (light - dark) * cut // 255
+    return surface
 
 
-def _texture(draws: _Draws, part: str, defect: str | None, index: int, *, name: str) -> Views:
+def _texture(draws: _Draws, part: str, defect: str | None, strength: int, *, name: str) -> Views:
     scene = _surface(draws, name, part)
     if defect is None:
-        return _lit(draws, index, scene, scene)
-    return _lit(draws, index, scene, _TEXTURES[name].defects[defect](draws, scene, index % 3))
+        return scene, scene
+    return scene, _TEXTURES[name].defects[defect](draws, scene, strength)
 
 
 def _spotted(draws: _Draws, scene: Ints, strength: int) -> Ints:
-    spot = _spot(draws, 3 + draws.integer(0, 2) + 2 * strength, 120, _somewhere(draws))
+    spot = _spot(draws, 3 + draws.integer(0, 2) + 2 * strength, 120, draws.place())
     return _mix(scene, scene * draws.integer(120, 150) // 256, spot * (5 + 2 * strength) // 10)
 
 
 def _scratched(draws: _Draws, scene: Ints, strength: int) -> Ints:
-    line = _line(draws, _somewhere(draws), draws.integer(30, 80), bend=120)
+    line = _line(draws, draws.place(), draws.integer(30, 80), bend=120)
     groove = _stroke(line, 4 + 4 * strength) * (6 + 2 * strength) // 10
     scene = _mix(scene, scene * 150 // 256, np.roll(groove, 1, axis=0))
     return _mix(scene, (235, 236, 238), groove)
@@ -286,13 +281,12 @@ def _scratched(draws: _Draws, scene: Ints, strength: int) -> Ints:
 _METAL = {"scratch": _scratched, "spot": _spotted}
 
 
-def _metal(draws: _Draws, part: str, defect: str | None, index: int) -> Views:
+def _metal(draws: _Draws, part: str, defect: str | None, strength: int) -> Views:
+    """Brushed metal with spots and scratches."""
     brushed = draws.smooth(0, along=24) + draws.smooth(1, along=40) + draws.smooth(0, along=6) // 2
     level = 140 + brushed * draws.integer(14, 24) // 256 + draws.smooth(30) * 10 // 256
-    scene = level[..., None] * np.array((252, 256, 262)) // 256
-    if defect is None:
-        return _lit(draws, index, scene, scene)
-    return _lit(draws, index, scene, _METAL[defect](draws, scene, index % 3))
+    scene: Ints = level[..., None] * np.array((252, 256, 262)) // 256
+    return scene, scene if defect is None else _METAL[defect](draws, scene, strength)
 
 
 _INK = """
@@ -304,92 +298,96 @@ _INK = """
 #     #   # #   #
 #####  ###   ###
 """
-
-
 _TEXT = np.array(
     [[cell == "#" for cell in f"{row:17}"] for row in _INK.split("\n")[1:-1]], np.int64
 )
-_NO_FIVE = (np.arange(17) < 6) | (np.arange(17) > 10)
+_FIRST_DIGIT = np.arange(17) < 6
 
 
 def _imprint(u: Ints, v: Ints, text: Ints) -> Ints:
-    """Alpha of the print, its lower left corner at (u, v) = 0, cells of two pixels."""
+    """Alpha of ``text`` [rows, columns] with its corner at u = v = 0."""
     rows, columns = text.shape
-    row, column = v // 32, u // 32
+    row, column = v // (2 * _UNIT), u // (2 * _UNIT)
     inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
     cells = text[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)]
     return _box(np.where(inside, cells * 220, 0), 1)
 
 
 def _dusty(draws: _Draws) -> Ints:
-    """A light table top with uneven light, clumps of dust, fibres and wipe marks."""
+    """A light table top with clumps of dust and with fibres, every channel near 200."""
     clumps = np.clip(draws.smooth(9, 20) + draws.integer(-160, 60), 0, 256)
     amount = draws.integer(1, 8)
     dust = np.zeros((SIZE, SIZE), np.int64)
     for size, depth in ((0, 36), (1, 300), (2, 700)):
-        falls = draws.field(0, 40000 << 2 * size, SIZE, SIZE) < clumps * amount + 20
-        dust += _box(falls * draws.field(depth // 3, depth, SIZE, SIZE), size)
-    for _ in range(draws.integer(0, 6)):
-        start = (_UNIT * draws.integer(0, SIZE), _UNIT * draws.integer(0, SIZE))
+        falls = draws.field(0, 40000 << 2 * size) < clumps * amount + 20
+        dust += _box(falls * draws.field(depth // 3, depth), size)
+    for _ in range(draws.integer(0, 5)):
+        start = _UNIT * draws.integer(0, SIZE), _UNIT * draws.integer(0, SIZE)
         line = _line(draws, start, draws.integer(10, 45), draws.integer(50, 1200))
         dust += _stroke(line, draws.integer(7, 14)) * draws.integer(20, 50) // 256
     # Lit from one side, dust has a bright edge and a dark one.
-    relief = np.clip(np.roll(dust, (1, 1), (0, 1)) - dust, -40, 36)
-    return (214 + draws.smooth(28) * 5 // 256 + relief)[..., None] + np.array((3, 0, -7))
+    relief = np.clip(np.roll(dust, (1, 1), (0, 1)) - dust, -34, 34)
+    level = 214 + draws.smooth(28) * 5 // 256 + relief
+    return np.stack([level + 3, level, level - 7], 2)
 
 
-def _capsule(draws: _Draws, part: str, defect: str | None, index: int) -> Views:
-    strength = index % 3
+def _outside(u: Ints, v: Ints, radius: Ints) -> Ints:
+    """Distance from the outline of a capsule that lies along u, negative inside it."""
+    return _root(np.maximum(np.abs(u) - 30 * _UNIT, 0) ** 2 + v * v) - radius
+
+
+def _shell(u: Ints, v: Ints, radius: Ints, text: Ints) -> Ints:
+    """The two halves of a capsule with their seam, shade, gloss and imprint."""
+    shell = np.broadcast_to(np.array((54, 96, 104)), (SIZE, SIZE, 3))
+    shell = _mix(shell, (204, 84, 44), np.clip((u + 4 * _UNIT) * 16, 0, 256))
+    shell = _mix(shell, (40, 20, 18), np.clip(128 - np.abs(u + 4 * _UNIT) * 5, 0, 256))
+    lift = np.clip(_outside(u, v, radius) * -256 // radius, 0, 256)
+    shell = shell * (120 + lift * (512 - lift) * 130 // 65536)[..., None] // 256
+    gloss = np.clip(256 - np.abs(v + radius // 3) * 3, 0, 256)
+    gloss = gloss * np.clip(736 - np.abs(u), 0, 256) // 768
+    shell = _mix(shell, (240, 210, 136), gloss)
+    return _mix(shell, (40, 16, 14), _imprint(u - 8 * _UNIT, v + 7 * _UNIT, text))
+
+
+_CAPSULE = ("crack", "dent", "faulty_imprint", "poke", "scratch")
+
+
+def _capsule(draws: _Draws, part: str, defect: str | None, strength: int) -> Views:
+    """A two-coloured capsule with an imprint on a light, dusty table."""
     table = _dusty(draws)
     y, x = (SIZE * _UNIT // 2 + draws.integer(-5, 5) * _UNIT for _ in range(2))
     cos, sin = draws.direction(8)
     u, v = _turned(y, x, (cos, sin))
-
-    def outside(radius: Ints) -> Ints:
-        return _root(np.maximum(np.abs(u) - 30 * _UNIT, 0) ** 2 + v * v) - radius
-
-    def surface(radius: Ints, text: Ints) -> tuple[Ints, Ints]:
-        depth = -outside(radius)
-        lift = np.clip(depth * 256 // radius, 0, 256)
-        shell = np.broadcast_to(np.array((54, 96, 104)), (SIZE, SIZE, 3))
-        shell = _mix(shell, (204, 84, 44), np.clip((u + 4 * _UNIT) * 16, 0, 256))
-        shell = _mix(shell, (40, 20, 18), np.clip(128 - np.abs(u + 4 * _UNIT) * 5, 0, 256))
-        shell = shell * (120 + lift * (512 - lift) * 130 // 65536)[..., None] // 256
-        gloss = np.clip(256 - np.abs(v + radius // 3) * 3, 0, 256)
-        gloss = gloss * np.clip(736 - np.abs(u), 0, 256) // 768
-        shell = _mix(shell, (240, 210, 136), gloss)
-        shell = _mix(shell, (40, 16, 14), _imprint(u - 8 * _UNIT, v + 7 * _UNIT, text))
-        return shell, np.clip(depth * 16 + 128, 0, 256)
-
     radius, text = np.full_like(u, 26 * _UNIT), _TEXT
-    shell, cover = surface(radius, text)
-    shadow = np.roll(np.clip(256 - 2 * outside(radius), 0, 256), (4, 3), (0, 1))
+    shadow = np.roll(np.clip(256 - 2 * _outside(u, v, radius), 0, 256), (4, 3), (0, 1))
     table = np.maximum(table - _box(shadow, 3)[..., None] * 34 // 256, 182)
-    scene = _mix(table, shell, cover)
+
+    def lying(shell: Ints) -> Ints:
+        return _mix(table, shell, np.clip(128 - 16 * _outside(u, v, radius), 0, 256))
+
+    shell = _shell(u, v, radius, text)
+    scene = lying(shell)
     along = draws.integer(-34, 34) * _UNIT
-    place = y + along * sin // 4096, x + along * cos // 4096
+    y, x = y + along * sin // 4096, x + along * cos // 4096
     if defect == "crack":
-        line = _line(draws, place, 12 + 10 * strength, bend=1500)
-        shell = _mix(shell, shell * 3 // 10, _stroke(line, 8 + 4 * strength))
-    elif defect == "faulty_imprint":
-        text = (text * _NO_FIVE, text | np.roll(text, (2, 2), (0, 1)), text[:, ::-1])[strength]
-        shell, cover = surface(radius, text)
-    elif defect == "poke":
-        shell = _mix(shell, shell // 4, _spot(draws, 3 + strength, 120, place))
-    elif defect == "scratch":
-        for _ in range(1 + strength):
-            jitter = draws.integer(-8, 8) * _UNIT
-            line = _line(draws, (place[0] + jitter, place[1] + jitter), draws.integer(15, 40), 40)
-            shell = _mix(shell, (204, 176, 138), _stroke(line, 5 + 2 * strength) * 3 // 4)
+        line = _line(draws, (y, x), 12 + 10 * strength, bend=1500)
+        shell = _mix(shell, shell * 3 // 10, _stroke(line, 9 + 4 * strength))
     elif defect == "dent":
         bump = np.clip(256 - 256 * (u - along) ** 2 // ((14 + 4 * strength) * _UNIT) ** 2, 0, 256)
-        side = np.clip(v * draws.sign(), 0, 256)
+        side = np.clip(v * (2 * draws.integer(0, 1) - 1), 0, 256)
         radius = radius - bump * side // 256 * (5 + 3 * strength) * _UNIT // 256
-        shell, cover = surface(radius, text)
-    return _lit(draws, index, scene, _mix(table, shell, cover))
-
-
-_CAPSULE = ("crack", "dent", "faulty_imprint", "poke", "scratch")
+        shell = _shell(u, v, radius, text)
+    elif defect == "faulty_imprint":
+        double = text | np.roll(text, (2, 3), (0, 1))
+        shell = _shell(u, v, radius, (text * _FIRST_DIGIT, double, text[:, ::-1])[strength])
+    elif defect == "poke":
+        shell = _mix(shell, shell // 4, _spot(draws, 3 + strength, 120, (y, x)))
+    elif defect == "scratch":
+        for _ in range(1 + strength):
+            aside = draws.integer(-8, 8) * _UNIT
+            line = _line(draws, (y + aside, x + aside), draws.integer(15, 40), bend=40)
+            shell = _mix(shell, (204, 176, 138), _stroke(line, 7 + 2 * strength) * 7 // 8)
+    return scene, lying(shell)
 
 
 @dataclass(frozen=True)
@@ -408,39 +406,43 @@ _CATEGORIES = {
     },
 }
 CATEGORIES = tuple(sorted(_CATEGORIES))
-_TRAIN, _GOOD = 48, 20
 
 
 def generate(category: str) -> Iterator[MiniImage]:
-    """Yield the pictures of a category: train, then test, in the order of their paths' numbers."""
+    """The images of ``category``: train, test without defect, then one defect after the other.
+
+    Every third image of a defect shows it faintly. Raises KeyError where there is no such category.
+    """
     chosen = _CATEGORIES[category]
-    kinds = [("train", None, _TRAIN), ("test", None, _GOOD)]
+    kinds: list[tuple[str, str | None, int]] = [("train", None, _TRAIN), ("test", None, _GOOD)]
     kinds += [("test", defect, chosen.each) for defect in chosen.defects]
-    for place, (part, defect, count) in enumerate(kinds):
+    for part, defect, count in kinds:
         for index in range(count):
-            draws = _Draws(*category.encode(), place, index)
-            views = chosen.render(draws, part, defect, index)
-            clean, image = (view.astype(np.uint8) for view in views)
             path = f"{part}/{defect or 'good'}/{index:03}.png"
+            draws = _Draws(f"{category}/{path}")
+            views = chosen.render(draws, part, defect, index % 3)
+            clean, image = map(_lights(draws, index), views)
             if defect is None:
-                yield MiniImage(path, clean, clean, None)
-                continue
-            change = np.abs(views[1] - views[0]).max(axis=2)
-            changed = (_box(change * 16, 2) >= _VISIBLE * 16) & (change > 0)
-            changed |= _box(changed * 9, 1) > 4  # no pinholes
-            yield MiniImage(
-                path,
-                np.where(changed[..., None], image, clean),
-                clean,
-                changed.astype(np.uint8) * 255,
-            )
+                yield MiniImage(path, image, clean, None)
+            else:
+                mask = _changed(clean, image)
+                image = np.where(mask[..., None], image, clean)
+                yield MiniImage(path, image, clean, mask.astype(np.uint8) * 255)
+
+
+def _changed(clean: Bytes, image: Bytes) -> NDArray[np.bool_]:
+    """Where the change is to be seen, without pinholes, [SIZE, SIZE]."""
+    change = np.abs(image.astype(np.int64) - clean).max(axis=2)
+    changed = (_box(change * 16, 2) >= _VISIBLE * 16) & (change > 0)
+    filled: NDArray[np.bool_] = changed | (_box(changed * 9, 1) > 4)
+    return filled
 
 
 def build(root: Path) -> Path:
-    """Write the five categories into `root / VERSION`, unless they are there, and return it.
+    """Write the five categories into ``root / VERSION`` unless they are there; return that folder.
 
-    They appear there at once and complete: a build that was cut off leaves nothing in the way, and
-    processes that build at the same time all end with the same files.
+    It appears at once and complete: a build that was cut off is done again, and processes that
+    build at the same time agree. Raises OSError where ``root`` cannot be written.
     """
     home = root / str(VERSION)
     if home.is_dir():
@@ -467,7 +469,7 @@ def _write(path: Path, image: Bytes) -> None:
 
 
 def _png(image: Bytes) -> bytes:
-    """PNG of a grey [H, W] or RGB [H, W, 3] image, stored: packers differ from version to version."""
+    """PNG of a grey [H, W] or RGB [H, W, 3] image, stored: zlibs differ in how they pack."""
     rows = b"".join(b"\0" + row.tobytes() for row in image)
     blocks = [rows[start : start + 65535] for start in range(0, len(rows), 65535)]
     stored = b"".join(

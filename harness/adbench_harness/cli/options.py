@@ -111,11 +111,50 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def fetch(kind: str, component: Any, place: str | None) -> Path:
     """Download a backbone's weights or a data set, with progress; the file or folder that came."""
+    return _weights(component, place) if kind == "weights" else _data(component, place)
+
+
+def _weights(backbone: Any, place: str | None) -> Path:
+    from adbench_harness import backbones
+
+    if backbone.weights is None:
+        raise UserError(f"backbone '{backbone.name}' needs no weights; use it as it is")
+    folder = Path(place).expanduser() if place else backbones.hub_folder()
+    if folder.is_file():
+        raise UserError(f"--weights '{folder}' is a file; name a folder to fetch into")
+    target = folder / backbone.weights.filename
+    _download(backbone.weights.url, target, backbone.weights.sha256, None)
+    print(f"{backbone.name}: {target}", file=sys.stderr)
+    return target
+
+
+def _data(dataset: Any, place: str | None) -> Path:
+    from adbench_harness import data, fetch
+
+    if not dataset.archives:
+        raise UserError(
+            f"data set '{dataset.name}' has nothing to fetch; name its folder with "
+            f"--data {dataset.name}=DIR"
+        )
+    parent = Path(place).expanduser() if place else data.cache_folder() / "data"
+    root = parent / dataset.name
+    if root.exists():
+        raise UserError(f"'{root}' exists; remove it to fetch '{dataset.name}' again")
+    print(f"{dataset.name}: licence {dataset.licence}", file=sys.stderr)
+    for archive in dataset.archives:
+        target = parent / archive.url.rpartition("/")[2]
+        _download(archive.url, target, archive.sha256, archive.md5)
+        fetch.extract(target, root, max_bytes=None)
+        target.unlink()
+    print(f"{dataset.name}: {root}", file=sys.stderr)
+    return root
+
+
+def _download(url: str, target: Path, sha256: str | None, md5: str | None) -> None:
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    from adbench_harness import backbones, data
-    from adbench_harness import fetch as fetching
+    from adbench_harness import fetch
 
     console = Console(stderr=True)
     with Progress(
@@ -124,43 +163,14 @@ def fetch(kind: str, component: Any, place: str | None) -> Path:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
         console=console,
+        transient=True,
+        disable=not console.is_terminal,
     ) as progress:
-
-        def download(url: str, target: Path, sha256: str | None, md5: str | None = None) -> None:
-            task = progress.add_task(target.name, total=None)
-            fetching.download(
-                url,
-                target,
-                sha256=sha256,
-                md5=md5,
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )
-
-        if kind == "weights":
-            if component.weights is None:
-                raise UserError(f"backbone '{component.name}' needs no weights; use it as it is")
-            folder = Path(place).expanduser() if place else backbones.hub_folder()
-            if folder.is_file():
-                raise UserError(f"--weights '{folder}' is a file; name a folder to fetch into")
-            target = folder / component.weights.filename
-            download(component.weights.url, target, component.weights.sha256)
-            console.print(f"{component.name}: {target}", highlight=False)
-            return Path(target)
-        if not component.archives:
-            raise UserError(
-                f"data set '{component.name}' has nothing to fetch; name its folder with "
-                f"--data {component.name}=DIR"
-            )
-        root = (
-            Path(place).expanduser() if place else data.cache_folder() / "data"
-        ) / component.name
-        if root.exists():
-            raise UserError(f"'{root}' exists; remove it to fetch '{component.name}' again")
-        console.print(f"{component.name}: licence {component.licence}", highlight=False)
-        for archive in component.archives:
-            target = root.parent / archive.url.rpartition("/")[2]
-            download(archive.url, target, archive.sha256, archive.md5)
-            fetching.extract(target, root, max_bytes=None)
-            target.unlink()
-        console.print(f"{component.name}: {root}", highlight=False)
-        return Path(root)
+        task = progress.add_task(target.name, total=None)
+        fetch.download(
+            url,
+            target,
+            sha256=sha256,
+            md5=md5,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )

@@ -205,7 +205,7 @@ def _notify(catalogue: Any, result: Any) -> None:
     """Observers look on; what they raise is said and costs nothing."""
     for observer in catalogue.manager.hook.adbench_trial_finished.get_hookimpls():
         try:
-            observer.function(result)
+            observer.function(*[result][: len(observer.argnames)])
         except Exception as error:
             print(f"adbench: observer {observer.plugin_name}: {said(error)}", file=sys.stderr)
 

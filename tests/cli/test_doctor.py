@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import torch
+
+from adbench_harness.basic.backbones import BACKBONES
+
+
+def test_doctor_says_what_is_here_and_what_to_do(adbench, tmp_path):
+    done = adbench("doctor")
+    assert done.code == 0, done.err
+    assert done.err == ""
+    for line in (torch.__version__, "faiss", "ADBENCH_CACHE moves it", "needs none"):
+        assert line in done.out
+    for backbone in BACKBONES:
+        assert f"backbone {backbone.name}" in done.out
+    assert "adbench weights fetch resnet18" in done.out
+    assert "adbench data fetch mvtec_ad" in done.out
+    assert "--data folder=DIR" in done.out
+
+
+def test_weights_and_data_given_are_found(adbench, tmp_path):
+    (tmp_path / "data" / "mvtec_ad" / "bottle").mkdir(parents=True)
+    torch.save({}, tmp_path / "resnet18-f37072fd.pth")
+    done = adbench("doctor", "--data", "data", "--weights", ".", COLUMNS="250")
+    assert "1 categories in data/mvtec_ad" in done.out
+    assert "not the published file: its rows are marked" in done.out

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+
+from adbench_harness.plugins import KINDS, available, load
+
+
+def test_plugins_come_from_metadata_alone(adbench):
+    done = adbench("list")
+    assert done.code == 0
+    assert not done.heavy
+    for name in available():
+        assert f"\n{name} " in done.out
+
+
+def test_json_is_for_programs(adbench):
+    done = adbench("list", "--json")
+    assert not done.heavy
+    rows = json.loads(done.out)
+    assert {row["plugin"] for row in rows} == set(available())
+    ours = [row for row in rows if row["distribution"] == "adbench-harness"]
+    assert {row["version"] for row in ours} == {version("adbench-harness")}
+
+
+def test_components_of_the_plugins_asked_for(adbench, toys):
+    done = adbench("list", "--components", "--json", "--plugins", f"patchcore, {toys}")
+    assert done.code == 0, done.err
+    rows = json.loads(done.out)
+    expected = load(["patchcore", toys]).offers
+    assert {(row["kind"], row["name"], row["plugin"]) for row in rows} == {
+        (kind, offer.name, offer.plugin) for kind in KINDS for offer in expected[kind].values()
+    }
+    assert all(row["summary"] for row in rows)
+
+
+def test_a_broken_plugin_that_nobody_asked_for_is_left_out(adbench, tmp_path):
+    broken = tmp_path / "site"
+    (broken / "adbench_broken.py").write_text("raise RuntimeError('at home')")
+    metadata = broken / "broken-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[adbench]\nbroken = adbench_broken\n")
+    assert "\nbroken " in adbench("list").out
+    done = adbench("show", "nn")
+    assert done.code == 0
+    assert done.out.startswith("scorer nn:")
+    assert done.err == (
+        "adbench: left out: plugin 'broken' of broken 1.0 cannot be imported: RuntimeError: "
+        "at home; mend it or leave it out of --plugins\n"
+    )
+    asked = adbench("run", "--plugins", "broken")
+    assert asked.code == 2
+    assert asked.err.startswith("adbench: error: plugin 'broken' of broken 1.0 cannot be imported")

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from adbench_harness import plugins
+from adbench_harness.cli import main
+from adbench_harness.results import Store
+
+PROBES = str(Path(__file__).parent.with_name("probes.py"))
+COSTS = {"fit_seconds", "ms_per_image", "ms_per_image_batched", "peak_mb"}
+TOYS_ALONE = ("--models", "toy-mean", "--scorers", "toy-map", "--preprocessors", "none")
+
+
+def outcome(folder):
+    """Everything of each trial that must not depend on when and how it was run."""
+    store = Store(Path(folder))
+    return {
+        result.trial.id: (
+            result.status,
+            {name: value for name, value in result.metrics.items() if name not in COSTS},
+            store.images(result.trial)["score"].tobytes() if result.status == "ok" else None,
+        )
+        for result in store.read()
+    }
+
+
+@pytest.fixture
+def ran(capsys, monkeypatch):
+    """Runs the command in this process; its code and what it printed."""
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main(["run", *map(str, arguments)])
+        return code, capsys.readouterr()
+
+    return run
+
+
+# ---------------------------------------------------------------- as a process
+
+
+def test_a_run_without_fetch_asks_no_network_and_shows_a_table(adbench, toys, tmp_path):
+    options = ("--plugins", toys, "--models", "toy-mean,toy-raises", "--scorers", "toy-map")
+    done = adbench("run", *options, "--preprocessors", "none", "--out", "first")
+    assert done.code == 1, done.err
+    assert "Traceback" not in done.err
+    assert "toy-mean" in done.out
+    assert "image" in done.out
+    assert "4 trials in " in done.out
+    lines = done.err.splitlines()
+    assert re.match(r"\[1/4\] toy-data/dark · none · toy-mean · toy-map · seed 0: ok, ", lines[0])
+    assert "toy-raises · toy-map · seed 0: failed in fit, " in lines[1]
+    assert "RuntimeError: the toy broke" in done.out
+    assert len(outcome(tmp_path / "first")) == 4
+
+    again = adbench("run", *options, "--preprocessors", "none", "--out", "first")
+    assert "2 of 4 trials are in first already" in again.out
+    assert again.code == 1
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_results(adbench, toys, tmp_path, ran, blow):
+    options = [
+        *("run", "--plugins", f"{toys},{PROBES}", "--datasets", "toy-data", "--preprocessors"),
+        *("none", "--models", "probe-slow:fit=0.3,toy-mean", "--scorers", "toy-map,probe-random"),
+        *("--seeds", "3", "--device", "cpu", "--metrics", "image_auroc,pixel_auroc,aupro"),
+    ]
+    trials = tmp_path / "out" / "trials"
+    process = adbench.start(*options, "--out", "out")
+    deadline = time.monotonic() + 60
+    while len(list(trials.glob("*.json"))) < 3:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(blow)
+    _, err = process.communicate(timeout=60)
+    if blow == signal.SIGINT:
+        assert process.returncode == 130
+        last = err.splitlines()[-1]
+        assert last == "adbench: interrupted; the same command goes on from here"
+        assert "Traceback" not in err
+    finished = {path: path.stat().st_mtime_ns for path in trials.glob("*.json")}
+    assert 3 <= len(finished) < 24
+
+    code, said = ran(*options[1:], "--out", tmp_path / "out")
+    assert code == 0
+    assert f"{len(finished)} of 24 trials are in {tmp_path / 'out'} already" in said.out
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    ran(*options[1:], "--out", tmp_path / "undisturbed")
+    assert len(outcome(tmp_path / "out")) == 24
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "undisturbed")
+    _, said = ran(*options[1:], "--out", tmp_path / "out")
+    assert "24 of 24 trials are in " in said.out
+
+
+# ---------------------------------------------------------------- planning
+
+
+def test_explain_prints_the_plan_and_does_nothing(ran, toys, tmp_path):
+    options = ("--plugins", toys, "--models", "toy-mean,toy-classes", "--seeds", "2")
+    code, said = ran(*options, "--out", tmp_path / "out", "--explain")
+    assert code == 0
+    lines = said.out.splitlines()
+    # 2 categories x (none, toy-dim) x toy-map x 2 seeds
+    assert lines[0] == "8 trials, 8 to do, in 4 bundles"
+    assert "toy-data/dark · toy-dim" in lines
+    assert re.search(r"^  [0-9a-f]{16}  toy-mean · toy-map · seed 1  \[none\]$", said.out, re.M)
+    assert "toy-classes: learns from classification splits, not unsupervised" in said.out
+    assert not (tmp_path / "out").exists()
+
+    ran(*options, "--out", tmp_path / "out", "--datasets", "toy-data/dark")
+    _, said = ran(*options, "--out", tmp_path / "out", "--explain")
+    assert said.out.startswith("8 trials, 4 to do, in 2 bundles\n")
+
+
+def test_a_suite_file_says_what_flags_say(ran, toys, tmp_path):
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        f"""
+plugins = ["{toys}"]
+datasets = ["toy-data/dark"]
+models = ["toy-mean"]
+scorers = ["toy-map:pool=mean"]
+preprocessors = ["none"]
+seeds = 2
+[evaluation]
+size = 24
+[set]
+"toy-mean.gain" = 2.0
+"""
+    )
+    flags = (
+        *("--plugins", toys, "--datasets", "toy-data/dark", "--models", "toy-mean", "--scorers"),
+        *("toy-map:pool=mean", "--preprocessors", "none", "--seeds", "2", "--eval-size", "24"),
+        *("--set", "toy-mean.gain=2"),
+    )
+    written, flagged = (ran(*what, "--explain")[1].out for what in ([suite], flags))
+    assert written == flagged
+    assert "toy-mean(gain=2.0) · toy-map(pool=mean) · seed 1" in written
+    over = ran(suite, "--seeds", "5,7", "--explain")[1].out
+    assert "seed 7" in over
+    assert "seed 1 " not in over
+
+
+def test_a_grid_of_a_parameter_is_an_axis(ran, toys):
+    _, said = ran("--plugins", toys, *TOYS_ALONE, "--set", "toy-mean.gain=1,2,3", "--explain")
+    assert said.out.startswith("6 trials, 6 to do")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--seeds", "many"), "--seeds many: write a count (7) or a list (3,5)"),
+        (("--seeds", "0"), "command line: 'seeds': "),
+        (("--set", "gain"), "--set gain: write COMPONENT.PARAMETER=VALUE"),
+        (("--set", "toy-mean.gian=2"), "has no parameter 'gian' (did you mean 'gain'?)"),
+        (("--models", "toy-mena"), "unknown model 'toy-mena' (did you mean 'toy-mean'?)"),
+        (("--models", "toy-mean:gain=much"), "parameter 'gain' cannot be 'much'"),
+        (("--datasets", "toy-data/drak"), "no category 'drak' (did you mean 'dark'?)"),
+        (("--metrics", "auroc"), "unknown metric 'auroc'"),
+        (("--recipe", "best"), "unknown recipe 'best'"),
+        (("--device", "gpu"), "unknown device 'gpu'; write auto, cpu, cuda or cuda:N"),
+        (("--device", "meta"), "device 'meta' is not supported"),
+        (("--device", "cuda:97"), "device 'cuda:97' is not here"),
+        (("--data", "toy-data=/nowhere"), "'/nowhere' is no folder; correct --data toy-data=DIR"),
+        (("--weights", "/nowhere", "--plugins", "patchcore"), "weights '/nowhere' do not exist"),
+        (("--eval-size", "0"), "'evaluation.size': input should be greater than 0"),
+        (("--out", "/proc/none"), "--out: '/proc/none/trials' cannot be made"),
+    ],
+)
+def test_mistakes_are_one_line(error, toys, options, line):
+    assert line in error("run", "--plugins", toys, "--datasets", "toy-data/dark", *options)
+
+
+@pytest.mark.parametrize(
+    ("suite", "line"),
+    [
+        ("plugins = 3", "'plugins': input should be a valid list"),
+        ("plugins = [3]", "'plugins.0': input should be a valid string"),
+        ("plugin = ['x']\nplugins = ['x']", "unknown key 'plugin' (did you mean 'plugins'?)"),
+        ("plugins = [", "cannot be read: "),
+        ("plugins = ['patchcore']\n[evaluation]\nsizes = 3", "unknown key 'evaluation.sizes'"),
+    ],
+)
+def test_mistakes_in_a_suite_file_are_one_line(error, tmp_path, suite, line):
+    file = tmp_path / "suite.toml"
+    file.write_text(suite)
+    said = error("run", file)
+    assert str(file) in said
+    assert line in said
+
+
+def test_an_unwritable_place_is_refused_before_anything_runs(error, toys, tmp_path):
+    (tmp_path / "out").write_text("")
+    line = error("run", "--plugins", toys, *TOYS_ALONE, "--out", tmp_path / "out")
+    assert f"--out: '{tmp_path / 'out' / 'trials'}' cannot be made" in line
+
+
+# ---------------------------------------------------------------- running
+
+
+def test_results_are_kept_for_others_to_read(ran, toys, tmp_path):
+    code, said = ran("--plugins", toys, *TOYS_ALONE, "--keep-maps", "--out", tmp_path, "--per-category")
+    assert code == 0
+    assert said.out.count("toy-mean") == 3  # over categories, and a row each
+    files = sorted(path.name for path in (tmp_path / "trials").iterdir())
+    assert len(files) == 6
+    assert {name.partition(".")[2] for name in files} == {"json", "npz", "maps.npz"}
+    content = json.loads((tmp_path / "trials" / files[0]).read_text())
+    assert content["id"] == files[0].partition(".")[0]
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_observers_are_told_and_one_that_fails_stops_nobody(ran, toys, tmp_path, plugin_file):
+    def observer(name, body):
+        return plugin_file(
+            name, f"\n@hookimpl\ndef adbench_trial_finished(result):\n    {body}\n"
+        )
+
+    seen = tmp_path / "seen"
+    watching = observer("watching", f"open({str(seen)!r}, 'a').write(result.trial.id + '\\n')")
+    broken = observer("broken", "raise ConnectionError('tracker is down')")
+    also = plugin_file(
+        "also", f"\n@hookimpl\ndef adbench_trial_finished():\n    open({str(seen)!r}, 'a').write('!')\n"
+    )
+    given = f"{watching},{broken},{also},{toys}"
+    code, said = ran("--plugins", given, *TOYS_ALONE, "--out", tmp_path / "out")
+    assert code == 0
+    assert said.err.count("adbench: observer broken: ConnectionError: tracker is down") == 2
+    told = seen.read_text()
+    assert told.count("!") == 2
+    assert set(told.replace("!", "").split()) == set(outcome(tmp_path / "out"))
+
+
+def test_a_failed_trial_is_tried_again(ran, toys, tmp_path, monkeypatch):
+    options = ("--plugins", toys, *TOYS_ALONE, "--datasets", "toy-data/dark", "--out", tmp_path)
+    monkeypatch.setenv("ADBENCH_CACHE", str(tmp_path / "cache"))
+    ran("--plugins", toys, "--explain")
+    image = tmp_path / "cache/data/toy-data/dark/test/spot/1.png"
+    sound = image.read_bytes()
+    image.write_bytes(b"no picture")
+    code, said = ran(*options)
+    assert code == 1
+    assert "cannot be decoded as an image" in said.out
+    image.write_bytes(sound)
+    code, said = ran(*options)
+    assert code == 0
+    assert "already" not in said.out
+
+
+def test_notes_say_which_backbone_stands_in(ran, folder):
+    code, said = ran("--plugins", "patchcore", *folder, "--explain")
+    assert code == 0
+    assert said.out.startswith("backbone: embedded, since the weights of patchcore's own ")
+    assert "'adbench weights fetch wide_resnet50_2' gets them" in said.out
+    assert "[embedded]" in said.out
+
+
+# ---------------------------------------------------------------- every plugin
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tiny data set of the user's own, as options of a run."""
+    draw = np.random.default_rng(0)
+    for place, count in (("train/good", 4), ("test/good", 2), ("test/spot", 3), ("test/line", 3)):
+        for i in range(count):
+            path = tmp_path / "tiny" / "part" / place / f"{i}.png"
+            image = draw.integers(120, 140, (72, 64, 3), dtype=np.uint8)
+            mask = np.zeros((72, 64), np.uint8)
+            if place == "test/spot":
+                cv2.circle(mask, (20 + 8 * i, 30), 8, 255, -1)
+            if place == "test/line":
+                cv2.line(mask, (10, 10 + i), (50, 60), 255, 3)
+            image[mask > 0] = 20
+            _write(path, image)
+            if mask.any():
+                _write(tmp_path / "tiny/part/ground_truth" / path.parent.name / f"{i}_mask.png", mask)
+    return ("--datasets", "folder", "--data", f"folder={tmp_path / 'tiny'}", "--device", "cpu")
+
+
+def _write(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image)
+
+
+def in_tree():
+    return sorted(
+        entry.name
+        for entry in entry_points(group="adbench")
+        if entry.dist and entry.dist.name == "adbench-harness"
+    )
+
+
+@pytest.mark.parametrize("plugin", in_tree())
+def test_every_plugin_runs_alone(plugin, ran, folder, tmp_path):
+    catalogue = plugins.load([plugin])
+    models = [offer.component for offer in catalogue.offers["model"].values()]
+    quick = [
+        f"--set=model:{model.name}.{name}={value}"
+        for model in models
+        for name, value in getattr(model, "check_parameters", {}).items()
+    ]
+    learnt = {split for model in models for split in model().protocols}
+    assert learnt, f"{plugin} brings no model and requires no plugin that does"
+    for protocol in sorted(learnt):
+        out = tmp_path / protocol
+        options = ("--plugins", plugin, *folder, "--protocol", protocol, "--out", out)
+        code, said = ran(*options, *quick)
+        assert code == 0, said.out + said.err
+        assert outcome(out)
+
+
+def test_it_is_the_environment_that_names_places(adbench, toys, tmp_path):
+    assert os.environ["ADBENCH_CACHE"] == adbench.environment["ADBENCH_CACHE"]
+    done = adbench("run", "--plugins", toys, "--explain", ADBENCH_CACHE=str(tmp_path / "mine"))
+    assert done.code == 0, done.err
+    assert (tmp_path / "mine/data/toy-data/dark").is_dir()
