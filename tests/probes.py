@@ -1,4 +1,4 @@
-"""A plugin of components that count, dawdle or break their promises: ``--plugins tests/probes.py``."""
+"""A plugin of components that count, dawdle or fail: ``--plugins tests/probes.py``."""
 
 from __future__ import annotations
 

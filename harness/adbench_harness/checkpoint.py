@@ -1,4 +1,4 @@
-"""A training's state on disk, so that an interrupted fit goes on where it stopped."""
+"""A training's state and curves on disk, so that an interrupted fit goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -11,16 +11,26 @@ import torch
 
 
 class FileCheckpoint:
-    """One file, replaced atomically; ``path`` None keeps nothing. Implements ``Checkpoint``."""
+    """One file, replaced atomically; ``path`` None keeps nothing. Implements ``Checkpoint``.
+
+    ``curves`` are what was logged so far; they are saved and loaded with the state.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self.curves: dict[str, list[float]] = {}
+
+    def log(self, curve: str, value: float) -> None:
+        """Add a point to a curve."""
+        self.curves.setdefault(curve, []).append(float(value))
 
     def load(self) -> dict[str, Any] | None:
-        """The state last saved, or None."""
+        """The state last saved, or None; curves go back to where they were then."""
         if self._path is None or not self._path.exists():
             return None
-        state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
+        saved = torch.load(self._path, map_location="cpu", weights_only=True)
+        self.curves = saved["curves"]
+        state: dict[str, Any] = saved["state"]
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -29,7 +39,7 @@ class FileCheckpoint:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        torch.save(dict(state), temporary)
+        torch.save({"state": dict(state), "curves": self.curves}, temporary)
         os.replace(temporary, self._path)
 
     def clear(self) -> None:

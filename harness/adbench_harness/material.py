@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -141,6 +142,10 @@ class Material:
     def features(self, spec: InputSpec, request: FeatureRequest) -> Features:
         """The layers that a model asks for."""
         return self._store(spec, request).serve(request)
+
+    def trainable(self, spec: InputSpec, request: FeatureRequest) -> torch.nn.Module:
+        """A copy of the network that a model may train."""
+        return copy.deepcopy(self.network(spec, request)).requires_grad_(True)
 
     def network(self, spec: InputSpec, request: FeatureRequest) -> torch.nn.Module:
         """The network that ends at the layers that a model asks for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -142,8 +142,7 @@ def build(catalogue: Catalogue, kind: str, choice: Choice) -> Any:
         if value is None:
             values[name] = None
         elif parameter.kind:
-            nested = Choice(**{**value, "changed": tuple(value["changed"])})
-            values[name] = build(catalogue, parameter.kind, nested)
+            values[name] = build(catalogue, parameter.kind, Choice.of(value))
         else:
             values[name] = TypeAdapter(parameter.annotation).validate_python(value)
     try:
@@ -165,8 +164,7 @@ def _value(catalogue: Catalogue, owner: str, parameter: Parameter, value: Any) -
     if parameter.kind:
         if value in (None, "none") and NoneType in get_args(_noteless(parameter.annotation)):
             return None
-        choice = resolve(catalogue, parameter.kind, _wanted(owner, parameter, value))
-        return {**asdict(choice), "changed": list(choice.changed)}
+        return resolve(catalogue, parameter.kind, _wanted(owner, parameter, value)).plain()
     adapter = TypeAdapter(parameter.annotation)
     attempts = [None, value] if value in ("none", "None") else [value]
     for attempt in attempts:

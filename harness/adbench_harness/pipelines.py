@@ -153,26 +153,36 @@ class Pipelines:
     # ------------------------------------------------------------ backbones
 
     def _with_backbone(self, model: Choice) -> Choice:
-        """The model on the backbone that the user named, or on its own, or on the embedded one.
+        """The model, and models among its parameters, on the backbone that the user named.
 
-        Only a backbone that nobody named falls back. The label leaves it out: it has a column.
+        Where nobody named one it is the model's own, or the embedded one if that is not here. The
+        label leaves it out: it has a column.
         """
-        own = model.params.get("backbone")
-        if not isinstance(own, str):
-            return model
-        named = own if self._axes.names_backbone(model) else self._suite.backbone
-        name = named or own
-        self._catalogue.get("backbone", name)
-        if named is None and self._places.fetch is None and self._found(name) is None:
-            note = (
-                f"backbone: {backbones.EMBEDDED}, since the weights of {model.name}'s own {own} "
-                f"are not here; 'adbench weights fetch {own}' gets them"
-            )
-            if note not in self.notes:
-                self.notes.append(note)
-            name = backbones.EMBEDDED
+        params = dict(model.params)
+        for name, parameter in parameters.parameters(
+            self._catalogue.get("model", model.name)
+        ).items():
+            if parameter.kind == "model" and params[name] is not None:
+                params[name] = self._with_backbone(Choice.of(params[name])).plain()
+        own = params.get("backbone")
+        if isinstance(own, str):
+            params["backbone"] = self._backbone(model, own)
         changed = tuple(key for key in model.changed if key != "backbone")
-        return replace(model, params={**model.params, "backbone": name}, changed=changed)
+        return replace(model, params=params, changed=changed)
+
+    def _backbone(self, model: Choice, own: str) -> str:
+        written = "backbone" in model.changed or self._axes.names_backbone(model)
+        named = own if written else self._suite.backbone
+        self._catalogue.get("backbone", named or own)
+        if named or self._places.fetch is not None or self._found(own) is not None:
+            return named or own
+        note = (
+            f"backbone: {backbones.EMBEDDED}, since the weights of {model.name}'s own {own} "
+            f"are not here; 'adbench weights fetch {own}' gets them"
+        )
+        if note not in self.notes:
+            self.notes.append(note)
+        return backbones.EMBEDDED
 
     def _found(self, name: str) -> Weights | None:
         return backbones.find(self._catalogue.get("backbone", name)(), self._places.weights)

@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA = 1
+_ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class Failure:
 class TrialResult:
     """A trial's outcome.
 
-    ``metrics`` are fractions (AUROC ...) and costs by their column's name; a metric that is
-    undefined is absent; ``lower_is_better`` names those of them that are. ``stages`` are seconds
-    by stage. ``images`` holds one array an entry over
-    the test images, in the data set's order: ``path`` (relative to the data root), ``defect``,
-    ``label`` (int8, -1 unknown), ``score`` (float32), ``predicted`` (int64). ``maps`` holds
-    ``map`` uint16 [N, h, w] over the input rectangle, with ``low`` and ``high`` of their one
-    linear scale.
+    ``metrics`` are fractions (AUROC ...) and costs by their column's name; an undefined one is
+    absent; ``lower_is_better`` names those that are so. ``stages`` are seconds by stage.
+    ``images`` holds one array an entry over the test images, in the data set's order: ``path``
+    (relative to the data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32),
+    ``probability`` (float32 [N, C]) with the names in ``class``. ``maps`` holds ``map`` uint16
+    [N, h, w] over the input rectangle, with ``low`` and ``high`` of their one linear scale.
+    ``curves`` are what the training logged, in order.
     """
 
     trial: Trial
@@ -52,7 +53,8 @@ class TrialResult:
     lower_is_better: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    maps: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    maps: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Store:
@@ -67,19 +69,16 @@ class Store:
         import numpy as np
 
         self.trials.mkdir(parents=True, exist_ok=True)
-        for suffix, arrays in (("npz", result.images), ("maps.npz", result.maps)):
+        for name, suffix in _ARRAYS.items():
+            arrays = getattr(result, name)
             path = self._file(result.trial.id, suffix)
             if arrays:
                 with _atomic(path) as file:
                     np.savez_compressed(file, **arrays)
             else:
                 path.unlink(missing_ok=True)
-        content = asdict(
-            TrialResult(
-                **{**vars(result), "images": {}, "maps": {}, "metrics": _finite(result.metrics)}
-            )
-        )
-        del content["images"], content["maps"]
+        plain = replace(result, metrics=_finite(result.metrics), images={}, maps={}, curves={})
+        content = {key: value for key, value in asdict(plain).items() if key not in _ARRAYS}
         with _atomic(self._file(result.trial.id, "json")) as file:
             text = json.dumps({"schema": SCHEMA, "id": result.trial.id, **content}, indent=1)
             file.write(f"{text}\n".encode())
@@ -117,13 +116,26 @@ class Store:
                 )
             yield content
 
+    def curves(self, trial: Trial) -> dict[str, NDArray[Any]]:
+        """What the training of a trial logged; empty where it logged nothing."""
+        return self._arrays(trial, "curves")
+
     def images(self, trial: Trial) -> dict[str, NDArray[Any]]:
         """The per-image arrays of a stored trial."""
-        return _arrays(self._file(trial.id, "npz"))
+        return self._arrays(trial, "images")
 
     def maps(self, trial: Trial) -> dict[str, NDArray[Any]]:
         """The anomaly maps of a trial that was run with ``--keep-maps``; empty otherwise."""
-        return _arrays(self._file(trial.id, "maps.npz"))
+        return self._arrays(trial, "maps")
+
+    def _arrays(self, trial: Trial, name: str) -> dict[str, NDArray[Any]]:
+        import numpy as np
+
+        path = self._file(trial.id, _ARRAYS[name])
+        if not path.exists():
+            return {}
+        with np.load(path) as file:
+            return {key: file[key] for key in file.files}
 
     def _file(self, trial_id: str, suffix: str) -> Path:
         return self.trials / f"{trial_id}.{suffix}"
@@ -132,15 +144,6 @@ class Store:
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
     """Undefined metrics are absent: JSON has no NaN, and an average must not hide one."""
     return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    import numpy as np
-
-    if not path.exists():
-        return {}
-    with np.load(path) as file:
-        return {name: file[name] for name in file.files}
 
 
 class _atomic:  # noqa: N801  # reads as the verb it is

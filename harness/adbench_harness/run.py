@@ -99,6 +99,7 @@ class _Runner:
         self.material = Material(bundle, self.catalogue, self.device, progress)
         self.memory = cost.Memory(self.device)
         self.peak = 0.0
+        self.curves: dict[str, NDArray[np.float64]] = {}
 
     def run(self) -> Iterator[TrialResult]:
         try:
@@ -153,8 +154,10 @@ class _Runner:
             generator=torch.Generator().manual_seed(trial.seed),
             augmenter=augmenter,
             features=lambda request: self.material.features(spec, request),
+            trainable=lambda request: self.material.trainable(spec, request),
             auxiliary=lambda name: self.material.auxiliary(spec, name, trial.seed),
             progress=lambda done, total: self.progress("fit", done, total),
+            log=checkpoint.log,
             checkpoint=checkpoint,
         )
         with self.material.timed("fit"):
@@ -162,6 +165,7 @@ class _Runner:
                 augmenter.fit(train, tools)
             model.fit(train, tools)
         checkpoint.clear()
+        self.curves = {name: np.array(values) for name, values in checkpoint.curves.items()}
         return model
 
     def fit_scorers(self, model: Any, scored: Sequence[_Scored]) -> None:
@@ -340,6 +344,7 @@ class _Runner:
             failures=tuple(one.failures),
             images=images,
             maps=maps,
+            curves=self.curves,
         )
 
     def failed(self, trial: Trial, error: Exception) -> TrialResult:

@@ -33,11 +33,20 @@ class Choice:
             return self.name
         return f"{self.name}({','.join(f'{key}={show(self.params[key])}' for key in self.changed)})"
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**asdict(self), "changed": list(self.changed)}
+
+    @staticmethod
+    def of(content: Mapping[str, Any]) -> Choice:
+        """The inverse of ``plain``."""
+        return Choice(**{**content, "changed": tuple(content["changed"])})
+
 
 def show(value: Any) -> str:
     """A parameter's value in the grammar of the command line."""
     if isinstance(value, Mapping):
-        return Choice(**{**value, "changed": tuple(value["changed"])}).label
+        return Choice.of(value).label
     if isinstance(value, list | tuple):
         return f"[{','.join(map(show, value))}]"
     if isinstance(value, str):
@@ -126,19 +135,15 @@ class Trial:
         return Trial(
             **{
                 **content,
-                **{kind: _choice(content[kind]) for kind in ("dataset", "model", "scorer")},
-                "augmenter": content["augmenter"] and _choice(content["augmenter"]),
-                "preprocessors": tuple(map(_choice, content["preprocessors"])),
+                **{kind: Choice.of(content[kind]) for kind in ("dataset", "model", "scorer")},
+                "augmenter": content["augmenter"] and Choice.of(content["augmenter"]),
+                "preprocessors": tuple(map(Choice.of, content["preprocessors"])),
                 "weights": tuple(Weights(**weights) for weights in content["weights"]),
                 "metrics": tuple(content["metrics"]),
                 "evaluation": Evaluation(**content["evaluation"]),
                 "auxiliary": tuple((name, print_) for name, print_ in content["auxiliary"]),
             }
         )
-
-
-def _choice(content: Mapping[str, Any]) -> Choice:
-    return Choice(**{**content, "changed": tuple(content["changed"])})
 
 
 @dataclass(frozen=True)

@@ -287,16 +287,20 @@ class Tools:
     """All that ``fit`` gets besides ``train``.
 
     ``generator`` lives on the CPU, so that the same seed draws the same numbers on every device.
-    ``features`` gives a frozen backbone's layers; ``auxiliary`` the images of an auxiliary data
-    set by name; ``progress`` takes (done, total).
+    ``features`` gives a frozen backbone's layers, ``trainable`` a copy of the network that may be
+    trained (images [B, 3, H, W] in [0, 1] -> dict of the layers); ``auxiliary`` the images of an
+    auxiliary data set by name; ``progress`` takes (done, total); ``log`` (curve, value) adds a
+    point to a curve that is stored with the result, a loss say.
     """
 
     device: torch.device
     generator: torch.Generator
     augmenter: Augmenter | None
     features: Callable[[FeatureRequest], Features]
+    trainable: Callable[[FeatureRequest], torch.nn.Module]
     auxiliary: Callable[[str], ImageSet]
     progress: Callable[[int, int], None]
+    log: Callable[[str, float], None]
     checkpoint: Checkpoint
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import time
@@ -115,7 +114,9 @@ def test_explain_prints_the_plan_and_does_nothing(ran, toys, tmp_path):
     # 2 categories x (none, toy-dim) x toy-map x 2 seeds
     assert lines[0] == "8 trials, 8 to do, in 4 bundles"
     assert "toy-data/dark · toy-dim" in lines
-    assert re.search(r"^  [0-9a-f]{16}  toy-mean · toy-map · seed 1  \[none\]$", said.out, re.M)
+    assert re.search(
+        r"^  [0-9a-f]{16}  toy-mean · toy-map · seed 1  \[none\]$", said.out, re.MULTILINE
+    )
     assert "toy-classes: learns from classification splits, not unsupervised" in said.out
     assert not (tmp_path / "out").exists()
 
@@ -211,7 +212,8 @@ def test_an_unwritable_place_is_refused_before_anything_runs(error, toys, tmp_pa
 
 
 def test_results_are_kept_for_others_to_read(ran, toys, tmp_path):
-    code, said = ran("--plugins", toys, *TOYS_ALONE, "--keep-maps", "--out", tmp_path, "--per-category")
+    options = ("--keep-maps", "--per-category", "--out", tmp_path)
+    code, said = ran("--plugins", toys, *TOYS_ALONE, *options)
     assert code == 0
     assert said.out.count("toy-mean") == 3  # over categories, and a row each
     files = sorted(path.name for path in (tmp_path / "trials").iterdir())
@@ -223,17 +225,14 @@ def test_results_are_kept_for_others_to_read(ran, toys, tmp_path):
 
 
 def test_observers_are_told_and_one_that_fails_stops_nobody(ran, toys, tmp_path, plugin_file):
-    def observer(name, body):
-        return plugin_file(
-            name, f"\n@hookimpl\ndef adbench_trial_finished(result):\n    {body}\n"
-        )
+    def observer(name, body, argument="result"):
+        hook = f"\n@hookimpl\ndef adbench_trial_finished({argument}):\n    {body}\n"
+        return plugin_file(name, hook)
 
     seen = tmp_path / "seen"
     watching = observer("watching", f"open({str(seen)!r}, 'a').write(result.trial.id + '\\n')")
     broken = observer("broken", "raise ConnectionError('tracker is down')")
-    also = plugin_file(
-        "also", f"\n@hookimpl\ndef adbench_trial_finished():\n    open({str(seen)!r}, 'a').write('!')\n"
-    )
+    also = observer("also", f"open({str(seen)!r}, 'a').write('!')", argument="")
     given = f"{watching},{broken},{also},{toys}"
     code, said = ran("--plugins", given, *TOYS_ALONE, "--out", tmp_path / "out")
     assert code == 0
@@ -286,7 +285,8 @@ def folder(tmp_path):
             image[mask > 0] = 20
             _write(path, image)
             if mask.any():
-                _write(tmp_path / "tiny/part/ground_truth" / path.parent.name / f"{i}_mask.png", mask)
+                truth = tmp_path / "tiny/part/ground_truth" / path.parent.name
+                _write(truth / f"{i}_mask.png", mask)
     return ("--datasets", "folder", "--data", f"folder={tmp_path / 'tiny'}", "--device", "cpu")
 
 
@@ -320,10 +320,3 @@ def test_every_plugin_runs_alone(plugin, ran, folder, tmp_path):
         code, said = ran(*options, *quick)
         assert code == 0, said.out + said.err
         assert outcome(out)
-
-
-def test_it_is_the_environment_that_names_places(adbench, toys, tmp_path):
-    assert os.environ["ADBENCH_CACHE"] == adbench.environment["ADBENCH_CACHE"]
-    done = adbench("run", "--plugins", toys, "--explain", ADBENCH_CACHE=str(tmp_path / "mine"))
-    assert done.code == 0, done.err
-    assert (tmp_path / "mine/data/toy-data/dark").is_dir()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scipy.special import softmax
 
 from adbench_harness import parameters, plugins, suite
 from adbench_harness.nn.neighbours import Neighbours
-from adbench_harness.types import Batch, Level, Outputs, PatchBank, PatchEmbeddings, Tools
+from adbench_harness.types import Batch, Level, Outputs, PatchBank, PatchEmbeddings
 from adbench_patchcore import adbench_recipes, adbench_reported
 from adbench_patchcore.model import PatchCore
 from adbench_patchcore.scorers import NearestNeighbour, ReweightedNearestNeighbour
@@ -89,17 +90,14 @@ def network(request):
     return features
 
 
-def fitted(images, seed=0, batch=2, **params):
-    tools = Tools(
-        device=torch.device("cpu"),
-        generator=torch.Generator().manual_seed(seed),
-        augmenter=None,
-        features=network,
-        auxiliary=lambda _: Images(images),
-        progress=lambda *_: None,
-        checkpoint=None,
+def tools(seed=0):
+    return SimpleNamespace(
+        generator=torch.Generator().manual_seed(seed), features=network, progress=lambda *_: None
     )
-    return PatchCore(**{"dimension": 8, **params}).fit(Images(images, batch), tools)
+
+
+def fitted(images, seed=0, batch=2, **params):
+    return PatchCore(**{"dimension": 8, **params}).fit(Images(images, batch), tools(seed))
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +173,7 @@ def test_fit_draws_from_the_seed_alone(images):
 
 def test_refit_forgets(images):
     model = fitted(images[:4], coreset_ratio=0.1)
-    tools = Tools(None, torch.Generator().manual_seed(0), None, network, None, print, None)
-    model.fit(Images(images[4:]), tools)
+    model.fit(Images(images[4:]), tools())
     assert torch.equal(model.bank.bank, fitted(images[4:], coreset_ratio=0.1).bank.bank)
 
 

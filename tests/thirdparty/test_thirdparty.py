@@ -121,7 +121,7 @@ def test_its_own_tests_pass(example):
 
 def test_a_file_is_a_plugin_beside_it(example):
     (example.folder / "mine.py").write_text(
-        '''
+        """
 from adbench_harness.hookspecs import hookimpl
 
 
@@ -135,7 +135,7 @@ class Invert:
 @hookimpl
 def adbench_preprocessors():
     return [Invert]
-'''
+"""
     )
     options = ("--datasets", "dots/dark", "--preprocessors", "invert", "--out", "mine")
     done = example.adbench("run", "--plugins", "example,./mine.py", *options)

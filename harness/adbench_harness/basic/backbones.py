@@ -59,7 +59,7 @@ class _Torchvision:
     weights: ClassVar[WeightFile | None]
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
-        """The network as far as ``layers`` need it; ``avgpool`` is a vector [B, C], others grids."""
+        """The network as far as ``layers`` need it; ``avgpool`` is a vector [B, C]."""
         from torchvision.models import get_model
         from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -70,7 +70,7 @@ class _Torchvision:
 def _torchvision(
     name: str, file: str, layers: Sequence[str], title: str, paper: str
 ) -> type[_Torchvision]:
-    """The component of one network; ``file`` ends in the first digits of its sha256, as published."""
+    """The component of one network; ``file`` ends in the first digits of its sha256."""
     weights = WeightFile(
         url=f"https://download.pytorch.org/models/{file}",
         filename=file,

@@ -83,8 +83,18 @@ METRICS: Final = (
         "map",
         chance=lambda _: 0.025,
     ),
-    Metric("accuracy", "Share of defects classified rightly", _classes(classification.accuracy), "classes"),
-    Metric("macro_recall", "Mean recall of the classes", _classes(classification.macro_recall), "classes"),
+    Metric(
+        "accuracy",
+        "Share of defects classified rightly",
+        _classes(classification.accuracy),
+        "classes",
+    ),
+    Metric(
+        "macro_recall",
+        "Mean recall of the classes",
+        _classes(classification.macro_recall),
+        "classes",
+    ),
     Metric(
         "macro_precision",
         "Mean precision of the classes",

@@ -89,7 +89,8 @@ class _Draws:
             for _ in range(2):
                 wave = _box(wave, radius, radius if along is None else along)
             total += wave * 256 // np.abs(wave).max()
-        return total * 256 // np.abs(total).max()
+        waves: Ints = total * 256 // np.abs(total).max()
+        return waves
 
 
 def _box(values: Ints, radius: int, along: int | None = None) -> Ints:
@@ -159,7 +160,8 @@ def _lights(draws: _Draws, index: int) -> Callable[[Ints], Bytes]:
     grain = draws.field(-4, 4)[..., None] + np.stack([draws.field(-2, 2) for _ in range(3)], 2)
 
     def photograph(scene: Ints) -> Bytes:
-        return np.clip(scene * light[..., None] // 256 + grain, 0, 255).astype(np.uint8)
+        seen = np.clip(scene * light[..., None] // 256 + grain, 0, 255)
+        return np.asarray(seen, np.uint8)
 
     return photograph
 
@@ -176,7 +178,7 @@ def _hole(draws: _Draws, scene: Ints, strength: int) -> Ints:
 
 
 def _stain(draws: _Draws, scene: Ints, strength: int, *, tint: Colour) -> Ints:
-    spot = _spot(draws, draws.integer(16, 22), 128, draws.place()) * (6 + 3 * strength) // 12
+    spot = _spot(draws, draws.integer(18, 24), 80, draws.place()) * (6 + 3 * strength) // 12
     return _mix(scene, scene * np.array(tint) // 256, spot)
 
 
@@ -234,7 +236,7 @@ _TEXTURES = {
         {
             "hole": _hole,
             "mud": _smeared,
-            "oil": partial(_stain, tint=(92, 84, 80)),
+            "oil": partial(_stain, tint=(52, 46, 42)),
             "weed": partial(_overgrown, by="grass"),
         },
     ),
@@ -381,7 +383,7 @@ def _capsule(draws: _Draws, part: str, defect: str | None, strength: int) -> Vie
         double = text | np.roll(text, (2, 3), (0, 1))
         shell = _shell(u, v, radius, (text * _FIRST_DIGIT, double, text[:, ::-1])[strength])
     elif defect == "poke":
-        shell = _mix(shell, shell // 4, _spot(draws, 3 + strength, 120, (y, x)))
+        shell = _mix(shell, shell // 4, _spot(draws, 4 + strength, 96, (y, x)))
     elif defect == "scratch":
         for _ in range(1 + strength):
             aside = draws.integer(-8, 8) * _UNIT

@@ -125,7 +125,7 @@ def _weights(backbone: Any, place: str | None) -> Path:
     target = folder / backbone.weights.filename
     _download(backbone.weights.url, target, backbone.weights.sha256, None)
     print(f"{backbone.name}: {target}", file=sys.stderr)
-    return target
+    return Path(target)
 
 
 def _data(dataset: Any, place: str | None) -> Path:
@@ -147,7 +147,7 @@ def _data(dataset: Any, place: str | None) -> Path:
         fetch.extract(target, root, max_bytes=None)
         target.unlink()
     print(f"{dataset.name}: {root}", file=sys.stderr)
-    return root
+    return Path(root)
 
 
 def _download(url: str, target: Path, sha256: str | None, md5: str | None) -> None:

@@ -41,8 +41,8 @@ def render(
     ``rows`` or ``columns`` (of ``PIVOTS``) asks for a pivot of ``metric``, the other one being
     the methods, or the categories. Otherwise ``metric`` ranks the board. CSV holds fractions: a
     row a combination and category, or the pivot's cells. ``store`` is the folder whose tracebacks
-    the notes point at; ``width`` and ``color`` are the terminal's. Raises UserError where there are no results, or
-    none with ``metric``.
+    the notes point at; ``width`` and ``color`` are the terminal's. Raises UserError where there
+    are no results, or none with ``metric``.
     """
     results = list(results)
     if not results:

@@ -18,7 +18,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from adbench_harness.nn import neighbours
 
 
-
 def flops(work: Callable[[], Any]) -> int:
     """Floating-point operations of matrix products and convolutions, 2 a multiply-add."""
     with neighbours.counted(), FlopCounterMode(display=False) as counter:

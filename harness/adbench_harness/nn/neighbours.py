@@ -50,8 +50,8 @@ class Neighbours:
     Matrix products rank the candidates, and the candidates' distances are then computed directly
     as ``sum((q - b)**2)``: the expansion ``|q|^2 - 2qb + |b|^2`` loses the digits of a small one.
     A query whose ranking rounding errors could have upset is searched again with more candidates.
-    So faiss, which ranks large banks faster on a CPU, and torch, which needs nothing else and counts
-    its FLOPs, give the same result. Full float32 matrix products are assumed, torch's default.
+    So faiss, which ranks large banks faster on a CPU, and torch, which needs nothing else and whose
+    FLOPs can be counted, give the same. Full float32 products are assumed, torch's default.
 
     A search needs memory for about ``TILE * (TILE + 4 * D)`` floats besides its result (three times
     that where a great many vectors tie), and the bank is held a second time, centred by its mean:

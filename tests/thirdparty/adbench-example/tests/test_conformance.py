@@ -4,6 +4,7 @@ from adbench_example.dataset import Dots
 from adbench_example.metric import DETECTED_AT_5
 from adbench_example.model import PixelGaussian
 from adbench_example.scorer import Area
+
 from adbench_harness.testing import parametrize_with_checks
 
 
