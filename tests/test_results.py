@@ -27,7 +27,7 @@ TRIAL = Trial(
     augmenter=None,
     model=Choice("patchcore", 1, {"layers": ["layer2"], "crop": None}, ("layers",)),
     scorer=Choice("nn", 1),
-    weights=(Weights("resnet18", 1, "/here.pth", "f370", False),),
+    weights=(Weights("resnet18", 1, None, "f370", False),),
     seed=3,
     evaluation=Evaluation(256, "crop"),
     metrics=("image_auroc@1",),
@@ -70,6 +70,15 @@ def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
+
+
+def test_no_path_of_this_machine_is_stored(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    here = replace(TRIAL, weights=(replace(TRIAL.weights[0], path="/here.pth"),))
+    store.write(result(trial=here))
+    (file,) = store.trials.glob("*.json")
+    assert "/here.pth" not in file.read_text()
+    assert store.finished() == {here.id}
 
 
 def test_everything_comes_back(store: Store) -> None:

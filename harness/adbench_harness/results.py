@@ -77,7 +77,16 @@ class Store:
                     np.savez_compressed(file, **arrays)
             else:
                 path.unlink(missing_ok=True)
-        plain = replace(result, metrics=_finite(result.metrics), images={}, maps={}, curves={})
+        # Where a file lay on this machine is nobody else's business.
+        weights = tuple(replace(used, path=None) for used in result.trial.weights)
+        plain = replace(
+            result,
+            trial=replace(result.trial, weights=weights),
+            metrics=_finite(result.metrics),
+            images={},
+            maps={},
+            curves={},
+        )
         content = {key: value for key, value in asdict(plain).items() if key not in _ARRAYS}
         with _atomic(self._file(result.trial.id, "json")) as file:
             text = json.dumps({"schema": SCHEMA, "id": result.trial.id, **content}, indent=1)

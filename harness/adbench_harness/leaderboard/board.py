@@ -63,7 +63,9 @@ def board(
         order += rows.tolist()
 
     labels = labels.join(_counts(trials, keys), on=keys)
-    same = {name for name in labels if labels[name].nunique() == 1 and name != "model"}
+    same = {name for name in labels if labels[name].nunique() == 1}
+    if len(labels) == 1:
+        same.remove("model")
     texts = [name for name in labels if name not in same]
     if "failed" in same and labels["failed"].any():
         texts.append("failed")
