@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from adbench_harness import plugins
 
 TOYS = Path(__file__).with_name("toys.py")
+# Tests, and plugins that tests write, import the toys by name.
+sys.path.insert(0, str(TOYS.parent))
 
 
 @pytest.fixture(autouse=True)

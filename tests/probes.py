@@ -246,8 +246,11 @@ class RandomScorer:
     default: ClassVar[bool] = False
     accepts: frozenset[type] = frozenset({AnomalyMap})
 
+    def __init__(self, *, spread: float = 1.0) -> None:
+        self.spread = spread
+
     def fit(self, outputs: Iterable[Outputs]) -> Any:
-        self.scale = 1 + torch.rand(())
+        self.scale = 1 + self.spread * torch.rand(())
         return self
 
     def score(self, outputs: Outputs) -> Scores:

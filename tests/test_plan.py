@@ -125,9 +125,9 @@ def test_set_reaches_a_component_wherever_it_is_used(planned: Callable[..., Plan
     assert labels(made, "scorer") == ["toy-map(pool=mean)"]
 
 
-def test_what_is_written_on_the_axis_wins_over_set(planned: Callable[..., Plan]) -> None:
+def test_set_wins_over_what_is_written_on_the_axis(planned: Callable[..., Plan]) -> None:
     made = planned(models="toy-mean:gain=5,toy-mean", datasets=DARK, set={"toy-mean.gain": 2})
-    assert labels(made, "model") == ["toy-mean(gain=5.0)", "toy-mean(gain=2.0)"]
+    assert labels(made, "model") == ["toy-mean(gain=2.0)"]
 
 
 @pytest.mark.parametrize(
@@ -471,14 +471,14 @@ def test_what_the_user_writes_wins_over_the_recipe_key_by_key(recipe: Callable[.
 
 
 def test_what_the_user_sets_wins_over_what_the_recipe_writes_on_an_axis() -> None:
-    names = ["patchcore", "bgfilter"]
-    catalogue = plugins.load(names)
     keys = {"recipe": "patchcore-10%", "backbone": "embedded", "datasets": "toy-data/dark"}
+    names = ["patchcore", toy_module.__file__]
+    catalogue = plugins.load(names)
     for written, ratio in (({}, 0.1), ({"set": {"patchcore.coreset_ratio": 0.25}}, 0.25)):
         asked = suite.validate({"plugins": names, **keys, **written}, "test")
-        assert plan.with_recipe(asked, catalogue).models == [
-            [Wanted("patchcore", {} if written else {"coreset_ratio": str(ratio)})]
-        ]
+        made = plan.make(asked, catalogue, Places())
+        assert {trial.model.params["coreset_ratio"] for trial in made.trials} == {ratio}
+        assert {trial.backbone for trial in made.trials} == {"embedded"}
 
 
 def test_a_broken_recipe_is_named(recipe: Callable[..., Plan]) -> None:

@@ -302,7 +302,7 @@ def test_a_trial_is_the_same_whatever_runs_beside_it(planned):
     asked = {
         "models": "toy-mean,toy-trained,probe-features:layer=fine,probe-features:layer=coarse",
         "augmenters": "none,toy-square",
-        "scorers": "toy-map,probe-random",
+        "scorers": "probe-random,probe-random:spread=2",
         "seeds": 2,
     }
     (bundle,) = planned(**asked)

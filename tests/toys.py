@@ -227,6 +227,7 @@ class ToyTrained(ToyModel):
                 {"step": step + 1, "mean": mean, "generator": tools.generator.get_state()}
             )
             tools.progress(step + 1, self.steps)
+            tools.log("mean", float(mean.mean()))
         self.mean = mean
         return self
 

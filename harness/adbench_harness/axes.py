@@ -74,10 +74,10 @@ class Axes:
         ]
 
     def choices(self, kind: str, wanted: grammar.Wanted) -> list[Choice]:
-        """``wanted`` with ``--set`` applied, as one choice a point of its grid of parameters."""
+        """``wanted`` with ``--set``, which wins, as one choice a point of its parameters' grid."""
         known = parameters.parameters(self.catalogue.get(kind, wanted.name))
         self._used.add((kind, wanted.name))
-        params = {**self._settings.get((kind, wanted.name), {}), **wanted.params}
+        params = {**wanted.params, **self._settings.get((kind, wanted.name), {})}
         grids = []
         for name, value in params.items():
             one_value = name in known and known[name].is_sequence

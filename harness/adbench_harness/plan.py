@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from adbench_harness import axes, data, parameters
 from adbench_harness.axes import Axes
 from adbench_harness.errors import UserError, nearest
-from adbench_harness.grammar import Wanted
 from adbench_harness.pipelines import Pipeline, Pipelines, Places
 from adbench_harness.plugins import Catalogue
 from adbench_harness.suite import Suite, validate
@@ -39,12 +38,11 @@ def make(
     checkpoints: str | None = None,
 ) -> Plan:
     """The plan of ``suite``; trials with ``finished`` ids are in no bundle. Raises UserError."""
-    asked = suite.overrides
     suite = with_recipe(suite, catalogue)
     planner = _Planner(suite, catalogue, places)
     trials: dict[str, Trial] = {}
     bundles: list[Bundle] = []
-    for root, group in planner.groups(asked):
+    for root, group in planner.groups():
         new = {trial.id: trial for trial in group if trial.id not in trials}
         trials |= new
         todo = tuple(trial for trial in new.values() if trial.id not in finished)
@@ -71,34 +69,9 @@ def with_recipe(suite: Suite, catalogue: Catalogue) -> Suite:
         return suite
     recipe = catalogue.get("recipe", suite.recipe)
     base = validate({**recipe.suite, "plugins": suite.plugins}, f"recipe '{suite.recipe}'")
-
-    def without_set(kind: str, wanted: Wanted) -> Wanted:
-        """``wanted`` without the parameters that the user sets."""
-        params = {
-            name: value
-            for name, value in wanted.params.items()
-            if f"{wanted.name}.{name}" not in suite.set
-            and f"{kind}:{wanted.name}.{name}" not in suite.set
-            and (name != "backbone" or suite.backbone is None)
-        }
-        return Wanted(wanted.name, params)
-
-    written = {
-        f"{kind}s": [[without_set(kind, wanted) for wanted in chain] for chain in chains]
-        for kind in axes.AXES
-        if (chains := getattr(base, f"{kind}s")) is not None
-    }
-    merged = {
-        "set": base.set | suite.set,
-        "overrides": {
-            category: base.overrides.get(category, {}) | suite.overrides.get(category, {})
-            for category in base.overrides | suite.overrides
-        },
-        "evaluation": base.evaluation.model_copy(
-            update=suite.evaluation.model_dump(exclude_unset=True)
-        ),
-    }
-    written |= {key: getattr(suite, key) for key in suite.model_fields_set}
+    written = {key: getattr(suite, key) for key in suite.model_fields_set}
+    switches = base.evaluation.model_copy(update=suite.evaluation.model_dump(exclude_unset=True))
+    merged = {"set": base.set | suite.set, "evaluation": switches}
     return base.model_copy(update=written | merged)
 
 
@@ -112,19 +85,15 @@ class _Planner:
         self._auxiliary: dict[str, tuple[Path, str]] = {}
         self._known: dict[str, None] = {}
 
-    def groups(
-        self, overrides: Mapping[str, Mapping[str, Any]]
-    ) -> Iterator[tuple[Path, list[Trial]]]:
-        """The trials that share images and preprocessors, with the folder of their data.
-
-        Raises UserError if one of ``overrides``, those that the user wrote, would change nothing.
-        """
+    def groups(self) -> Iterator[tuple[Path, list[Trial]]]:
+        """The trials that share images and preprocessors, with the folder of their data."""
         pipelines = self.pipelines.all()
         chains = self.axes.chains("preprocessor")
         datasets = self.axes.datasets()
         self.axes.check_settings()
         categories = list(self._categories(datasets))
-        self._check_overrides(overrides, pipelines)
+        if self.suite.recipe is None:  # a recipe's overrides may be for categories not run now
+            self._check_overrides(pipelines)
         for choice, root, category in categories:
             tuned = self._tuned(pipelines, category)
             for split_seed in self.suite.split_seeds:
@@ -169,16 +138,15 @@ class _Planner:
                 raise
             return self.places.fetch("data", dataset)
 
-    def _check_overrides(
-        self, overrides: Mapping[str, Mapping[str, Any]], pipelines: Iterable[Pipeline]
-    ) -> None:
+    def _check_overrides(self, pipelines: Iterable[Pipeline]) -> None:
+        """Raise UserError for an override that would change nothing."""
         used = {
             (kind, choice.name)
             for pipe in pipelines
             for kind in ("augmenter", "model", "scorer")
             if (choice := getattr(pipe, kind))
         }
-        for category, written in overrides.items():
+        for category, written in self.suite.overrides.items():
             if category not in self._known:
                 raise UserError(
                     f"overrides: no category '{category}'{nearest(category, self._known)}; there "

@@ -29,7 +29,8 @@ def adbench_scorers() -> Iterable[type[Scorer]]:
 @hookimpl
 def adbench_recipes() -> Iterable[Recipe]:
     base = {
-        "models": ["patchcore:embedding=concatenated:aspect=squash:backbone=wide_resnet50_2"],
+        "models": ["patchcore:embedding=concatenated:aspect=squash"],
+        "backbone": "wide_resnet50_2",
         "scorers": ["nn-reweighted:weighting=hcw-00:distance=squared"],
         "preprocessors": ["none"],
         "evaluation": {"border": "crop"},

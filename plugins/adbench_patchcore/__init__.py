@@ -27,12 +27,13 @@ def adbench_scorers() -> Iterable[type[Scorer]]:
 @hookimpl
 def adbench_recipes() -> Iterable[Recipe]:
     for percent in (1, 10, 25):
-        model = f"patchcore:coreset_ratio={percent / 100}:backbone=wide_resnet50_2"
+        model = f"patchcore:coreset_ratio={percent / 100}"
         yield Recipe(
             f"patchcore-{percent}%",
             f"PatchCore with {percent}% of the patches, as in the paper's tables 1 to 3.",
             {
                 "models": [model],
+                "backbone": "wide_resnet50_2",
                 "scorers": ["nn"],
                 "preprocessors": ["none"],
                 "evaluation": {"border": "crop"},

@@ -109,7 +109,7 @@ def test_background_of_the_capsule_is_light_and_the_capsule_is_not() -> None:
         light = (item.clean >= 150).all(axis=2)
         assert light[:24].all()
         assert light[-24:].all()
-        assert not light[84:108, 60:132].any()
+        assert not light[84:108, 76:116].any()
 
 
 def test_dust_differs_from_image_to_image() -> None:

@@ -202,6 +202,14 @@ def test_mistakes_in_a_suite_file_are_one_line(error, tmp_path, suite, line):
     assert line in said
 
 
+def test_a_mistake_is_laid_to_the_file_or_to_the_flag(error, toys, tmp_path):
+    file = tmp_path / "suite.toml"
+    file.write_text(f"plugins = ['{toys}']\nset = 3")
+    assert f"{file}: 'set': " in error("run", file, "--set", "toy-mean.gain=2")
+    file.write_text(f"plugins = ['{toys}']")
+    assert "error: command line: 'evaluation.size': " in error("run", file, "--eval-size", "0")
+
+
 def test_an_unwritable_place_is_refused_before_anything_runs(error, toys, tmp_path):
     (tmp_path / "out").write_text("")
     line = error("run", "--plugins", toys, *TOYS_ALONE, "--out", tmp_path / "out")

@@ -30,7 +30,7 @@ Defect = Callable[["_Draws", Ints, int], Ints]  # draws, scene, strength (0 to 2
 VERSION = 1  # raise it when a pixel changes: ``build`` keeps one folder a version
 SIZE = 192  # both sides, in pixels
 _TRAIN, _GOOD = 48, 20  # images
-_VISIBLE = 5  # grey levels that a defect changes at least, in the mean of 5 x 5 pixels
+_VISIBLE = 4  # grey levels that a defect changes at least, in the mean of 5 x 5 pixels
 _UNIT = 16  # coordinates are in sixteenths of a pixel
 _Y, _X = np.indices((SIZE, SIZE), dtype=np.int64) * _UNIT
 
@@ -270,12 +270,12 @@ def _texture(draws: _Draws, part: str, defect: str | None, strength: int, *, nam
 
 def _spotted(draws: _Draws, scene: Ints, strength: int) -> Ints:
     spot = _spot(draws, 3 + draws.integer(0, 2) + 2 * strength, 120, draws.place())
-    return _mix(scene, scene * draws.integer(120, 150) // 256, spot * (5 + 2 * strength) // 10)
+    return _mix(scene, scene * draws.integer(120, 150) // 256, spot * (4 + 3 * strength) // 10)
 
 
 def _scratched(draws: _Draws, scene: Ints, strength: int) -> Ints:
     line = _line(draws, draws.place(), draws.integer(30, 80), bend=120)
-    groove = _stroke(line, 6 + 3 * strength) * (7 + strength) // 10
+    groove = _stroke(line, 5 + 3 * strength) * (5 + 2 * strength) // 10
     scene = _mix(scene, scene * 150 // 256, np.roll(groove, 1, axis=0))
     return _mix(scene, (235, 236, 238), groove)
 
@@ -347,7 +347,7 @@ def _shell(u: Ints, v: Ints, radius: Ints, text: Ints) -> Ints:
     shell = shell * (120 + lift * (512 - lift) * 130 // 65536)[..., None] // 256
     gloss = np.clip(256 - np.abs(v + radius // 3) * 3, 0, 256)
     gloss = gloss * np.clip(736 - np.abs(u), 0, 256) // 768
-    shell = _mix(shell, (240, 210, 136), gloss)
+    shell = _mix(shell, (232, 200, 120), gloss)
     return _mix(shell, (40, 16, 14), _imprint(u - 8 * _UNIT, v + 7 * _UNIT, text))
 
 
@@ -381,14 +381,14 @@ def _capsule(draws: _Draws, part: str, defect: str | None, strength: int) -> Vie
         shell = _shell(u, v, radius, text)
     elif defect == "faulty_imprint":
         double = text | np.roll(text, (2, 3), (0, 1))
-        shell = _shell(u, v, radius, (text * _FIRST_DIGIT, double, text[:, ::-1])[strength])
+        shell = _shell(u, v, radius, (double, text * _FIRST_DIGIT, text[:, ::-1])[strength])
     elif defect == "poke":
         shell = _mix(shell, shell // 4, _spot(draws, 4 + strength, 96, (y, x)))
     elif defect == "scratch":
         for _ in range(1 + strength):
             aside = draws.integer(-8, 8) * _UNIT
             line = _line(draws, (y + aside, x + aside), draws.integer(15, 40), bend=40)
-            shell = _mix(shell, (204, 176, 138), _stroke(line, 7 + 2 * strength) * 7 // 8)
+            shell = _mix(shell, (206, 172, 124), _stroke(line, 7 + 2 * strength) * 7 // 8)
     return scene, lying(shell)
 
 

@@ -63,7 +63,7 @@ def handle(given: argparse.Namespace) -> int:
         )
     from adbench_harness import plugins, suite
 
-    asked = suite.validate(content, given.suite or "command line")
+    asked = suite.validate(content, "command line")
     plugins.check_names(asked.plugins)
     from adbench_harness import pipelines, plan, results
 
@@ -104,6 +104,8 @@ def _content(given: argparse.Namespace) -> dict[str, Any]:
         from adbench_harness import suite
 
         content = suite.read(Path(given.suite))
+        # By itself, so that a mistake in the file and one in a flag are told apart.
+        suite.validate({"plugins": ["any"], **content}, given.suite)
     for key in ("plugins", "recipe", *_AXES, "metrics", "protocol", "backbone"):
         if getattr(given, key) is not None:
             content[key] = getattr(given, key)

@@ -1,0 +1,41 @@
+"""Structural similarity, a loss where pixels alone say too little."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+WINDOW, SIGMA = 11, 1.5
+C1, C2 = 0.01**2, 0.03**2
+
+Denominator = Literal["standard", "paper_product"]
+
+
+def ssim(first: Tensor, second: Tensor, denominator: Denominator = "standard") -> Tensor:
+    """Mean structural similarity [B] of images [B, C, H, W] in [0, 1], at most 1 (equal images).
+
+    Windows are 11 x 11 Gaussians of sigma 1.5 that lie inside the image (Wang et al., IEEE TIP
+    2004). ``denominator`` "paper_product" multiplies the squared means where the formula adds them,
+    as Shah and Kim (2022, eq. 3) print it; it has no upper bound.
+
+    Raises ValueError where an image is smaller than the window.
+    """
+    if min(first.shape[2:]) < WINDOW:
+        raise ValueError(f"SSIM needs images of at least {WINDOW} px, not {list(first.shape[2:])}")
+    offsets = torch.arange(WINDOW, device=first.device, dtype=first.dtype) - WINDOW // 2
+    kernel = torch.exp(-0.5 * (offsets / SIGMA).square())
+    kernel = kernel / kernel.sum()
+
+    moments = torch.stack([first, second, first * first, second * second, first * second])
+    means = conv2d(moments.flatten(0, 2)[:, None], kernel[None, None, None])
+    means = conv2d(means, kernel[None, None, :, None])
+    x, y, xx, yy, xy = means.view(5, *first.shape[:2], *means.shape[2:])
+
+    squares = x * x + y * y if denominator == "standard" else x * x * y * y
+    luminance = (2 * x * y + C1) / (squares + C1)
+    structure = (2 * (xy - x * y) + C2) / (xx - x * x + yy - y * y + C2)
+    similarity: Tensor = (luminance * structure).mean((1, 2, 3))
+    return similarity

@@ -1,0 +1,58 @@
+"""Patch AE (Cui, Liu and Lian, 2023): features that rebuild their own patch, searched as PatchCore's."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from importlib.resources import files
+
+from adbench_harness.hookspecs import hookimpl
+from adbench_harness.types import Augmenter, Model, Recipe, Reported
+
+requires = ("patchcore",)
+
+
+@hookimpl
+def adbench_augmenters() -> Iterable[type[Augmenter]]:
+    from adbench_patchae.augmenter import CutPaste
+
+    return [CutPaste]
+
+
+@hookimpl
+def adbench_models() -> Iterable[type[Model]]:
+    from adbench_patchae.model import PatchAE
+
+    return [PatchAE]
+
+
+@hookimpl
+def adbench_recipes() -> Iterable[Recipe]:
+    yield Recipe(
+        "patchae",
+        "Patch AE on the paper's network, trained on normal and on cut-and-pasted images.",
+        {
+            "models": ["patchae:preset=paper"],
+            "backbone": "wide_resnet101_2",
+            "augmenters": ["cutpaste"],
+            "scorers": ["nn"],
+            "preprocessors": ["none"],
+            "evaluation": {"border": "crop"},
+        },
+    )
+
+
+@hookimpl
+def adbench_reported() -> Iterable[Reported]:
+    table = files(__name__).joinpath("reported.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(table.splitlines()):
+        yield Reported(
+            method=row["method"],
+            dataset=row["dataset"],
+            category=row["category"],
+            metric=row["metric"],
+            value=float(row["value"]),
+            source=row["source"],
+            recipe=row["recipe"] or None,
+            marks=tuple(row["marks"].split()),
+        )

@@ -1,0 +1,158 @@
+"""Cut and paste: a rectangle of a normal image, recoloured and turned, pasted somewhere else.
+
+Li et al., "CutPaste", CVPR 2021, as Patch AE uses it: pieces of varied shape, position, angle and
+size. Patch AE gives no ranges; those of area, aspect, scar and colour are CutPaste's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from adbench_harness.types import Augmented, Batch
+
+PATCH_AREA = (0.02, 0.15)
+"""Share of the image that a patch covers."""
+PATCH_ASPECT = 3.3
+"""Longer over shorter side of the longest patch."""
+SCAR_WIDTH, SCAR_LENGTH = (2 / 256, 16 / 256), (10 / 256, 25 / 256)
+"""Sides of a scar, of the image's."""
+
+
+class CutPaste:
+    """Pastes a rectangle (patch) or a thin one (scar) into a part of the images.
+
+    An image that is chosen gets one or the other, with equal chance. The piece lies within the
+    image that it is cut from and, turned, within the one that it is pasted into.
+    """
+
+    name: ClassVar[str] = "cutpaste"
+    summary: ClassVar[str] = "A piece of the image, recoloured and turned, pasted somewhere else."
+    paper: ClassVar[str | None] = (
+        "Li et al., CutPaste: Self-Supervised Learning for Anomaly Detection and Localization, "
+        "CVPR 2021"
+    )
+    version: ClassVar[int] = 1
+    kinds: ClassVar[tuple[str, ...]] = ("patch", "scar")
+
+    def __init__(
+        self,
+        *,
+        probability: Annotated[float, Field(ge=0, le=1, description="that an image gets one")] = 0.5,
+        rotation: Annotated[
+            float, Field(ge=0, le=180, description="greatest turn either way in degrees")
+        ] = 45,
+        source: Annotated[
+            Literal["same", "other"], "cut from the image itself, or from another of its batch"
+        ] = "same",
+        jitter: Annotated[
+            float,
+            Field(
+                ge=0,
+                le=0.5,
+                description="greatest change of brightness, contrast, saturation and, in turns, hue",
+            ),
+        ] = 0.1,
+    ) -> None:
+        self.probability = probability
+        self.rotation = rotation
+        self.source = source
+        self.jitter = jitter
+
+    def augment(self, batch: Batch, generator: torch.Generator) -> Augmented:
+        """The batch, its pieces pasted; masks are the pieces' outlines."""
+        images = batch.images
+        count, _, height, width = images.shape
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(count, *shape, generator=generator)
+
+        chosen = uniform() < self.probability
+        kind = torch.where(chosen, 1 + (uniform() < 0.5).long(), 0)
+        piece = torch.where((kind == 2)[:, None], scars(uniform(2)), patches(uniform(2)))
+        piece = piece * torch.tensor([width, height])
+        angle = math.radians(self.rotation) * (2 * uniform() - 1)
+        cut, pasted, colour = uniform(2), uniform(2), 2 * uniform(4) - 1
+        other = (torch.arange(count) + torch.randint(1, max(count, 2), (count,), generator=generator))
+
+        rows = chosen.nonzero()[:, 0]
+        origin = other[rows] % count if self.source == "other" else rows
+        inside, grid = placed(piece[rows], angle[rows], cut[rows], pasted[rows], (height, width))
+        rows, origin, inside, grid, colour = (
+            tensor.to(images.device) for tensor in (rows, origin, inside, grid, colour[rows])
+        )
+        pieces = functional.grid_sample(
+            images[origin], grid, padding_mode="border", align_corners=False
+        )
+        pieces = recoloured(pieces, inside, self.jitter * colour)
+        changed, masks = images.clone(), torch.zeros_like(images[:, 0], dtype=torch.bool)
+        changed[rows] = torch.where(inside[:, None], pieces, images[rows])
+        masks[rows] = inside
+        return Augmented(changed, masks, kind.to(images.device))
+
+
+def patches(uniform: Tensor) -> Tensor:
+    """Width and height of patches [B, 2], of the image's, from uniform numbers [B, 2]."""
+    low, high = PATCH_AREA
+    area = low + (high - low) * uniform[:, 0]
+    # As long as wide, or the other way round, with equal chance.
+    place = 2 * uniform[:, 1] - 1
+    aspect = (1 + (PATCH_ASPECT - 1) * place.abs()) ** place.sign()
+    return torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], 1)
+
+
+def scars(uniform: Tensor) -> Tensor:
+    """Width and height of scars [B, 2], of the image's, from uniform numbers [B, 2]."""
+    low, high = torch.tensor([SCAR_WIDTH, SCAR_LENGTH]).T
+    return low + (high - low) * uniform
+
+
+def placed(
+    piece: Tensor, angle: Tensor, cut: Tensor, pasted: Tensor, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Where pieces go, bool [n, H, W], and what comes there, a sampling grid [n, H, W, 2].
+
+    ``piece`` [n, 2] are widths and heights in px, ``angle`` [n] radians, ``cut`` and ``pasted``
+    [n, 2] in [0, 1] where between the borders the upright piece is cut and the turned one pasted.
+    """
+    height, width = size
+    whole = torch.tensor([width, height])
+    cosine, sine = angle.cos()[:, None], angle.sin()[:, None]
+    box = piece * cosine.abs() + piece.flip(1) * sine.abs()
+
+    def centre(extent: Tensor, place: Tensor) -> Tensor:
+        free = (whole - extent).clamp(min=0)
+        return (whole - free) / 2 + free * place
+
+    x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
+    pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+    away = pixels - centre(box, pasted)[:, None, None]
+    turn = torch.stack([cosine, -sine, sine, cosine], 1).view(-1, 1, 2, 2)
+    away = away @ turn  # in the piece's own axes
+    inside = (away.abs() <= piece[:, None, None] / 2).all(-1)
+    source = centre(piece, cut)[:, None, None] + away
+    return inside, 2 * source / whole - 1
+
+
+def recoloured(images: Tensor, inside: Tensor, change: Tensor) -> Tensor:
+    """Images [n, 3, H, W] in [0, 1] with other colours.
+
+    ``change`` [n, 4] is the change of brightness, contrast (about the mean grey ``inside``, bool
+    [n, H, W]) and saturation, as shares, and of hue, in turns about the grey axis.
+    """
+    brightness, contrast, saturation, hue = change.T[:, :, None, None, None]
+    images = images * (1 + brightness)
+    grey = images.mean(1, keepdim=True)
+    chroma = images - grey
+    # Rodrigues' rotation of a vector that is orthogonal to the axis (1, 1, 1) / sqrt(3).
+    across = (chroma.roll(1, 1) - chroma.roll(-1, 1)) / math.sqrt(3)
+    turn = 2 * math.pi * hue
+    chroma = (1 + saturation) * (turn.cos() * chroma + turn.sin() * across)
+    weight = inside[:, None].to(grey)
+    mean = (grey * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1)
+    return (mean + (1 + contrast) * (grey + chroma - mean)).clamp(0, 1)

@@ -1,0 +1,33 @@
+"""The committed boards: suites that plan, results that load, tables that are what the results say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adbench_harness import leaderboard, suite
+from adbench_harness.results import Store
+
+ROOT = Path(__file__).parents[1]
+BOARDS = sorted(path.parent for path in (ROOT / "leaderboards").glob("*/suite.toml"))
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+class TestBoard:
+    def test_the_suite_is_valid_and_names_its_backbone(self, board: Path) -> None:
+        asked = suite.validate(suite.read(board / "suite.toml"), board.name)
+        assert asked.backbone
+
+    def test_the_table_is_what_the_results_say(self, board: Path) -> None:
+        table = leaderboard.render(Store(board / "results").read(), format="markdown")
+        assert table.strip() in (board / "README.md").read_text()
+
+    def test_every_result_says_where_it_comes_from(self, board: Path) -> None:
+        for result in Store(board / "results").read():
+            assert result.status == "ok"
+            assert result.provenance["device"]
+            assert result.provenance["torch"]
+            assert all(weights.path is None for weights in result.trial.weights)
+            assert all(weights.sha256 for weights in result.trial.weights)
+            assert result.metrics
