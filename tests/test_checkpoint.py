@@ -77,3 +77,14 @@ def test_a_failed_save_leaves_the_last_state(tmp_path: Path) -> None:
 def test_two_trainings_do_not_meet(tmp_path: Path) -> None:
     FileCheckpoint(tmp_path / "a.pt").save({"step": 1})
     assert FileCheckpoint(tmp_path / "b.pt").load() is None
+
+
+def test_curves_go_back_to_the_last_save(tmp_path: Path) -> None:
+    checkpoint = FileCheckpoint(tmp_path / "a.pt")
+    checkpoint.log("loss", 3)
+    checkpoint.save({"step": 1})
+    checkpoint.log("loss", 2)
+    resumed = FileCheckpoint(tmp_path / "a.pt")
+    assert resumed.load() == {"step": 1}
+    resumed.log("loss", 1)
+    assert resumed.curves == {"loss": [3.0, 1.0]}

@@ -14,7 +14,6 @@ import pytest
 import toys as toy_module
 from adbench_harness import plan, plugins, suite
 from adbench_harness.errors import UserError
-from adbench_harness.grammar import Wanted
 from adbench_harness.plan import Places, Plan
 from adbench_harness.plugins import Catalogue
 from adbench_harness.trial import Trial, Weights

@@ -43,6 +43,7 @@ MAPS: dict[str, Any] = {
     "low": np.array(-1.5, dtype=np.float32),
     "high": np.array(2.5, dtype=np.float32),
 }
+CURVES: dict[str, Any] = {"loss": np.array([3.0, 1e-300])}
 
 
 def result(**changes: Any) -> TrialResult:
@@ -56,6 +57,7 @@ def result(**changes: Any) -> TrialResult:
         lower_is_better=("error",),
         images=IMAGES,
         maps=MAPS,
+        curves=CURVES,
     )
     return replace(whole, **changes)
 
@@ -88,14 +90,16 @@ def test_everything_comes_back(store: Store) -> None:
         failures=(Failure("fit", "no", "Traceback\n é"), Failure("cost", "no", "")),
         images={},
         maps={},
+        curves={},
     )
     store.write(result())
     store.write(failed)
     found = {one.trial.seed: one for one in store.read()}
-    assert found[3] == result(images={}, maps={})
+    assert found[3] == result(images={}, maps={}, curves={})
     assert found[4] == failed
     assert same(store.images(TRIAL), IMAGES)
     assert same(store.maps(TRIAL), MAPS)
+    assert same(store.curves(TRIAL), CURVES)
     assert store.images(failed.trial) == store.maps(failed.trial) == {}
 
 
@@ -123,7 +127,7 @@ def test_a_file_says_its_schema_and_its_id(store: Store) -> None:
     content = json.loads(path.read_text())
     assert (content["schema"], content["id"]) == (SCHEMA, TRIAL.id)
     assert {p.name for p in store.trials.iterdir()} == {
-        f"{TRIAL.id}{suffix}" for suffix in (".json", ".npz", ".maps.npz")
+        f"{TRIAL.id}{suffix}" for suffix in (".json", ".npz", ".maps.npz", ".curves.npz")
     }
     # Results are for everyone who may read the folder.
     plain = store.trials / "plain"
@@ -134,11 +138,12 @@ def test_a_file_says_its_schema_and_its_id(store: Store) -> None:
 
 def test_a_second_run_replaces_all_of_the_first(store: Store) -> None:
     store.write(result())
-    store.write(result(status="failed", images={}, maps={}, metrics={}))
+    store.write(result(status="failed", images={}, maps={}, curves={}, metrics={}))
     (found,) = store.read()
     assert found.status == "failed"
     assert store.images(TRIAL) == {}
     assert store.maps(TRIAL) == {}
+    assert store.curves(TRIAL) == {}
 
 
 @pytest.mark.parametrize("schema", [SCHEMA + 1, 0, "1", None])
@@ -186,7 +191,7 @@ def child(tmp_path: Path, body: str) -> subprocess.Popen[str]:
 def test_a_writer_that_dies_half_way_leaves_the_last_result(
     store: Store, tmp_path: Path, moment: str
 ) -> None:
-    store.write(result(maps={}))
+    store.write(result(maps={}, curves={}))
     module, _, name = moment.partition(".")
     die = child(
         tmp_path,
@@ -195,7 +200,7 @@ def test_a_writer_that_dies_half_way_leaves_the_last_result(
     )
     assert die.wait() == 9
     (found,) = store.read()
-    assert found == result(images={}, maps={})
+    assert found == result(images={}, maps={}, curves={})
     assert same(store.images(TRIAL), IMAGES)
 
 
@@ -207,7 +212,7 @@ def test_a_writer_that_is_killed_leaves_whole_files(store: Store, tmp_path: Path
         "big = {'score': np.random.default_rng(0).random(200_000)}\n"
         "for seed in itertools.count():\n"
         "    trial = replace(test_results.TRIAL, seed=seed % 5)\n"
-        "    store.write(test_results.result(trial=trial, images=big, maps={}))\n"
+        "    store.write(test_results.result(trial=trial, images=big, maps={}, curves={}))\n"
         "    print(seed, flush=True)\n",
     )
     assert writer.stdout is not None
@@ -249,5 +254,5 @@ def test_a_failed_write_leaves_nothing_behind(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(TypeError):
-        store.write(result(provenance={"device": object()}, images={}, maps={}))
+        store.write(result(provenance={"device": object()}, images={}, maps={}, curves={}))
     assert list(store.trials.iterdir()) == []

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,13 +229,18 @@ Preprocess = Callable[[Image], Image]
 class Inputs:
     """A bundle's images as one model input: uint8 [N, 3, side, side], in the samples' order.
 
-    ``seconds`` [N] is what preprocessing and resizing each image took.
+    ``seconds`` [N] is what preprocessing and resizing each image took. ``handles`` [N] name images
+    to components without saying which they are: their order, and so their labels, stay unknown.
     """
 
     samples: tuple[Sample, ...]
     pixels: torch.Tensor
     sizes: tuple[tuple[int, int], ...]
     seconds: NDArray[np.float64]
+
+    @cached_property
+    def handles(self) -> NDArray[np.int64]:
+        return np.random.default_rng().permutation(len(self.pixels))
 
 
 def prepare(
@@ -327,8 +332,13 @@ class Images:
             classes=None
             if self._classes is None
             else torch.tensor([self._classes[place] for place in places], device=self._device),
-            handles=tuple(places) if self._handles else None,
+            handles=tuple(self._inputs.handles[list(places)].tolist()) if self._handles else None,
         )
+
+    def places(self, batch: Batch) -> list[int]:
+        """Where the images of one of this set's batches are in the bundle."""
+        where = {handle: place for place, handle in enumerate(self._inputs.handles.tolist())}
+        return [where[handle] for handle in batch.handles or ()]
 
 
 class TrainImages(Images):

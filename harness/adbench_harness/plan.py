@@ -10,7 +10,7 @@ from typing import Any
 
 from adbench_harness import axes, data, parameters
 from adbench_harness.axes import Axes
-from adbench_harness.errors import UserError, nearest
+from adbench_harness.errors import UserError, nearest, said
 from adbench_harness.pipelines import Pipeline, Pipelines, Places
 from adbench_harness.plugins import Catalogue
 from adbench_harness.suite import Suite, validate
@@ -48,7 +48,7 @@ def make(
         todo = tuple(trial for trial in new.values() if trial.id not in finished)
         if todo:
             bundle = Bundle(
-                plugins=tuple(suite.plugins),
+                plugins=tuple(map(_anywhere, suite.plugins)),
                 root=str(root),
                 trials=todo,
                 device=device,
@@ -61,6 +61,11 @@ def make(
     return Plan(
         tuple(trials.values()), tuple(bundles), tuple(pipelines.left_out), tuple(pipelines.notes)
     )
+
+
+def _anywhere(plugin: str) -> str:
+    """A plugin's name, or its file's path, as a process in another folder would write it."""
+    return str(Path(plugin).resolve()) if plugin.endswith(".py") else plugin
 
 
 def with_recipe(suite: Suite, catalogue: Catalogue) -> Suite:
@@ -202,6 +207,11 @@ class _Planner:
             evaluation=Evaluation(**self.suite.evaluation.model_dump()),
             metrics=self._metrics(),
             auxiliary=self._auxiliary_prints(pipe),
+            files=tuple(
+                f"{plugin.name}@{plugin.version}"
+                for plugin in self.catalogue.plugins.values()
+                if plugin.is_file
+            ),
         )
 
     def _metrics(self) -> tuple[str, ...]:
@@ -232,7 +242,15 @@ def samples_of(
 ) -> list[Sample]:
     """A category's samples under a split, checked: parts disjoint, groups whole, none empty."""
     instance = parameters.build(catalogue, "dataset", dataset)
-    samples = list(instance.samples(root, category, split_seed))
+    try:
+        samples = list(instance.samples(root, category, split_seed))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"data set '{dataset.name}', category '{category}': listing its samples failed: "
+            f"{said(error)}; mend the plugin or the data"
+        ) from error
     if split == "classification":
         samples = data.classification(root, samples, split_seed)
     else:

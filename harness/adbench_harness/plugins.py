@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 import sys
@@ -46,7 +47,13 @@ class Plugin:
 
     @property
     def origin(self) -> str:
-        return f"{self.distribution} {self.version}".strip()
+        """Whom to name in a message: the distribution with its version, or the file's path."""
+        return self.distribution if self.is_file else f"{self.distribution} {self.version}"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a single file, whose version is the beginning of its sha256."""
+        return self.distribution.endswith(".py")
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,7 @@ def _find(text: str, found: Mapping[str, list[EntryPoint]]) -> Plugin:
     if text == BASIC:
         return _basic()
     if text.endswith(".py"):
-        return _file(Path(text))
+        return _file(text)
     if text not in found:
         raise UserError(
             f"unknown plugin '{text}'{nearest(text, found)}; installed: "
@@ -177,10 +184,10 @@ def _owner(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
 
 
-def _file(path: Path) -> Plugin:
+def _file(text: str) -> Plugin:
+    path = Path(text).resolve()
     if not path.is_file():
         raise UserError(f"plugin file '{path}' does not exist; give the path of a .py file")
-    path = path.resolve()
 
     def execute() -> Any:
         name = f"adbench_file_{path.stem}"
@@ -193,7 +200,9 @@ def _file(path: Path) -> Plugin:
         spec.loader.exec_module(module)
         return module
 
-    return Plugin(path.stem, str(path), "", execute)
+    # Nobody raises the version of a file that is being written: its content is its version.
+    version = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    return Plugin(path.stem, str(path), version, execute)
 
 
 def _import(plugin: Plugin) -> Any:

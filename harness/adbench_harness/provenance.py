@@ -26,7 +26,10 @@ def provenance(
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "plugins": {plugin.name: plugin.origin for plugin in catalogue.plugins.values()},
+        "plugins": {
+            plugin.name: f"{Path(plugin.distribution).name} {plugin.version}"
+            for plugin in catalogue.plugins.values()
+        },
         "commit": commit(),
         "images": dict(images),
         "weights": [asdict(replace(weights, path=None)) for weights in trial.weights],

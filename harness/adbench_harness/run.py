@@ -186,11 +186,11 @@ class _Runner:
         for batch in images.batches():
             with self.material.timed("predict"):
                 outputs = self.outputs(model, batch)
-            assert batch.handles is not None
+            places = images.places(batch)
             for one in scored:
                 if not one.failures:
                     with one.guarded("score"):
-                        self.score(one, outputs, batch.handles)
+                        self.score(one, outputs, places)
             done += len(batch)
             self.progress("score", done, len(images))
 

@@ -100,6 +100,7 @@ class Trial:
     evaluation: Evaluation
     metrics: tuple[str, ...]
     auxiliary: tuple[tuple[str, str], ...] = ()
+    files: tuple[str, ...] = ()
 
     @cached_property
     def id(self) -> str:
@@ -108,6 +109,8 @@ class Trial:
         # Where a file lies changes no number; what it holds does.
         for weights in content["weights"]:
             del weights["path"]
+        if not self.files:
+            del content["files"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -141,6 +144,7 @@ class Trial:
                 "weights": tuple(Weights(**weights) for weights in content["weights"]),
                 "metrics": tuple(content["metrics"]),
                 "evaluation": Evaluation(**content["evaluation"]),
+                "files": tuple(content.get("files", ())),
                 "auxiliary": tuple((name, print_) for name, print_ in content["auxiliary"]),
             }
         )

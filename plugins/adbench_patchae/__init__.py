@@ -1,4 +1,4 @@
-"""Patch AE (Cui, Liu and Lian, 2023): features that rebuild their own patch, searched as PatchCore's."""
+"""Patch AE (Cui, Liu and Lian, 2023): features trained to rebuild their own patch of the image."""
 
 from __future__ import annotations
 

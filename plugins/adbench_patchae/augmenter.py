@@ -43,7 +43,9 @@ class CutPaste:
     def __init__(
         self,
         *,
-        probability: Annotated[float, Field(ge=0, le=1, description="that an image gets one")] = 0.5,
+        probability: Annotated[
+            float, Field(ge=0, le=1, description="that an image gets one")
+        ] = 0.5,
         rotation: Annotated[
             float, Field(ge=0, le=180, description="greatest turn either way in degrees")
         ] = 45,
@@ -55,7 +57,7 @@ class CutPaste:
             Field(
                 ge=0,
                 le=0.5,
-                description="greatest change of brightness, contrast, saturation and, in turns, hue",
+                description="greatest change of brightness, contrast, saturation and hue (turns)",
             ),
         ] = 0.1,
     ) -> None:
@@ -75,10 +77,11 @@ class CutPaste:
         chosen = uniform() < self.probability
         kind = torch.where(chosen, 1 + (uniform() < 0.5).long(), 0)
         piece = torch.where((kind == 2)[:, None], scars(uniform(2)), patches(uniform(2)))
-        piece = piece * torch.tensor([width, height])
+        # A rectangle at least as wide as a pixel's diagonal holds a pixel's centre.
+        piece = (piece * torch.tensor([width, height])).clamp(min=1.5)
         angle = math.radians(self.rotation) * (2 * uniform() - 1)
         cut, pasted, colour = uniform(2), uniform(2), 2 * uniform(4) - 1
-        other = (torch.arange(count) + torch.randint(1, max(count, 2), (count,), generator=generator))
+        other = torch.arange(count) + torch.randint(1, max(count, 2), (count,), generator=generator)
 
         rows = chosen.nonzero()[:, 0]
         origin = other[rows] % count if self.source == "other" else rows
@@ -109,7 +112,7 @@ def patches(uniform: Tensor) -> Tensor:
 def scars(uniform: Tensor) -> Tensor:
     """Width and height of scars [B, 2], of the image's, from uniform numbers [B, 2]."""
     low, high = torch.tensor([SCAR_WIDTH, SCAR_LENGTH]).T
-    return low + (high - low) * uniform
+    return torch.lerp(low, high, uniform)
 
 
 def placed(
@@ -131,12 +134,10 @@ def placed(
 
     x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
     pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-    away = pixels - centre(box, pasted)[:, None, None]
     turn = torch.stack([cosine, -sine, sine, cosine], 1).view(-1, 1, 2, 2)
-    away = away @ turn  # in the piece's own axes
+    away = (pixels - centre(box, pasted)[:, None, None]) @ turn  # along the piece's own axes
     inside = (away.abs() <= piece[:, None, None] / 2).all(-1)
-    source = centre(piece, cut)[:, None, None] + away
-    return inside, 2 * source / whole - 1
+    return inside, 2 / whole * (centre(piece, cut)[:, None, None] + away) - 1
 
 
 def recoloured(images: Tensor, inside: Tensor, change: Tensor) -> Tensor:
@@ -145,14 +146,15 @@ def recoloured(images: Tensor, inside: Tensor, change: Tensor) -> Tensor:
     ``change`` [n, 4] is the change of brightness, contrast (about the mean grey ``inside``, bool
     [n, H, W]) and saturation, as shares, and of hue, in turns about the grey axis.
     """
-    brightness, contrast, saturation, hue = change.T[:, :, None, None, None]
-    images = images * (1 + brightness)
-    grey = images.mean(1, keepdim=True)
-    chroma = images - grey
-    # Rodrigues' rotation of a vector that is orthogonal to the axis (1, 1, 1) / sqrt(3).
-    across = (chroma.roll(1, 1) - chroma.roll(-1, 1)) / math.sqrt(3)
+    brightness, contrast, saturation, hue = change.T[:, :, None, None]
+    # Rodrigues' rotation about the unit vector (1, 1, 1) / sqrt(3), colour stretched on the way.
+    grey = change.new_full((3, 3), 1 / 3)
+    chroma = torch.eye(3).to(grey) - grey
+    across = change.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     turn = 2 * math.pi * hue
-    chroma = (1 + saturation) * (turn.cos() * chroma + turn.sin() * across)
-    weight = inside[:, None].to(grey)
-    mean = (grey * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1)
-    return (mean + (1 + contrast) * (grey + chroma - mean)).clamp(0, 1)
+    matrix = grey + (1 + saturation) * (turn.cos() * chroma + turn.sin() * across)
+    mean = torch.einsum("nchw,nhw->n", images, inside.to(images)) / (3 * inside.sum((1, 2)))
+    matrix = (1 + brightness) * (1 + contrast) * matrix
+    offset = -(1 + brightness) * contrast * mean[:, None, None]
+    changed = torch.baddbmm(offset, matrix, images.flatten(2))
+    return changed.clamp(0, 1).view_as(images)

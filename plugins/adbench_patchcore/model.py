@@ -44,6 +44,7 @@ class PatchCore:
     emits: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
     protocols: frozenset[Split] = frozenset({"unsupervised"})
     augmentation: Literal["required", "optional", "none"] = "none"
+    check_parameters: ClassVar[dict[str, int]] = {"resize": 96, "crop": 80}
 
     def __init__(
         self,

@@ -130,9 +130,9 @@ def _spot(draws: _Draws, radius: int, edge: int, place: Place) -> Ints:
     return np.clip((256 - ellipse + ragged * 5 // 8) * 256 // edge, 0, 256)
 
 
-def _line(draws: _Draws, start: Place, length: int, bend: int) -> Ints:
+def _line(draws: _Draws, start: Place, length: int, bend: int, steepest: int = 64) -> Ints:
     """Squared distance to a line of ``length`` pixels; each turns it by up to bend / 4096."""
-    cos, sin = draws.direction()
+    cos, sin = draws.direction(steepest)
     y, x = start
     nearest = np.full((SIZE, SIZE), 1 << 40, np.int64)
     for _ in range(length):
@@ -275,7 +275,7 @@ def _spotted(draws: _Draws, scene: Ints, strength: int) -> Ints:
 
 def _scratched(draws: _Draws, scene: Ints, strength: int) -> Ints:
     line = _line(draws, draws.place(), draws.integer(30, 80), bend=120)
-    groove = _stroke(line, 5 + 3 * strength) * (5 + 2 * strength) // 10
+    groove = _stroke(line, 6 + 3 * strength) * (5 + 2 * strength) // 10
     scene = _mix(scene, scene * 150 // 256, np.roll(groove, 1, axis=0))
     return _mix(scene, (235, 236, 238), groove)
 
@@ -284,9 +284,12 @@ _METAL = {"scratch": _scratched, "spot": _spotted}
 
 
 def _metal(draws: _Draws, part: str, defect: str | None, strength: int) -> Views:
-    """Brushed metal with spots and scratches."""
+    """Brushed metal with tool marks along it; spots and scratches are its defects."""
     brushed = draws.smooth(0, along=24) + draws.smooth(1, along=40) + draws.smooth(0, along=6) // 2
-    level = 140 + brushed * draws.integer(14, 24) // 256 + draws.smooth(30) * 10 // 256
+    level = 140 + brushed * draws.integer(20, 44) // 256 + draws.smooth(30) * 10 // 256
+    for _ in range(draws.integer(0, 4)):
+        line = _line(draws, draws.place(), draws.integer(30, 80), bend=60, steepest=6)
+        level = level + _stroke(line, 8) * draws.integer(-40, 40) // 256
     scene: Ints = level[..., None] * np.array((252, 256, 262)) // 256
     return scene, scene if defect is None else _METAL[defect](draws, scene, strength)
 
@@ -381,7 +384,7 @@ def _capsule(draws: _Draws, part: str, defect: str | None, strength: int) -> Vie
         shell = _shell(u, v, radius, text)
     elif defect == "faulty_imprint":
         double = text | np.roll(text, (2, 3), (0, 1))
-        shell = _shell(u, v, radius, (double, text * _FIRST_DIGIT, text[:, ::-1])[strength])
+        shell = _shell(u, v, radius, (text * _FIRST_DIGIT, double, text[:, ::-1])[strength])
     elif defect == "poke":
         shell = _mix(shell, shell // 4, _spot(draws, 4 + strength, 96, (y, x)))
     elif defect == "scratch":

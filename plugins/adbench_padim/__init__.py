@@ -1,0 +1,58 @@
+"""PaDiM (Defard et al., ICPR 2020): a Gaussian at every position, and Mahalanobis distances."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from importlib.resources import files
+
+from adbench_harness.hookspecs import hookimpl
+from adbench_harness.types import Model, Recipe, Reported, Scorer
+
+
+@hookimpl
+def adbench_models() -> Iterable[type[Model]]:
+    from adbench_padim.model import PaDiM
+
+    return [PaDiM]
+
+
+@hookimpl
+def adbench_scorers() -> Iterable[type[Scorer]]:
+    from adbench_padim.scorers import Mahalanobis
+
+    return [Mahalanobis]
+
+
+@hookimpl
+def adbench_recipes() -> Iterable[Recipe]:
+    for name, backbone, dimensions in (
+        ("padim-r18", "resnet18", 100),
+        ("padim-wrn50", "wide_resnet50_2", 550),
+    ):
+        yield Recipe(
+            name,
+            f"PaDiM with {dimensions} dimensions of a {backbone}, as in the paper.",
+            {
+                "models": [f"padim:backbone={backbone}:dimensions={dimensions}"],
+                "scorers": ["mahalanobis"],
+                "preprocessors": ["none"],
+                "evaluation": {"border": "crop"},
+            },
+        )
+
+
+@hookimpl
+def adbench_reported() -> Iterable[Reported]:
+    table = files(__name__).joinpath("reported.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(table.splitlines()):
+        yield Reported(
+            method=row["method"],
+            dataset=row["dataset"],
+            category=row["category"],
+            metric=row["metric"],
+            value=float(row["value"]),
+            source=row["source"],
+            recipe=row["recipe"] or None,
+            marks=tuple(row["marks"].split()),
+        )

@@ -1,0 +1,168 @@
+"""PaDiM: a Gaussian of normal patch embeddings at every position.
+
+Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and
+Localization", ICPR 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from adbench_harness.types import (
+    Batch,
+    FeatureRequest,
+    Features,
+    InputSpec,
+    Level,
+    Outputs,
+    PatchEmbeddings,
+    PatchGaussian,
+    Split,
+    Tools,
+    TrainSet,
+)
+
+
+class PaDiM:
+    """Mean and covariance, over the normal images, of the embedding at each position."""
+
+    name: ClassVar[str] = "padim"
+    summary: ClassVar[str] = "Gaussian of a frozen network's features at every position."
+    paper: ClassVar[str | None] = (
+        "Defard et al., PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and "
+        "Localization, ICPR 2020"
+    )
+    version: ClassVar[int] = 1
+    emits: frozenset[type] = frozenset({PatchEmbeddings, PatchGaussian})
+    protocols: frozenset[Split] = frozenset({"unsupervised"})
+    augmentation: Literal["required", "optional", "none"] = "none"
+
+    def __init__(
+        self,
+        *,
+        backbone: Annotated[str, "frozen network"] = "wide_resnet50_2",
+        layers: Annotated[
+            tuple[str, ...], Field(min_length=1, description="its layers, joined on the finest")
+        ] = ("layer1", "layer2", "layer3"),
+        dimensions: Annotated[
+            int,
+            Field(ge=1, description="randomly chosen channels of the layers; at most all of them"),
+        ] = 550,
+        epsilon: Annotated[
+            float, Field(gt=0, description="added to the diagonal of the covariance")
+        ] = 0.01,
+        resize: Annotated[int, Field(ge=1, description="shorter side of the image in px")] = 256,
+        crop: Annotated[
+            int | None, Field(ge=1, description="side of the centre crop in px, or none")
+        ] = 224,
+        aspect: Annotated[
+            Literal["keep", "squash"], "squash resizes both sides to the same length"
+        ] = "keep",
+    ) -> None:
+        self.features = (FeatureRequest(backbone, layers),)
+        self.dimensions = dimensions
+        self.epsilon = epsilon
+        self.input = InputSpec(resize, crop, aspect)
+
+    def fit(self, train: TrainSet, tools: Tools) -> PaDiM:
+        """Choose the channels and estimate the Gaussian of every position, a row at a time."""
+        self.extract: Features = tools.features(self.features[0])
+        self.channels: list[Tensor] = []
+        batches = []
+        for batch in train.batches():
+            if not self.channels:
+                self.channels = self._drawn(self._grids(batch), tools.generator)
+            batches.append(self._chosen(batch))
+        grids = [torch.cat(layer) for layer in zip(*batches, strict=True)]
+        height, width = _finest(grids)
+        depth = sum(map(len, self.channels))
+        self.mean = grids[0].new_empty(height, width, depth)
+        self.precision = grids[0].new_empty(height, width, depth, depth)
+        for row in range(height):
+            patches = _joined(grids, (height, width), slice(row, row + 1))[:, 0].transpose(0, 1)
+            patches = patches.double()
+            mean = patches.mean(1, keepdim=True)
+            self.mean[row] = mean[:, 0]
+            self.precision[row] = precision(patches - mean, self.epsilon)
+            tools.progress(row + 1, height)
+        return self
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Patch embeddings [B, h, w, D] on the finest layer's grid, and the Gaussians there."""
+        height, width = batch.images.shape[-2:]
+        grids = self._chosen(batch)
+        return Outputs(
+            (height, width),
+            PatchEmbeddings((Level(_joined(grids, _finest(grids))),)),
+            PatchGaussian(((self.mean, self.precision),)),
+        )
+
+    def learned(self) -> Sequence[Tensor]:
+        """The chosen channels of each layer, the means [h, w, D] and precisions [h, w, D, D]."""
+        return [*self.channels, self.mean, self.precision]
+
+    def _grids(self, batch: Batch) -> list[Tensor]:
+        layers = self.extract(batch)
+        return [layers[layer] for layer in self.features[0].layers]
+
+    def _drawn(self, grids: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
+        """Which channels of each layer are kept: a random subset of them all, in their order."""
+        counts = [grid.shape[1] for grid in grids]
+        chosen = torch.zeros(sum(counts), dtype=torch.bool)
+        chosen[torch.randperm(sum(counts), generator=generator)[: self.dimensions]] = True
+        kept = (layer.nonzero()[:, 0] for layer in chosen.split(counts))
+        return [channels.to(grid.device) for channels, grid in zip(kept, grids, strict=True)]
+
+    def _chosen(self, batch: Batch) -> list[Tensor]:
+        """The chosen channels of each layer, on its own grid: duplicated cells need not be held."""
+        grids = self._grids(batch)
+        return [grid[:, kept] for grid, kept in zip(grids, self.channels, strict=True)]
+
+
+def precision(centred: Tensor, epsilon: float) -> Tensor:
+    """Inverse [P, D, D] of covariance + ``epsilon`` I, of N centred vectors at P places [P, N, D].
+
+    The covariance has the divisor N - 1 (1 for a single vector). Where there are no more vectors
+    than dimensions, the inverse comes from their [N, N] products (Woodbury), which is as exact and
+    many times faster. Meant for float64.
+    """
+    count, depth = centred.shape[1:]
+    divisor = max(1, count - 1)
+    if count > depth:
+        covariance = centred.mT @ centred / divisor
+        covariance.diagonal(dim1=1, dim2=2).add_(epsilon)
+        return torch.cholesky_inverse(torch.linalg.cholesky(covariance))
+    products = centred @ centred.mT
+    products.diagonal(dim1=1, dim2=2).add_(divisor * epsilon)
+    factor = torch.linalg.cholesky(products)
+    whitened = torch.linalg.solve_triangular(factor, centred, upper=False)
+    inverse = whitened.mT @ whitened
+    inverse.neg_().diagonal(dim1=1, dim2=2).add_(1)
+    return inverse.div_(epsilon)
+
+
+def _finest(grids: Sequence[Tensor]) -> tuple[int, int]:
+    """Height and width of the finest grid [B, C, h, w]."""
+    height, width = max((grid.shape[-2:] for grid in grids), key=math.prod)
+    return height, width
+
+
+def _joined(grids: Sequence[Tensor], size: tuple[int, int], rows: slice = slice(None)) -> Tensor:
+    """Some ``rows`` of the embeddings on a grid of ``size``, coarse cells duplicated, [B, r, w, D].
+
+    Whole rows and parts come from one indexing, so training and test cannot differ.
+    """
+    parts = []
+    for grid in grids:
+        down, across = (
+            torch.arange(fine, device=grid.device) * coarse // fine
+            for fine, coarse in zip(size, grid.shape[-2:], strict=True)
+        )
+        parts.append(grid[:, :, down[rows]][..., across])
+    return torch.cat(parts, 1).permute(0, 2, 3, 1).contiguous()

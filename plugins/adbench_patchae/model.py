@@ -1,0 +1,202 @@
+"""Patch AE: an encoder trained until each of its vectors can rebuild its own patch of the image.
+
+Cui, Liu, Lian, "Patch-wise Auto-Encoder for Visual Anomaly Detection", arXiv 2308.00429. The
+equation numbers are the paper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from adbench_harness.nn.coreset import greedy_coreset
+from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.types import (
+    Batch,
+    FeatureRequest,
+    InputSpec,
+    Level,
+    Outputs,
+    PatchBank,
+    PatchEmbeddings,
+    Split,
+    Tools,
+    TrainSet,
+)
+from adbench_patchae.network import PatchAutoEncoder, reconstruction_loss
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Passes over the training images, images a step, and channels of R (c3)."""
+
+    epochs: int
+    batch: int
+    width: int
+
+
+PRESETS = {
+    "paper": Preset(epochs=100, batch=8, width=512),
+    "fast": Preset(epochs=20, batch=8, width=256),
+    "smoke": Preset(epochs=1, batch=4, width=16),
+}
+
+
+class PatchAE:
+    """Patch features of a network trained on reconstruction, remembered as a coreset.
+
+    It trains on normal images and, where there is an augmenter, on damaged ones, which it is to
+    rebuild too, defects and all. The memory bank holds normal images' features only.
+    """
+
+    name: ClassVar[str] = "patchae"
+    summary: ClassVar[str] = "Memory bank of features that were trained to rebuild their own patch."
+    paper: ClassVar[str | None] = (
+        "Cui, Liu, Lian, Patch-wise Auto-Encoder for Visual Anomaly Detection, arXiv 2308.00429"
+    )
+    version: ClassVar[int] = 1
+    emits: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
+    protocols: frozenset[Split] = frozenset({"unsupervised"})
+    augmentation: Literal["required", "optional", "none"] = "optional"
+    check_parameters: ClassVar[Mapping[str, Any]] = {"preset": "smoke", "resize": 64, "crop": 64}
+
+    def __init__(
+        self,
+        *,
+        preset: Annotated[
+            Literal["paper", "fast", "smoke"], "epochs/batch/width: 100/8/512, 20/8/256, 1/4/16"
+        ] = "fast",
+        epochs: Annotated[
+            int | None, Field(ge=0, description="passes over the training images; 0: no training")
+        ] = None,
+        batch: Annotated[int | None, Field(ge=1, description="images a step")] = None,
+        width: Annotated[
+            int | None, Field(ge=1, description="channels of the features, c3")
+        ] = None,
+        backbone: Annotated[str, "network that the training starts from"] = "wide_resnet101_2",
+        layers: Annotated[
+            tuple[str, ...], Field(min_length=1, description="its layers, joined on the finest")
+        ] = ("layer2", "layer3"),
+        alpha: Annotated[
+            float, Field(ge=0, le=1, description="weight of the normalised patches' distance")
+        ] = 0.5,
+        std: Annotated[
+            Literal["population", "unbiased"], "how a patch's standard deviation is taken"
+        ] = "population",
+        learning_rate: Annotated[float, Field(gt=0, description="Adam's")] = 1e-4,
+        coreset_ratio: Annotated[
+            float, Field(gt=0, le=1, description="share of the training patches that is kept")
+        ] = 0.01,
+        resize: Annotated[int, Field(ge=1, description="shorter side of the image in px")] = 256,
+        crop: Annotated[
+            int | None, Field(ge=1, description="side of the centre crop in px, or none")
+        ] = 224,
+        aspect: Annotated[
+            Literal["keep", "squash"], "squash resizes both sides to the same length"
+        ] = "keep",
+    ) -> None:
+        chosen = PRESETS[preset]
+        self.epochs = chosen.epochs if epochs is None else epochs
+        self.batch = batch or chosen.batch
+        self.width = width or chosen.width
+        self.features = (FeatureRequest(backbone, layers),)
+        self.alpha = alpha
+        self.unbiased = std == "unbiased"
+        self.learning_rate = learning_rate
+        self.coreset_ratio = coreset_ratio
+        self.input = InputSpec(resize, crop, aspect)
+
+    def fit(self, train: TrainSet, tools: Tools) -> PatchAE:
+        """Train the network, then remember the coreset of the normal images' features."""
+        self.network = self._initial(train, tools)
+        self._train(train, tools)
+        self.bank = Neighbours(self._memory(train, tools))
+        return self
+
+    def predict(self, batch: Batch) -> Outputs:
+        """The features of the batch's patches beside those of the memory bank."""
+        size = (batch.images.shape[2], batch.images.shape[3])
+        level = Level(self.embed(batch))
+        return Outputs(size, PatchEmbeddings((level,)), PatchBank((self.bank,)))
+
+    def learned(self) -> Sequence[Tensor]:
+        """The memory bank [M, D] and what compresses the backbone's layers, which counts apart."""
+        return [self.bank.bank, *self.network.compress.parameters()]
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Features R, [B, h, w, D]."""
+        with torch.no_grad():
+            return self.network.encode(batch.images).permute(0, 2, 3, 1).contiguous()
+
+    def _initial(self, train: TrainSet, tools: Tools) -> PatchAutoEncoder:
+        """The backbone as it was published, and new layers after it."""
+        seed = int(torch.randint(2**62, (), generator=tools.generator))
+        example = next(train.batches(1)).images
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            backbone = tools.trainable(self.features[0])
+            network = PatchAutoEncoder(backbone, self.width, example)
+        # Evaluation mode keeps batch normalisation's statistics as they are.
+        return network.to(tools.device).eval()
+
+    def _train(self, train: TrainSet, tools: Tools) -> None:
+        """Minimise equation 3 over the training images, damaged where there is an augmenter."""
+        parts = dict(self.network.named_children())
+        optimiser = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
+        start = 0
+        if state := tools.checkpoint.load():
+            for name, part in parts.items():
+                part.load_state_dict(state["network"][name])
+            optimiser.load_state_dict(state["optimiser"])
+            tools.generator.set_state(state["generator"])
+            start = state["epochs"]
+        for epoch in range(start, self.epochs):
+            total, seen = 0.0, 0
+            for batch in train.batches(self.batch, tools.generator):
+                images = batch.images
+                if tools.augmenter is not None:
+                    images = tools.augmenter.augment(batch, tools.generator).images
+                loss = reconstruction_loss(
+                    self.network(images),
+                    images,
+                    self.network.patch,
+                    self.alpha,
+                    unbiased=self.unbiased,
+                )
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                total += loss.item() * len(batch)
+                seen += len(batch)
+                tools.progress(epoch * len(train) + seen, self.epochs * len(train))
+            tools.log("loss", total / seen)
+            tools.checkpoint.save(
+                {
+                    "epochs": epoch + 1,
+                    "network": {name: part.state_dict() for name, part in parts.items()},
+                    "optimiser": optimiser.state_dict(),
+                    "generator": tools.generator.get_state(),
+                }
+            )
+
+    def _memory(self, train: TrainSet, tools: Tools) -> Tensor:
+        """The coreset [M, D] of the features of the clean training images."""
+        features: Tensor | None = None
+        filled = 0
+        for batch in train.batches():
+            patches = self.embed(batch).flatten(0, 2)
+            if features is None:
+                per_image = len(patches) // len(batch)
+                features = patches.new_empty(len(train) * per_image, patches.shape[1])
+            features[filled : filled + len(patches)] = patches
+            filled += len(patches)
+        assert features is not None, "a training set holds at least one image"
+        count = max(1, int(self.coreset_ratio * len(features)))
+        if count < len(features):
+            features = features[greedy_coreset(features, count, tools.generator)]
+        return features
