@@ -79,14 +79,13 @@ class PaDiM:
             if not self.channels:
                 self.channels = self._drawn(self._grids(batch), tools.generator)
             batches.append(self._chosen(batch))
-        grids = [torch.cat(layer) for layer in zip(*batches, strict=True)]
+        grids = [torch.cat(layer, 2) for layer in zip(*batches, strict=True)]
         height, width = _finest(grids)
         depth = sum(map(len, self.channels))
         self.mean = grids[0].new_empty(height, width, depth)
         self.precision = grids[0].new_empty(height, width, depth, depth)
         for row in range(height):
-            patches = _joined(grids, (height, width), slice(row, row + 1))[:, 0].transpose(0, 1)
-            patches = patches.double()
+            patches = _joined(grids, slice(row, row + 1))[0].double()
             mean = patches.mean(1, keepdim=True)
             self.mean[row] = mean[:, 0]
             self.precision[row] = precision(patches - mean, self.epsilon)
@@ -96,10 +95,10 @@ class PaDiM:
     def predict(self, batch: Batch) -> Outputs:
         """Patch embeddings [B, h, w, D] on the finest layer's grid, and the Gaussians there."""
         height, width = batch.images.shape[-2:]
-        grids = self._chosen(batch)
+        patches = _joined(self._chosen(batch)).permute(2, 0, 1, 3)
         return Outputs(
             (height, width),
-            PatchEmbeddings((Level(_joined(grids, _finest(grids))),)),
+            PatchEmbeddings((Level(patches),)),
             PatchGaussian(((self.mean, self.precision),)),
         )
 
@@ -120,9 +119,10 @@ class PaDiM:
         return [channels.to(grid.device) for channels, grid in zip(kept, grids, strict=True)]
 
     def _chosen(self, batch: Batch) -> list[Tensor]:
-        """The chosen channels of each layer, on its own grid: duplicated cells need not be held."""
+        """The chosen channels of each layer on its own grid, [h, w, B, C]."""
         grids = self._grids(batch)
-        return [grid[:, kept] for grid, kept in zip(grids, self.channels, strict=True)]
+        kept = zip(grids, self.channels, strict=True)
+        return [grid[:, channels].permute(2, 3, 0, 1) for grid, channels in kept]
 
 
 def precision(centred: Tensor, epsilon: float) -> Tensor:
@@ -134,35 +134,31 @@ def precision(centred: Tensor, epsilon: float) -> Tensor:
     """
     count, depth = centred.shape[1:]
     divisor = max(1, count - 1)
+    identity = torch.eye(depth, dtype=centred.dtype, device=centred.device)
     if count > depth:
-        covariance = centred.mT @ centred / divisor
-        covariance.diagonal(dim1=1, dim2=2).add_(epsilon)
-        return torch.cholesky_inverse(torch.linalg.cholesky(covariance))
+        covariance = centred.mT @ centred / divisor + epsilon * identity
+        factor = torch.linalg.cholesky(covariance)
+        root = torch.linalg.solve_triangular(factor, identity, upper=False)
+        return root.mT @ root
     products = centred @ centred.mT
     products.diagonal(dim1=1, dim2=2).add_(divisor * epsilon)
-    factor = torch.linalg.cholesky(products)
-    whitened = torch.linalg.solve_triangular(factor, centred, upper=False)
-    inverse = whitened.mT @ whitened
-    inverse.neg_().diagonal(dim1=1, dim2=2).add_(1)
-    return inverse.div_(epsilon)
+    root = torch.linalg.solve_triangular(torch.linalg.cholesky(products), centred, upper=False)
+    return (identity - root.mT @ root) / epsilon
 
 
 def _finest(grids: Sequence[Tensor]) -> tuple[int, int]:
-    """Height and width of the finest grid [B, C, h, w]."""
-    height, width = max((grid.shape[-2:] for grid in grids), key=math.prod)
+    """Height and width of the finest of the grids [h, w, B, C]."""
+    height, width = max((grid.shape[:2] for grid in grids), key=math.prod)
     return height, width
 
 
-def _joined(grids: Sequence[Tensor], size: tuple[int, int], rows: slice = slice(None)) -> Tensor:
-    """Some ``rows`` of the embeddings on a grid of ``size``, coarse cells duplicated, [B, r, w, D].
-
-    Whole rows and parts come from one indexing, so training and test cannot differ.
-    """
+def _joined(grids: Sequence[Tensor], rows: slice = slice(None)) -> Tensor:
+    """Grids [h, w, B, C] side by side on the finest, coarse cells duplicated: [rows, w, B, D]."""
     parts = []
     for grid in grids:
         down, across = (
             torch.arange(fine, device=grid.device) * coarse // fine
-            for fine, coarse in zip(size, grid.shape[-2:], strict=True)
+            for fine, coarse in zip(_finest(grids), grid.shape[:2], strict=True)
         )
-        parts.append(grid[:, :, down[rows]][..., across])
-    return torch.cat(parts, 1).permute(0, 2, 3, 1).contiguous()
+        parts.append(grid[down[rows]][:, across])
+    return torch.cat(parts, -1)
