@@ -30,7 +30,7 @@ Defect = Callable[["_Draws", Ints, int], Ints]  # draws, scene, strength (0 to 2
 VERSION = 1  # raise it when a pixel changes: ``build`` keeps one folder a version
 SIZE = 192  # both sides, in pixels
 _TRAIN, _GOOD = 48, 20  # images
-_VISIBLE = 4  # grey levels that a defect changes at least, in the mean of 5 x 5 pixels
+_VISIBLE = 3  # grey levels that a defect changes at least, in the mean of 5 x 5 pixels
 _UNIT = 16  # coordinates are in sixteenths of a pixel
 _Y, _X = np.indices((SIZE, SIZE), dtype=np.int64) * _UNIT
 
@@ -276,7 +276,8 @@ def _spotted(draws: _Draws, scene: Ints, strength: int) -> Ints:
 def _scratched(draws: _Draws, scene: Ints, strength: int) -> Ints:
     line = _line(draws, draws.place(), draws.integer(30, 80), bend=120)
     groove = _stroke(line, 6 + 3 * strength) * (5 + 2 * strength) // 10
-    scene = _mix(scene, scene * 150 // 256, np.roll(groove, 1, axis=0))
+    below = np.pad(groove, ((1, 0), (0, 0)))[:-1]
+    scene = _mix(scene, scene * 150 // 256, below)
     return _mix(scene, (235, 236, 238), groove)
 
 
