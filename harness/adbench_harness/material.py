@@ -164,7 +164,7 @@ class Material:
         roots = dict(self.bundle.auxiliary)
         if name not in roots:
             raise ContractError(
-                f"auxiliary data set '{name}' was not declared; name it in the class attribute "
+                f"auxiliary data set '{name}' was not declared; name it in the attribute "
                 "'auxiliary'"
             )
         dataset = self.catalogue.get("dataset", name)()

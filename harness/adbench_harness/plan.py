@@ -222,9 +222,9 @@ class _Planner:
 
     def _auxiliary_prints(self, pipe: Pipeline) -> tuple[tuple[str, str], ...]:
         """The auxiliary data sets that the model and the augmenter declare, with fingerprints."""
-        chosen = [self.catalogue.get("model", pipe.model.name)]
+        chosen = [parameters.build(self.catalogue, "model", pipe.model)]
         if pipe.augmenter:
-            chosen.append(self.catalogue.get("augmenter", pipe.augmenter.name))
+            chosen.append(parameters.build(self.catalogue, "augmenter", pipe.augmenter))
         names = {name for component in chosen for name in getattr(component, "auxiliary", ())}
         return tuple((name, self._auxiliary_print(name)) for name in sorted(names))
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
-from importlib.resources import files
 
+from adbench_harness import reported
 from adbench_harness.hookspecs import hookimpl
 from adbench_harness.types import Model, Recipe, Reported, Scorer
 
@@ -44,15 +43,4 @@ def adbench_recipes() -> Iterable[Recipe]:
 
 @hookimpl
 def adbench_reported() -> Iterable[Reported]:
-    table = files(__name__).joinpath("reported.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(table.splitlines()):
-        yield Reported(
-            method=row["method"],
-            dataset=row["dataset"],
-            category=row["category"],
-            metric=row["metric"],
-            value=float(row["value"]),
-            source=row["source"],
-            recipe=row["recipe"] or None,
-            marks=tuple(row["marks"].split()),
-        )
+    return reported.read(__name__)

@@ -115,7 +115,7 @@ class PaDiM:
         counts = [grid.shape[1] for grid in grids]
         chosen = torch.zeros(sum(counts), dtype=torch.bool)
         chosen[torch.randperm(sum(counts), generator=generator)[: self.dimensions]] = True
-        kept = (layer.nonzero()[:, 0] for layer in chosen.split(counts))
+        kept = (layer.nonzero()[:, 0] for layer in torch.split(chosen, counts))
         return [channels.to(grid.device) for channels, grid in zip(kept, grids, strict=True)]
 
     def _chosen(self, batch: Batch) -> list[Tensor]:
@@ -136,14 +136,14 @@ def precision(centred: Tensor, epsilon: float) -> Tensor:
     divisor = max(1, count - 1)
     identity = torch.eye(depth, dtype=centred.dtype, device=centred.device)
     if count > depth:
-        covariance = centred.mT @ centred / divisor + epsilon * identity
+        covariance = torch.baddbmm(identity, centred.mT, centred, beta=epsilon, alpha=1 / divisor)
         factor = torch.linalg.cholesky(covariance)
-        root = torch.linalg.solve_triangular(factor, identity, upper=False)
+        root: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False)
         return root.mT @ root
     products = centred @ centred.mT
     products.diagonal(dim1=1, dim2=2).add_(divisor * epsilon)
     root = torch.linalg.solve_triangular(torch.linalg.cholesky(products), centred, upper=False)
-    return (identity - root.mT @ root) / epsilon
+    return torch.baddbmm(identity, root.mT, root, beta=1 / epsilon, alpha=-1 / epsilon)
 
 
 def _finest(grids: Sequence[Tensor]) -> tuple[int, int]:

@@ -139,10 +139,9 @@ class PatchAE:
         example = next(train.batches(1)).images
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            backbone = tools.trainable(self.features[0])
-            network = PatchAutoEncoder(backbone, self.width, example)
-        # Evaluation mode keeps batch normalisation's statistics as they are.
-        return network.to(tools.device).eval()
+            # Evaluation mode keeps batch normalisation's statistics as they are.
+            backbone = tools.trainable(self.features[0]).eval()
+            return PatchAutoEncoder(backbone, self.width, example).to(tools.device)
 
     def _train(self, train: TrainSet, tools: Tools) -> None:
         """Minimise equation 3 over the training images, damaged where there is an augmenter."""

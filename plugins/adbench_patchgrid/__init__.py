@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from adbench_harness.hookspecs import hookimpl
-from adbench_harness.types import Augmenter, Recipe
+from adbench_harness.types import Augmenter
 
 
 @hookimpl

@@ -48,15 +48,15 @@ class PatchGrid:
             tuple[Annotated[int, Field(ge=WINDOW)], ...],
             Field(min_length=1, description="sides of a tile in px, one of which an image draws"),
         ] = (16, 32, 64),
-        p_patch: Annotated[Probability, "of a tile to be anomalous"] = 0.5,
-        p_image: Annotated[Probability, "of an image to have anomalous tiles at all"] = 1.0,
+        p_patch: Annotated[Probability, "that a tile is anomalous"] = 0.5,
+        p_image: Annotated[Probability, "that an image has any"] = 1.0,
         fill: Annotated[
             Literal["blob", "full"], "an anomaly has an outline of its own, or its tile's"
         ] = "blob",
         similarity: Annotated[
             float, Field(le=1, description="SSIM from which a warped tile is taken back")
         ] = 0.75,
-        p_colour: Annotated[Probability, "of a warped tile to change its colours"] = 0.5,
+        p_colour: Annotated[Probability, "that a warped tile changes its colours"] = 0.5,
         textures: Annotated[Source, "where textures come from, except for source self"] = (
             "procedural"
         ),
@@ -95,7 +95,7 @@ class PatchGrid:
             if anomalous.any():
                 image, place = anomalous.nonzero(as_tuple=True)
                 tiles[image, place] = insert(tiles, image, place, generator)
-                images[chosen] = join(tiles, images.shape[-2:])
+                images[chosen] = join(tiles, *images.shape[2:])
         masks = ((images - batch.images).abs() >= HALF_GREY_LEVEL).any(1)
         images = torch.where(masks[:, None], images, batch.images)
         kind = masks.flatten(1).any(1) * (1 + self.kinds.index(self.source))
@@ -104,7 +104,7 @@ class PatchGrid:
     def _warp(
         self, tiles: Tensor, image: Tensor, place: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """The tiles at ``place`` of ``image``, each below itself or another of its image, warped."""
+        """The tiles at ``place`` of ``image``, below themselves or another of its tiles, warped."""
         count = len(image)
         other = torch.randint(tiles.shape[1], (count,), generator=generator)
         own = torch.rand(count, generator=generator) < 0.5
@@ -163,7 +163,8 @@ def random_affine(count: int, generator: torch.Generator) -> Tensor:
         return corners[order] * (0.4 + 0.6 * torch.rand(count, 3, 2, generator=generator))
 
     points = torch.cat([triangles(), torch.ones(count, 3, 1)], 2)
-    return torch.linalg.solve(points, triangles()).transpose(1, 2)
+    maps: Tensor = torch.linalg.solve(points, triangles())
+    return maps.transpose(1, 2)
 
 
 def highest(field: Tensor, share: Tensor) -> Tensor:
@@ -173,7 +174,8 @@ def highest(field: Tensor, share: Tensor) -> Tensor:
     """
     values = field.flatten(1).sort(1, descending=True).values
     last = (share * values.shape[1]).ceil().long().clamp(1, values.shape[1]) - 1
-    return field >= values.gather(1, last[:, None])[:, :, None]
+    taken: Tensor = field >= values.gather(1, last[:, None])[:, :, None]
+    return taken
 
 
 # ---------------------------------------------------------------- tiles
@@ -186,15 +188,17 @@ def split(images: Tensor, size: int) -> Tensor:
     """
     for axis in (2, 3):
         side = images.shape[axis]
-        reached = torch.arange(-(-side // size) * size, device=images.device) % (2 * side)
-        images = images.index_select(axis, torch.minimum(reached, 2 * side - 1 - reached))
-    tiles = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))
+        if side % size:
+            reached = torch.arange(-(-side // size) * size, device=images.device) % (2 * side)
+            images = images.index_select(axis, torch.minimum(reached, 2 * side - 1 - reached))
+    count, channels, height, width = images.shape
+    tiles = images.view(count, channels, height // size, size, width // size, size)
     return tiles.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
 
 
-def join(tiles: Tensor, size: tuple[int, int]) -> Tensor:
-    """The images [B, C, H, W] of ``size`` (H, W) that ``split`` cut into ``tiles``."""
-    height, width = size
-    rows = -(-height // tiles.shape[-1])
-    images = tiles.unflatten(1, (rows, -1)).permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
-    return images[:, :, :height, :width]
+def join(tiles: Tensor, height: int, width: int) -> Tensor:
+    """The images [B, C, ``height``, ``width``] that ``split`` cut into ``tiles``."""
+    count, _, channels, size, _ = tiles.shape
+    rows = -(-height // size)
+    grid = tiles.view(count, rows, -1, channels, size, size).permute(0, 3, 1, 4, 2, 5)
+    return grid.reshape(count, channels, rows * size, -1)[:, :, :height, :width]

@@ -17,7 +17,13 @@ from sklearn.metrics import roc_auc_score
 from adbench_harness.basic import mini
 from adbench_harness.basic.mini import MiniImage
 
-DIGESTS: dict[str, str] = {}
+DIGESTS = {
+    "brick": "9168ac115f03f78f4b0f4c63fa1a49f23abf2596493263cc8463fe20afa61efd",
+    "capsule": "2062e3c6fbf83b4942e0a0b5cd54a79e181f9be496ebbde2ec7b903c54604592",
+    "grass": "f089638c2d8267627f219990f43ca67faaddb18ee3b07666fb0363b5e009c31e",
+    "gravel": "01d24483a9ac1a5ab62c8af8b2b5436294207e6b4e0e61a193c0e8d2e2ce6a6f",
+    "metal": "3af37bd15f60703cb5d32409ad2b502837bc7f180af29a55dad0af3919097cc9",
+}
 TEXTURES = ("brick", "grass", "gravel")
 
 

@@ -90,4 +90,4 @@ def test_completion_knows_commands_options_and_plugins(adbench, tmp_path):
 
     assert set(COMMANDS) <= set(completed("adbench "))
     assert completed("adbench run --plug") == ["--plugins"]
-    assert completed("adbench run --plugins patch") == ["patchcore"]
+    assert completed("adbench run --plugins patchc") == ["patchcore"]

@@ -148,7 +148,7 @@ def test_no_intermediate_grows_with_the_bank(tied: bool) -> None:
         bank[100:140] = bank[100]
         queries[10:20] = bank[100]
     search = Neighbours(bank)
-    with Largest() as largest:  # type: ignore[no-untyped-call]
+    with neighbours.counted(), Largest() as largest:  # type: ignore[no-untyped-call]
         search.search(queries, 2)
     pool_and_tile = 8 * 8 * (2 + neighbours.SPARE) + 7
     assert largest.numel <= (pool_and_tile if tied else max(7 * (7 + 4), 50 * 2))
@@ -157,7 +157,7 @@ def test_no_intermediate_grows_with_the_bank(tied: bool) -> None:
 def test_the_flop_counter_sees_two_flops_an_element_of_the_bank() -> None:
     queries, bank = random(100, 16), random(3000, 16, seed=1)
     search = Neighbours(bank)
-    with FlopCounterMode(display=False) as flops:
+    with neighbours.counted(), FlopCounterMode(display=False) as flops:
         search.search(queries, 3)
     assert flops.get_total_flops() == 2 * 100 * 3000 * 16
 

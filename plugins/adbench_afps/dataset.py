@@ -1,0 +1,172 @@
+"""KolektorSDD2: one grey surface, images beside their masks."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import cv2
+
+from adbench_harness.errors import UserError, nearest
+from adbench_harness.types import GOOD, Archive, Part, Sample
+
+CATEGORY = "kolektorsdd2"
+PARTS: tuple[Part, ...] = ("train", "test")
+NEXT_STEP = "run 'adbench data fetch ksdd2' or name its folder with --data ksdd2=DIR"
+
+
+class KolektorSDD2:
+    """``<id>.png`` and its mask ``<id>_GT.png`` in ``root/train`` and ``root/test``.
+
+    The data set tells normal from defective by the mask alone: an image is defective if a pixel of
+    its mask is not zero. It has no defect types; ``labels`` is your own table of them, a CSV file
+    with the columns ``image`` (a file name) and ``defect``. With it, defective images that the
+    table does not name are left out, as the paper uses 171 of them.
+    """
+
+    name: ClassVar[str] = "ksdd2"
+    summary: ClassVar[str] = "KolektorSDD2: 2979 normal and 356 defective surfaces, with masks"
+    paper: ClassVar[str | None] = (
+        "Bozic, Tabernik and Skocaj: Mixed supervision for surface-defect detection, "
+        "Computers in Industry 2021"
+    )
+    version: ClassVar[int] = 1
+    default: ClassVar[bool] = False
+    licence: ClassVar[str] = "CC BY-NC-SA 4.0"
+    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    archives: ClassVar[tuple[Archive, ...]] = (
+        Archive("https://go.vicos.si/kolektorsdd2", md5="1ed0f628122776ace4965afa30dfe316"),
+    )
+    mask_threshold: ClassVar[int] = 0
+    official_counts: ClassVar[Mapping[tuple[Part, int], int]] = {
+        ("train", 0): 2085,
+        ("train", 1): 246,
+        ("test", 0): 894,
+        ("test", 1): 110,
+    }
+
+    def __init__(
+        self,
+        *,
+        labels: Annotated[
+            str, "CSV file with columns image and defect, relative to the data; none: one type"
+        ] = "",
+    ) -> None:
+        self.labels = labels
+
+    def categories(self, root: Path) -> list[str]:
+        """The one category; raises UserError where train or test holds no image."""
+        _home(root)
+        return [CATEGORY]
+
+    def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
+        """The samples of the official split, train first; ``split_seed`` changes nothing.
+
+        Defective training images are among them: an unsupervised run leaves them out. Raises
+        UserError for an image without a mask and for a table that cannot be followed.
+        """
+        if category != CATEGORY:
+            raise UserError(
+                f"{self.name}: no category '{category}' in '{root}'{nearest(category, [CATEGORY])};"
+                f" choose {CATEGORY}"
+            )
+        home = _home(root)
+        found = [(part, image) for part in PARTS for image in _images(home / part)]
+        with ThreadPoolExecutor() as pool:
+            defective = list(pool.map(_is_defective, (image for _, image in found)))
+        samples = [
+            Sample(image, part, 1, (_mask(image),), "defect") if shown else Sample(image, part, 0)
+            for (part, image), shown in zip(found, defective, strict=True)
+        ]
+        return self._labelled(root, samples) if self.labels else samples
+
+    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
+        """How the counts differ from the official split's, in words; None where they do not."""
+        found = Counter((sample.part, sample.label or 0) for sample in samples)
+        if found == self.official_counts:
+            return None
+        return f"{_counted(found)}; the official split has {_counted(self.official_counts)}"
+
+    def _labelled(self, root: Path, samples: Sequence[Sample]) -> list[Sample]:
+        """The normal samples, and the defective ones that the table names, with their types."""
+        file = root / self.labels
+        types = _types(file)
+        by_name = {sample.image.name: sample for sample in samples}
+        for name in types:
+            if name not in by_name or not by_name[name].label:
+                what = "is normal" if name in by_name else "is not in the data set"
+                raise UserError(f"{self.name}: labels '{file}': '{name}' {what}; correct the table")
+        return [
+            Sample(s.image, s.part, s.label, s.masks, types.get(s.image.name, GOOD))
+            for s in samples
+            if not s.label or s.image.name in types
+        ]
+
+
+def _home(root: Path) -> Path:
+    # An unpacked archive may hold everything in one folder.
+    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    home = next((path for path in (root, *folders) if (path / "train").is_dir()), root)
+    for part in PARTS:
+        if not _images(home / part):
+            raise UserError(f"'{home}': expected images in {part}, found none; {NEXT_STEP}")
+    return home
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images in ``folder``, masks and hidden files left out, by name."""
+    files = (path for path in folder.glob("*.png") if not path.name.startswith("."))
+    return sorted(path for path in files if not path.stem.endswith("_GT"))
+
+
+def _mask(image: Path) -> Path:
+    return image.with_name(f"{image.stem}_GT.png")
+
+
+def _is_defective(image: Path) -> bool:
+    mask = _mask(image)
+    if not mask.is_file():
+        raise UserError(f"'{image}': its mask '{mask.name}' is missing; {NEXT_STEP}")
+    return _has_pixels(mask, mask.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8192)
+def _has_pixels(mask: Path, _changed: int) -> bool:
+    pixels = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise UserError(f"mask '{mask}' cannot be decoded as an image; {NEXT_STEP}")
+    return bool(pixels.any())
+
+
+def _types(file: Path) -> dict[str, str]:
+    """Defect type by file name; raises UserError where the table cannot be followed."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            rows = list(csv.DictReader(text, strict=True, skipinitialspace=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"labels '{file}' cannot be read: {error}; check the file") from None
+    types: dict[str, str] = {}
+    for line, row in enumerate(rows, 2):
+        name, defect = ((row.get(column) or "").strip() for column in ("image", "defect"))
+        if not name or not defect or defect == GOOD:
+            raise UserError(
+                f"labels '{file}' line {line}: expected a file name in column 'image' and a type "
+                f"other than '{GOOD}' in column 'defect'; correct it"
+            )
+        if types.setdefault(name, defect) != defect:
+            raise UserError(
+                f"labels '{file}' line {line}: '{name}' is '{types[name]}' and '{defect}'; keep one"
+            )
+    if not types:
+        raise UserError(f"labels '{file}' names no image; add lines under 'image,defect'")
+    return types
+
+
+def _counted(counts: Mapping[tuple[Part, int], int]) -> str:
+    train, test = (f"{counts[part, 0]} + {counts[part, 1]}" for part in PARTS)
+    return f"{train} normal and defective training images, {test} test images"

@@ -1,0 +1,283 @@
+"""AFPS: defect types from the patches around the most anomalous one.
+
+Ono and Meng, "Anomaly-Focused Patch Selection" on KolektorSDD2. The paper leaves much open; the
+README says how each gap was filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adbench_afps.selection import draw_distinct, gaussian_weights
+from adbench_afps.subsets import Subset
+from adbench_afps.vit import WIDTH, PatchViT, sincos
+from adbench_harness.errors import UserError
+from adbench_harness.nn.maps import upsample
+from adbench_harness.types import (
+    GOOD,
+    Batch,
+    Checkpoint,
+    DefectLogits,
+    Model,
+    Outputs,
+    PatchEmbeddings,
+    Scorer,
+    Split,
+    Tools,
+    TrainSet,
+)
+
+SAVE_EVERY = 10  # epochs
+
+
+class Preset(NamedTuple):
+    """What a preset stands for; the paper prints neither, so "paper" is long enough to converge."""
+
+    epochs: int
+    batch: int
+
+
+PRESETS: Mapping[str, Preset] = {
+    "paper": Preset(epochs=200, batch=16),
+    "fast": Preset(epochs=60, batch=16),
+    "smoke": Preset(epochs=2, batch=16),
+}
+
+
+class Candidates(NamedTuple):
+    """All patches of some images: tokens [B, cells, 64], and log-weights [B, cells] to draw by."""
+
+    tokens: Tensor
+    weights: Tensor
+
+
+class AFPS:
+    """A detector finds the worst patch, a ViT classifies the defect from patches drawn around it.
+
+    The detector is any model with patch embeddings whose ports the scorer accepts. It learns from
+    the normal training images, the classifier (Adam, 1e-3, cosine schedule) from the defective
+    ones. Embeddings of another width than 64 are cut to a fixed random subset of 64 dimensions, or
+    padded with zeros. Patches are drawn anew every epoch, and in ``predict`` from the image's seed.
+    """
+
+    name: ClassVar[str] = "afps"
+    summary: ClassVar[str] = "Defect types: a small ViT on patches drawn around the worst one."
+    paper: ClassVar[str | None] = "Ono and Meng, Anomaly-Focused Patch Selection (KolektorSDD2)"
+    version: ClassVar[int] = 1
+    check_parameters: ClassVar[Mapping[str, Any]] = {"preset": "smoke"}
+    emits: frozenset[type] = frozenset({DefectLogits})
+    protocols: frozenset[Split] = frozenset({"classification"})
+
+    def __init__(
+        self,
+        *,
+        detector: Annotated[
+            Model, "the model whose embeddings are classified"
+        ] = "padim(dimensions=64)",  # type: ignore[assignment]
+        scorer: Annotated[Scorer, "the scorer whose map says which patch is worst"] = "mahalanobis",  # type: ignore[assignment]
+        patches: Annotated[
+            int, Field(ge=1, description="patches drawn from an image, N; at most all of them")
+        ] = 100,
+        sd: Annotated[
+            float,
+            Field(gt=0, le=1, description="spread around the worst patch, share of a grid side"),
+        ] = 0.20,
+        selection: Annotated[
+            Literal["afps", "random"], "around the worst patch, or anywhere (the baseline)"
+        ] = "afps",
+        positions: Annotated[
+            Literal["none", "sincos"], "whether a token knows its place in the grid"
+        ] = "none",
+        preset: Annotated[
+            Literal["paper", "fast", "smoke"], "200, 60 or 2 epochs, in batches of 16"
+        ] = "fast",
+        epochs: Annotated[int | None, Field(ge=1, description="none: as the preset says")] = None,
+        batch: Annotated[int | None, Field(ge=1, description="none: as the preset says")] = None,
+    ) -> None:
+        missing = ({PatchEmbeddings} | scorer.accepts) - detector.emits
+        if missing:
+            names = ", ".join(sorted(port.__name__ for port in missing))
+            raise ValueError(
+                f"detector '{detector.name}' does not emit {names}, which afps with scorer "
+                f"'{scorer.name}' needs; choose a scorer that goes with the detector"
+            )
+        if "unsupervised" not in detector.protocols:
+            raise ValueError(f"detector '{detector.name}' does not learn from normal images alone")
+        self.detector = detector
+        self.scorer = scorer
+        self.input = detector.input
+        self.features = getattr(detector, "features", ())
+        self.augmentation = detector.augmentation
+        self.patches = patches
+        self.sd = sd
+        self.selection = selection
+        self.positions = positions
+        self.epochs = epochs or PRESETS[preset].epochs
+        self.batch = batch or PRESETS[preset].batch
+
+    def fit(self, train: TrainSet, tools: Tools) -> AFPS:
+        """Fit the detector on the normal images, then the classifier on the defective ones."""
+        normal, defective = Subset(train, normal=True), Subset(train, normal=False)
+        if not len(normal) or not len(defective):
+            raise UserError(
+                f"afps: {len(normal)} normal and {len(defective)} defective training images; it "
+                "needs both"
+            )
+        states: dict[str, Any] = tools.checkpoint.load() or {}
+        self.detector.fit(
+            normal, replace(tools, checkpoint=_Section(tools.checkpoint, states, "detector"))
+        )
+        with torch.no_grad():
+            if hasattr(self.scorer, "fit"):
+                self.scorer.fit(self.detector.predict(batch) for batch in normal.batches())
+            first = self.detector.predict(next(defective.batches(1)))[PatchEmbeddings]
+            depth = first.levels[0].values.shape[3]
+            chosen = torch.randperm(depth, generator=tools.generator)[:WIDTH].sort().values
+            self.channels = chosen.to(tools.device)
+            seen = [self._candidates(batch) for batch in defective.batches()]
+        candidates = Candidates(*(torch.cat(part) for part in zip(*seen, strict=True)))
+        self.classes = tuple(name for name in train.classes if name != GOOD)
+        own = torch.tensor([self.classes.index(n) if n != GOOD else -1 for n in train.classes])
+        labels = own.to(tools.device)[
+            torch.cat([b.classes for b in defective.batches() if b.classes is not None])
+        ]
+        self.network = _network(len(self.classes), tools)
+        checkpoint = _Section(tools.checkpoint, states, "classifier")
+        self._train(candidates, labels, replace(tools, checkpoint=checkpoint))
+        return self
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Logits [B, C] of the defect types; an image's patches are drawn from its own seed."""
+        height, width = batch.images.shape[-2:]
+        candidates = self._candidates(batch)
+        noise = torch.stack(
+            [
+                _exponential(1, candidates, torch.Generator().manual_seed(int(seed)))[0]
+                for seed in batch.seeds
+            ]
+        )
+        logits = self.network(self._drawn(candidates, noise))
+        return Outputs((height, width), DefectLogits(logits, self.classes))
+
+    def learned(self) -> Sequence[Tensor]:
+        """What the detector carries, the dimensions that are kept, and the classifier's weights."""
+        detector = self.detector.learned() if hasattr(self.detector, "learned") else ()
+        return [*detector, self.channels, *self.network.parameters()]
+
+    # ------------------------------------------------------------ patches
+
+    def _candidates(self, batch: Batch) -> Candidates:
+        """The finest level's patches as tokens, and how likely each is to be drawn."""
+        outputs = self.detector.predict(batch)
+        level = outputs[PatchEmbeddings].levels[0]
+        height, width = level.values.shape[1:3]
+        tokens = level.values[..., self.channels].flatten(1, 2)
+        tokens = functional.pad(tokens, (0, WIDTH - len(self.channels)))
+        if self.positions == "sincos":
+            tokens = tokens + sincos(height, width).to(tokens.device)
+        if self.selection == "random":
+            weights = torch.zeros(tokens.shape[:2], dtype=torch.float64, device=tokens.device)
+        else:
+            worst = self._scores(outputs).flatten(1).argmax(1)
+            weights = gaussian_weights(worst, (height, width), self.sd)
+        if level.valid is not None:
+            weights = weights.masked_fill(~level.valid.flatten(), -torch.inf)
+        return Candidates(tokens, weights)
+
+    def _scores(self, outputs: Outputs) -> Tensor:
+        """The map's highest value in each cell of the finest level, [B, h, w]."""
+        maps = self.scorer.score(outputs).map
+        if maps is None:
+            raise UserError(
+                f"afps: scorer '{self.scorer.name}' gives no map to find the worst patch in; "
+                "choose one that does"
+            )
+        level = outputs[PatchEmbeddings].levels[0]
+        top, left, bottom, right = level.box or (0, 0, *outputs.input_size)
+        seen = upsample(maps, outputs.input_size)[:, top:bottom, left:right]
+        height, width = level.values.shape[1:3]
+        cells = functional.adaptive_max_pool2d(seen, (height, width))
+        return cells if level.valid is None else cells.masked_fill(~level.valid, -torch.inf)
+
+    def _drawn(self, candidates: Candidates, noise: Tensor) -> Tensor:
+        """The tokens [B, N, 64] of distinct patches that ``noise`` [B, cells] draws."""
+        tokens, weights = candidates
+        places = draw_distinct(weights, noise, self.patches)
+        return tokens.gather(1, places[:, :, None].expand(-1, -1, WIDTH))
+
+    # ------------------------------------------------------------ training
+
+    def _train(self, candidates: Candidates, labels: Tensor, tools: Tools) -> None:
+        """Adam with a cosine schedule; goes on bit for bit where a checkpoint left off."""
+        optimiser = torch.optim.Adam(self.network.parameters(), lr=1e-3)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
+        parts: dict[str, Any] = {
+            "network": self.network,
+            "optimiser": optimiser,
+            "schedule": schedule,
+        }
+        done = 0
+        if state := tools.checkpoint.load():
+            done = state["epoch"]
+            tools.generator.set_state(state["generator"])
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+        self.network.train()
+        for epoch in range(done + 1, self.epochs + 1):
+            order = torch.randperm(len(labels), generator=tools.generator).to(labels.device)
+            noise = _exponential(len(labels), candidates, tools.generator)
+            total = 0.0
+            for places in torch.split(order, self.batch):
+                some = Candidates(*(part[places] for part in candidates))
+                logits = self.network(self._drawn(some, noise[places]))
+                loss = functional.cross_entropy(logits, labels[places])
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                total += float(loss.detach()) * len(places)
+            schedule.step()
+            tools.log("classifier loss", total / len(labels))
+            tools.progress(epoch, self.epochs)
+            if epoch % SAVE_EVERY == 0:
+                state = {name: part.state_dict() for name, part in parts.items()}
+                tools.checkpoint.save(
+                    {**state, "epoch": epoch, "generator": tools.generator.get_state()}
+                )
+        self.network.eval()
+
+
+class _Section:
+    """One name's state inside a checkpoint that several trainings share."""
+
+    def __init__(self, whole: Checkpoint, states: dict[str, Any], name: str) -> None:
+        self.whole = whole
+        self.states = states
+        self.name = name
+
+    def load(self) -> dict[str, Any] | None:
+        return self.states.get(self.name)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        self.states[self.name] = dict(state)
+        self.whole.save(self.states)
+
+
+def _network(classes: int, tools: Tools) -> nn.Module:
+    """The classifier with initial weights that depend on the trial's generator alone."""
+    seed = int(torch.randint(2**62, (1,), generator=tools.generator))
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        return PatchViT(classes).to(tools.device)
+
+
+def _exponential(count: int, like: Candidates, generator: torch.Generator) -> Tensor:
+    """Exponential noise [count, cells], drawn on the CPU, where every device's candidates are."""
+    noise = torch.empty(count, like.weights.shape[1], dtype=torch.float64)
+    return noise.exponential_(generator=generator).to(like.weights.device)

@@ -1,0 +1,43 @@
+"""Anomaly-focused patch selection: distinct patches drawn around the worst one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def gaussian_weights(centres: Tensor, size: tuple[int, int], sd: float) -> Tensor:
+    """Log-probability [B, h * w] that a rounded normal draw falls into each cell of the grid.
+
+    ``centres`` [B] are the worst patches' places in the flattened grid of ``size`` (h, w). Rows
+    are drawn with a standard deviation of ``sd * h``, columns of ``sd * w``. What lies outside of
+    the grid is rejected: the probabilities need no common factor.
+    """
+    height, width = size
+    rows = _log_mass(centres // width, height, sd)
+    columns = _log_mass(centres % width, width, sd)
+    return (rows[:, :, None] + columns[:, None, :]).flatten(1)
+
+
+def draw_distinct(log_weights: Tensor, noise: Tensor, count: int) -> Tensor:
+    """Indices [B, count] of distinct cells, drawn one by one with the given weights [B, cells].
+
+    ``noise`` [B, cells] is exponential. Repeating weighted draws until ``count`` of them are
+    distinct has the same law as taking the cells whose exponential clocks, running at the
+    weights' speed, ring first (Efraimidis and Spirakis, 2006), which needs no repetition however
+    narrow the weights are. A grid with fewer cells of a positive weight is taken whole.
+    """
+    rings = log_weights - noise.log()
+    possible = int(log_weights.isfinite().sum(1).min())
+    return rings.topk(min(count, possible), dim=1).indices
+
+
+def _log_mass(centres: Tensor, side: int, sd: float) -> Tensor:
+    """Log-probability [B, side] that a normal draw around each centre rounds to each cell."""
+    offsets = torch.arange(side, device=centres.device) - centres[:, None]
+    # By symmetry of the cells left of the centre, whose tail holds its digits far away.
+    nearer = (0.5 - offsets.abs().double()) / (sd * side)
+    farther = nearer - 1 / (sd * side)
+    upper: Tensor = torch.special.log_ndtr(nearer)
+    share: Tensor = (torch.special.log_ndtr(farther) - upper).exp()
+    return upper + torch.log1p(-share)

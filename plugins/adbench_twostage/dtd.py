@@ -1,0 +1,45 @@
+"""DTD, the textures that pseudo-anomalies are filled with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from adbench_harness.errors import UserError
+from adbench_harness.types import Archive, Sample
+
+
+class DescribableTextures:
+    """``root/images/<category>/*.jpg``, 47 categories; its own splits and labels are not used."""
+
+    name: ClassVar[str] = "dtd"
+    summary: ClassVar[str] = "Describable Textures, a source of pseudo-anomalies"
+    paper: ClassVar[str | None] = (
+        "Cimpoi, Maji, Kokkinos, Mohamed and Vedaldi: Describing textures in the wild, CVPR 2014"
+    )
+    version: ClassVar[int] = 1
+    licence: ClassVar[str] = "research only"
+    role: ClassVar[Literal["benchmark", "auxiliary"]] = "auxiliary"
+    archives: ClassVar[tuple[Archive, ...]] = (
+        Archive(
+            "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+            md5="fff73e5086ae6bdbea199a49dfb8a4c1",
+        ),
+    )
+    mask_threshold: ClassVar[int] = 0
+
+    def categories(self, root: Path) -> Sequence[str]:
+        """The textures' names; raises UserError where there is none."""
+        found = sorted({image.parent.name for image in (root / "images").glob("*/*.jpg")})
+        if not found:
+            raise UserError(
+                f"'{root}': expected images/<texture>/*.jpg; run 'adbench data fetch {self.name}' "
+                f"or name its folder with --data {self.name}=DIR"
+            )
+        return found
+
+    def samples(self, root: Path, category: str, split_seed: int) -> Sequence[Sample]:
+        """The texture's images, all in train; ``split_seed`` changes nothing."""
+        images = sorted((root / "images" / category).glob("*.jpg"))
+        return [Sample(image, "train", None) for image in images]

@@ -1,0 +1,202 @@
+"""Segmentation of pseudo-anomalies in one stage or two.
+
+Shah and Kim, 2022; what the paper leaves open follows the authors' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adbench_harness.nn.ssim import Denominator, ssim
+from adbench_harness.types import (
+    AnomalyMap,
+    Augmented,
+    Batch,
+    InputSpec,
+    Level,
+    Outputs,
+    Split,
+    Tools,
+    TrainSet,
+)
+from adbench_twostage.network import Segmenter
+from adbench_twostage.refinement import TEST, TRAIN, refined
+from adbench_twostage.training import train_stages
+
+EPOCHS = 4000
+"""Passes over the training images in the authors' code."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Input side in px, channels of the first block, images a step, steps a stage.
+
+    ``steps`` None are ``EPOCHS`` passes over the training images.
+    """
+
+    size: int
+    width: int
+    batch: int
+    steps: int | None
+
+
+PRESETS = {
+    "paper": Settings(size=256, width=128, batch=1, steps=None),
+    "fast": Settings(size=128, width=16, batch=4, steps=400),
+    "smoke": Settings(size=64, width=8, batch=4, steps=40),
+}
+
+PresetName = Annotated[
+    Literal["paper", "fast", "smoke"],
+    "size/width/batch/steps: 256/128/1/4000 passes, 128/16/4/400, 64/8/4/40",
+]
+Count = Annotated[int | None, Field(ge=1)]
+Size = Annotated[Annotated[int, Field(ge=12, multiple_of=4)] | None, "input side in px"]
+Width = Annotated[Count, "channels of the first block"]
+Images = Annotated[Count, "images a step"]
+Steps = Annotated[Count, "steps a stage"]
+Rate = Annotated[float, Field(gt=0, description="Adam's learning rate")]
+Similarity = Annotated[Denominator, "SSIM's denominator: the formula's, or as the paper prints it"]
+
+
+class Stage1:
+    """The coarse stage alone: images -> masks of pseudo-anomalies."""
+
+    name: ClassVar[str] = "twostage-stage1"
+    summary: ClassVar[str] = "Segmentation network trained on pseudo-anomalies."
+    paper: ClassVar[str | None] = (
+        "Shah, Kim, two-stage segmentation of Perlin and superpixel pseudo-anomalies, 2022"
+    )
+    version: ClassVar[int] = 1
+    emits: frozenset[type] = frozenset({AnomalyMap})
+    protocols: frozenset[Split] = frozenset({"unsupervised"})
+    augmentation: Literal["required", "optional", "none"] = "required"
+    check_parameters: ClassVar[Mapping[str, Any]] = {"preset": "smoke"}
+
+    def __init__(
+        self,
+        *,
+        preset: PresetName = "fast",
+        size: Size = None,
+        width: Width = None,
+        batch: Images = None,
+        steps: Steps = None,
+        learning_rate: Rate = 1e-4,
+        ssim: Similarity = "standard",
+    ) -> None:
+        chosen = PRESETS[preset]
+        self.input = InputSpec(size or chosen.size, None, "squash")
+        self.width = width or chosen.width
+        self.batch = batch or chosen.batch
+        self.steps = steps or chosen.steps
+        self.learning_rate = learning_rate
+        self.ssim = ssim
+
+    @property
+    def losses(self) -> Sequence[Callable[[Augmented], Tensor]]:
+        """What each stage minimises."""
+        return [self._coarse_loss]
+
+    def fit(self, train: TrainSet, tools: Tools) -> Stage1:
+        """Train every stage on pseudo-anomalies that the augmenter draws."""
+        stages = [Segmenter(self.width, tools.generator) for _ in self.losses]
+        self.stages = nn.ModuleList(stages).to(tools.device, memory_format=torch.channels_last)
+        train_stages(
+            self.stages,
+            self.losses,
+            train,
+            tools,
+            steps=self.steps or EPOCHS * len(train),
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+        )
+        return self
+
+    def predict(self, batch: Batch) -> Outputs:
+        """The raw map [B, H, W] of each stage as a level."""
+        size = (batch.images.shape[2], batch.images.shape[3])
+        return Outputs(size, AnomalyMap((Level(self._coarse(batch.images)),)))
+
+    def learned(self) -> Sequence[Tensor]:
+        """The stages' weights."""
+        return list(self.stages.parameters())
+
+    def _coarse(self, images: Tensor) -> Tensor:
+        """The first stage's maps [B, H, W] of RGB images."""
+        maps: Tensor = self.stages[0](images.flip(1))
+        return maps
+
+    def _coarse_loss(self, augmented: Augmented) -> Tensor:
+        return self._loss(self._coarse(augmented.images), augmented.masks)
+
+    def _loss(self, maps: Tensor, masks: Tensor) -> Tensor:
+        """Mean squared error plus structural dissimilarity, eq. 1 to 3."""
+        truth = masks.to(maps.dtype)
+        similarity = ssim(maps[:, None], truth[:, None], self.ssim).mean()
+        return functional.mse_loss(maps, truth) + 1 - similarity
+
+
+class TwoStage(Stage1):
+    """A second stage sees only the superpixels that the first one touched, the rest is black."""
+
+    name: ClassVar[str] = "twostage"
+    summary: ClassVar[str] = "Two segmentation networks, the second on superpixels the first chose."
+
+    def __init__(
+        self,
+        *,
+        preset: PresetName = "fast",
+        size: Size = None,
+        width: Width = None,
+        batch: Images = None,
+        steps: Steps = None,
+        learning_rate: Rate = 1e-4,
+        ssim: Similarity = "standard",
+        stage2_loss: Annotated[
+            Literal["both", "mse"], "the second stage's: as the first's, or as in the authors' code"
+        ] = "both",
+    ) -> None:
+        super().__init__(
+            preset=preset,
+            size=size,
+            width=width,
+            batch=batch,
+            steps=steps,
+            learning_rate=learning_rate,
+            ssim=ssim,
+        )
+        self.stage2_loss = stage2_loss
+
+    @property
+    def losses(self) -> Sequence[Callable[[Augmented], Tensor]]:
+        """What each stage minimises."""
+        return [self._coarse_loss, self._fine_loss]
+
+    def predict(self, batch: Batch) -> Outputs:
+        """The raw maps [B, H, W] of both stages as levels; their mean ranks as their sum."""
+        images = batch.images
+        # One at a time: products of a batch round differently, and a pixel that falls to the other
+        # side of a threshold would change a whole superpixel.
+        coarse = torch.cat([self._coarse(image) for image in images.split(1)])
+        fine = self._fine(refined(images, coarse, TEST))
+        size = (images.shape[2], images.shape[3])
+        return Outputs(size, AnomalyMap((Level(coarse), Level(fine))))
+
+    def _fine(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.stages[1](images.flip(1))
+        return maps
+
+    def _fine_loss(self, augmented: Augmented) -> Tensor:
+        with torch.no_grad():
+            coarse = self._coarse(augmented.images)
+        maps = self._fine(refined(augmented.images, coarse, TRAIN))
+        if self.stage2_loss == "mse":
+            return functional.mse_loss(maps, augmented.masks.to(maps.dtype))
+        return self._loss(maps, augmented.masks)

@@ -1,0 +1,50 @@
+"""The network of a stage: an encoder and a decoder without skip connections."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Segmenter(nn.Module):
+    """BGR images in [0, 1], [B, 3, H, W] -> raw maps [B, H, W], which are to equal the masks.
+
+    H and W are multiples of 4. ``width`` are the channels of the first block: 128 in the paper,
+    which makes 11.959681 million parameters. Weights are drawn from N(0, 0.02) by ``generator``.
+    """
+
+    def __init__(self, width: int, generator: torch.Generator) -> None:
+        super().__init__()
+        fine, middle, coarse = width, 2 * width, 4 * width
+        self.layers = nn.Sequential(
+            *_blocks(3, fine, fine),
+            nn.MaxPool2d(2),
+            *_blocks(fine, middle, middle),
+            nn.MaxPool2d(2),
+            *_blocks(middle, coarse, coarse),
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+            *_blocks(coarse, coarse, coarse, middle),
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+            *_blocks(middle, middle, middle, fine),
+            nn.Conv2d(fine, 1, 3, padding=1),
+        )
+        with torch.no_grad():
+            for layer in self.layers:
+                if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+                    mean = float(isinstance(layer, nn.BatchNorm2d))
+                    layer.weight.normal_(mean, 0.02, generator=generator)
+                    assert layer.bias is not None
+                    layer.bias.zero_()
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.layers(images.contiguous(memory_format=torch.channels_last))
+        return maps[:, 0]
+
+
+def _blocks(*channels: int) -> list[nn.Module]:
+    """A 3 x 3 convolution, batch normalisation and ReLU from each count of channels to the next."""
+    layers: list[nn.Module] = []
+    for before, after in zip(channels[:-1], channels[1:], strict=True):
+        convolution = nn.Conv2d(before, after, 3, padding=1)
+        layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+    return layers

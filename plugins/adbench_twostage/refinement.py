@@ -1,0 +1,54 @@
+"""Between the stages: what the first one found, widened to superpixels of the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adbench_harness.nn.superpixels import superpixels
+
+SEGMENTS = 250
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """``rarity``: a grey value counts if its pixels are at most this share of the commonest's.
+
+    ``grey``: pixels are kept above this grey value.
+    """
+
+    rarity: float
+    grey: int
+
+
+TRAIN = Thresholds(rarity=1.0, grey=0)
+TEST = Thresholds(rarity=0.95, grey=30)
+
+
+def refined(images: Tensor, maps: Tensor, thresholds: Thresholds) -> Tensor:
+    """RGB images [B, 3, H, W] in [0, 1], black outside the superpixels that kept pixels touch.
+
+    ``maps`` [B, H, W] are the first stage's. SLIC sees the pixels in their own order; the authors'
+    code scrambles them.
+    """
+    pixels = (images * 255).round().to(torch.uint8)
+    labels = superpixels(pixels, [SEGMENTS] * len(pixels)).to(images.device).flatten(1).long()
+    touched = torch.zeros(len(labels), int(labels.max()) + 1, device=images.device)
+    touched.scatter_reduce_(1, labels, kept(maps, thresholds).flatten(1).float(), "amax")
+    return images * touched.gather(1, labels).view_as(maps)[:, None]
+
+
+def kept(maps: Tensor, thresholds: Thresholds) -> Tensor:
+    """The pixels, bool [B, H, W], that the histogram, a 3 x 3 median and a threshold leave."""
+    grey = (255 * maps.abs()).clamp(max=255).floor().long()
+    flat = grey.flatten(1)
+    counts = torch.zeros(len(grey), 256, device=maps.device)
+    counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=counts.dtype))
+    rare = counts <= thresholds.rarity * counts.amax(1, keepdim=True)
+    remaining = (flat * rare.gather(1, flat)).view_as(maps).to(maps.dtype)
+    padded = functional.pad(remaining[:, None], (1, 1, 1, 1), mode="replicate")
+    windows = padded.unfold(2, 3, 1).unfold(3, 3, 1)
+    return windows.flatten(4).median(4).values[:, 0] > thresholds.grey

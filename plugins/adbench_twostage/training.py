@@ -1,0 +1,82 @@
+"""Stages are trained one after the other, on pseudo-anomalies, from wherever they stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice
+
+import torch
+from torch import Tensor, nn
+
+from adbench_harness.types import Augmented, Batch, Tools, TrainSet
+
+SAVES = 100
+"""Saved states, and points of a loss curve, of a stage."""
+
+
+def train_stages(
+    stages: nn.ModuleList,
+    losses: Sequence[Callable[[Augmented], Tensor]],
+    train: TrainSet,
+    tools: Tools,
+    *,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+) -> None:
+    """Minimise each stage's loss over ``steps`` batches; later stages do not change earlier ones.
+
+    Adam, whose learning rate falls to a fifth after 80% and again after 90% of the steps.
+    """
+    assert tools.augmenter is not None, "the model declares that it needs one"
+    # A step draws from its own generator, so that a training can go on at any step.
+    seed = int(torch.randint(2**62, (), generator=tools.generator))
+    window = max(1, steps // SAVES)
+    state = tools.checkpoint.load() or {"stage": 0, "step": 0}
+    if "stages" in state:
+        stages.load_state_dict(state["stages"])
+    stages.eval()
+    for number, (stage, loss_of) in enumerate(zip(stages, losses, strict=True)):
+        if number < state["stage"]:
+            continue
+        optimiser = torch.optim.Adam(stage.parameters(), lr=learning_rate)
+        start = 0
+        if number == state["stage"] and "stages" in state:
+            optimiser.load_state_dict(state["optimiser"])
+            start = state["step"]
+        stage.train()
+        total = torch.zeros((), device=tools.device)
+        for step, images in zip(
+            range(start, steps), _batches(train, batch, seed + number, start), strict=False
+        ):
+            for group in optimiser.param_groups:
+                fallen = (step >= 0.8 * steps) + (step >= 0.9 * steps)
+                group["lr"] = learning_rate * 0.2**fallen
+            generator = torch.Generator().manual_seed(seed + number * steps + step)
+            loss = loss_of(tools.augmenter.augment(images, generator))
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            total += loss.detach()
+            tools.progress(number * steps + step + 1, len(stages) * steps)
+            if (step + 1) % window == 0:
+                tools.log(f"loss {number + 1}", float(total) / window)
+                total.zero_()
+                tools.checkpoint.save(
+                    {
+                        "stage": number,
+                        "step": step + 1,
+                        "stages": stages.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                    }
+                )
+        stage.eval()
+
+
+def _batches(train: TrainSet, size: int, seed: int, start: int) -> Iterator[Batch]:
+    """Endless batches, every epoch in another order, from batch ``start`` on."""
+    epochs, skipped = divmod(start, -(-len(train) // size))
+    for epoch in count(epochs):
+        generator = torch.Generator().manual_seed(seed + epoch)
+        yield from islice(train.batches(size, generator), skipped, None)
+        skipped = 0

@@ -1,0 +1,526 @@
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from scipy.spatial.transform import Rotation
+
+from adbench_harness import parameters, plugins, suite
+from adbench_harness.basic.backbones import BACKBONES
+from adbench_harness.checkpoint import FileCheckpoint
+from adbench_harness.errors import UserError
+from adbench_harness.types import Batch, PatchBank, PatchEmbeddings
+from adbench_patchae import adbench_recipes, adbench_reported, requires
+from adbench_patchae.augmenter import CutPaste, recoloured
+from adbench_patchae.model import PatchAE
+from adbench_patchae.network import PatchAutoEncoder, reconstruction_loss
+
+NETWORKS = {backbone.name: backbone for backbone in BACKBONES}
+HEIGHT, WIDTH = 96, 160
+
+
+def draws(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+# ---------------------------------------------------------------- cutpaste
+
+
+def batch_of(images):
+    return Batch(images, torch.arange(len(images)))
+
+
+def ramps(count):
+    """Images whose red is a pixel's x and whose green is its y, in units of 2 * WIDTH px."""
+    y, x = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
+    return torch.stack([x, y, torch.zeros_like(x)]).div(2 * WIDTH).expand(count, -1, -1, -1)
+
+
+@pytest.fixture(scope="module")
+def pasted():
+    return CutPaste(probability=1, jitter=0).augment(batch_of(ramps(64)), draws())
+
+
+def test_pieces_are_turned_rectangles_of_the_stated_sizes(pasted):
+    assert set(pasted.kind.tolist()) == {1, 2}
+    for mask, kind in zip(pasted.masks.numpy().astype(np.uint8), pasted.kind, strict=True):
+        points = cv2.findNonZero(mask)
+        _, sides, _ = cv2.minAreaRect(points)
+        short, long = sorted(side + 1 for side in sides)  # from pixel centres to their borders
+        assert mask.sum() == pytest.approx(short * long, abs=2 * (short + long))
+        if kind == 1:
+            share = mask.sum() / mask.size
+            assert 0.019 < share < 0.151
+            assert long / short < 3.5 * WIDTH / HEIGHT
+        else:
+            assert short <= 16 / 256 * WIDTH + 2
+            assert 10 / 256 * HEIGHT - 2 <= long <= 25 / 256 * WIDTH + 2
+
+
+def test_patches_differ_in_place_angle_shape_and_size(pasted):
+    found = []
+    for mask in pasted.masks[pasted.kind == 1].numpy().astype(np.uint8):
+        (x, y), (width, height), angle = cv2.minAreaRect(cv2.findNonZero(mask))
+        found.append([x, y, width / height, width * height, angle])
+    assert (np.std(found, 0) > [20, 10, 0.2, 200, 10]).all()
+
+
+def test_content_is_moved_and_turned_but_not_scaled(pasted):
+    angles = []
+    for image, mask in zip(pasted.images.numpy(), pasted.masks.numpy(), strict=True):
+        rows, columns = mask.nonzero()
+        here = np.stack([columns, rows, np.ones_like(rows)], 1)
+        came_from = 2 * WIDTH * image[:2, rows, columns].T
+        matrix, *_ = np.linalg.lstsq(here, came_from, rcond=None)
+        np.testing.assert_allclose(here @ matrix, came_from, atol=0.51)  # half a px at a border
+        if len(rows) < 300:
+            continue
+        turn = matrix[:2]
+        np.testing.assert_allclose(turn @ turn.T, np.eye(2), atol=0.01)
+        assert np.linalg.det(turn) > 0
+        angles.append(np.degrees(np.arctan2(turn[0, 1], turn[0, 0])))
+        assert came_from.min() >= 0
+        assert (came_from <= [WIDTH, HEIGHT]).all()
+    assert max(np.abs(angles)) <= 45.5
+    assert min(angles) < -20
+    assert max(angles) > 20
+
+
+def test_without_rotation_pieces_are_upright():
+    result = CutPaste(probability=1, rotation=0).augment(batch_of(ramps(32)), draws())
+    for mask in result.masks:
+        rows, columns = mask.nonzero().T
+        assert mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
+
+
+def test_small_images_get_pieces_too():
+    result = CutPaste(probability=1).augment(batch_of(torch.rand(200, 3, 16, 16)), draws())
+    assert result.masks.flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize(
+    ("probability", "low", "high"), [(0, 0, 0), (0.5, 170, 230), (1, 400, 400)]
+)
+def test_probability(probability, low, high):
+    images = torch.rand(400, 3, 16, 16, generator=draws())
+    result = CutPaste(probability=probability).augment(batch_of(images), draws())
+    chosen = result.kind > 0
+    assert low <= chosen.sum() <= high
+    assert torch.equal(chosen, result.masks.flatten(1).any(1))
+    assert torch.equal(result.images[~chosen], images[~chosen])
+
+
+@pytest.mark.parametrize(
+    ("source", "count"), [("same", 9), ("other", 9), ("other", 2), ("other", 1)]
+)
+def test_source(source, count):
+    """Where each image has a colour of its own, a piece's colour says where it was cut."""
+    colours = torch.arange(1, count + 1) / 10
+    images = colours[:, None, None, None].expand(-1, 3, 32, 32)
+    augmenter = CutPaste(probability=1, jitter=0, source=source)
+    result = augmenter.augment(batch_of(images), draws())
+    found = torch.stack([i[:, m].mean() for i, m in zip(result.images, result.masks, strict=True)])
+    own = (found - colours).abs() < 1e-6
+    assert own.all() if source == "same" or count == 1 else not own.any()
+    assert ((found[:, None] - colours).abs().amin(1) < 1e-6).all()
+
+
+def test_recolouring_is_brightness_saturation_hue_contrast():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0.3, 0.6, (4, 3, 6, 7))
+    inside = rng.random((4, 6, 7)) < 0.5
+    change = rng.uniform(-0.2, 0.2, (4, 4))
+    expected = []
+    for image, mask, (brightness, contrast, saturation, hue) in zip(
+        images, inside, change, strict=True
+    ):
+        pixels = image.reshape(3, -1).T * (1 + brightness)
+        grey = pixels.mean(1, keepdims=True)
+        turn = Rotation.from_rotvec(2 * np.pi * hue * np.ones(3) / np.sqrt(3))
+        pixels = grey + (1 + saturation) * turn.apply(pixels - grey)
+        mean = grey[mask.ravel()].mean()
+        pixels = mean + (1 + contrast) * (pixels - mean)
+        expected.append(pixels.clip(0, 1).T.reshape(image.shape))
+    found = recoloured(
+        torch.tensor(images).float(), torch.tensor(inside), torch.tensor(change).float()
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_third_of_a_turn_of_hue_swaps_the_channels():
+    images = torch.rand(1, 3, 4, 4, generator=draws())
+    change = torch.tensor([[0, 0, 0, 1 / 3]])
+    found = recoloured(images, torch.ones(1, 4, 4, dtype=torch.bool), change)
+    torch.testing.assert_close(found, images.roll(1, 1))
+
+
+# ---------------------------------------------------------------- network and loss
+
+
+def loss_reference(rebuilt, images, side, alpha, ddof):
+    total = 0.0
+    for ours, theirs in zip(rebuilt, images, strict=True):
+        for y in range(0, ours.shape[1], side):
+            for x in range(0, ours.shape[2], side):
+                a, b = (i[:, y : y + side, x : x + side].ravel() for i in (ours, theirs))
+                na, nb = ((v - v.mean()) / np.sqrt(v.var(ddof=ddof) + 1e-6) for v in (a, b))
+                total += alpha * np.linalg.norm(na - nb) + (1 - alpha) * np.linalg.norm(a - b)
+    return total / len(images)
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+@pytest.mark.parametrize("alpha", [0, 0.3, 1])
+def test_loss_is_eq_3(alpha, unbiased):
+    rng = np.random.default_rng(0)
+    rebuilt, images = rng.random((2, 3, 3, 8, 12))
+    images[0, :, :4, :4] = 0.5  # a flat patch has no deviation
+    found = reconstruction_loss(
+        torch.tensor(rebuilt), torch.tensor(images), 4, alpha, unbiased=unbiased
+    )
+    expected = loss_reference(rebuilt, images, 4, alpha, int(unbiased))
+    assert float(found) == pytest.approx(expected, rel=1e-9)
+
+
+def test_loss_ignores_gain_and_offset_of_a_patch_only_where_it_is_normalised():
+    images = torch.rand(2, 3, 8, 8, generator=draws(), dtype=torch.float64)
+    other = 0.4 * images + 0.2
+    assert reconstruction_loss(other, images, 4, 1.0) < 1e-3
+    assert reconstruction_loss(other, images, 4, 0.0) > 0.1
+
+
+@pytest.mark.parametrize("content", ["equal", "flat"])
+def test_gradient_is_finite_where_there_is_no_error(content):
+    images = (
+        torch.rand(1, 3, 8, 8, generator=draws()) if content == "equal" else torch.ones(1, 3, 8, 8)
+    )
+    rebuilt = images.clone().requires_grad_()
+    loss = reconstruction_loss(rebuilt, images, 4, 0.5)
+    loss.backward()
+    assert loss == 0
+    assert torch.equal(rebuilt.grad, torch.zeros_like(images))
+
+
+def test_gradient_of_the_loss():
+    rebuilt, images = torch.rand(2, 2, 3, 4, 4, generator=draws(), dtype=torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda x: reconstruction_loss(x, images, 2, 0.5), rebuilt.requires_grad_()
+    )
+
+
+class Tiny(torch.nn.Module):
+    """Two layers, at strides 4 and 8, that can be trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.fine = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 4, 4), torch.nn.BatchNorm2d(5))
+        self.coarse = torch.nn.Conv2d(3, 6, 8, 8)
+
+    def forward(self, images):
+        return {"coarse": self.coarse(images), "fine": self.fine(images)}
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return PatchAutoEncoder(Tiny(), 7, torch.zeros(1, 3, 16, 24)).eval()
+
+
+def test_each_vector_rebuilds_its_own_patch(network):
+    features = torch.randn(1, 7, 4, 6, generator=draws())
+    rebuilt = network.decoder(features)
+    assert rebuilt.shape == (1, 3, 16, 24)
+    for i, j in ((0, 0), (2, 5), (3, 1)):
+        other = features.clone()
+        other[:, :, i, j] += 1
+        changed = (network.decoder(other) != rebuilt)[0]
+        inside = torch.zeros(16, 24, dtype=torch.bool)
+        inside[4 * i : 4 * i + 4, 4 * j : 4 * j + 4] = True
+        assert changed[:, inside].all()
+        assert not changed[:, ~inside].any()
+
+
+def test_layout_of_a_rebuilt_patch(network):
+    last = copy.deepcopy(network.decoder)
+    torch.nn.init.zeros_(last[2].weight)
+    last[2].bias.data = torch.arange(48.0)
+    patch = last(torch.rand(1, 7, 4, 6))[0, :, 4:8, 20:24]
+    assert torch.equal(patch, torch.arange(48.0).view(3, 4, 4))
+
+
+def test_features_see_no_more_than_the_backbone(network):
+    """A vector comes from its own cell of the fine layer and of the coarse one, resized."""
+    images = torch.rand(1, 3, 16, 24, generator=draws())
+    grids = network.backbone(images)
+    coarse = torch.nn.functional.interpolate(grids["coarse"], (4, 6), mode="bilinear")
+    joined = torch.cat([coarse, grids["fine"]], 1)
+    first, second = network.compress[0], network.compress[2]
+    hidden = torch.relu(
+        torch.einsum("dc,bchw->bdhw", first.weight[..., 0, 0], joined) + first.bias[:, None, None]
+    )
+    expected = torch.relu(
+        torch.einsum("dc,bchw->bdhw", second.weight[..., 0, 0], hidden) + second.bias[:, None, None]
+    )
+    torch.testing.assert_close(network.encode(images), expected)
+
+
+def test_width_of_the_papers_network():
+    """512 + 1024 channels to c3, and 8 x 8 x 3 values a vector."""
+
+    class Wide(torch.nn.Module):
+        def forward(self, images):
+            return {
+                "layer2": images.new_zeros(1, 512, 28, 28),
+                "layer3": images.new_zeros(1, 1024, 14, 14),
+            }
+
+    network = PatchAutoEncoder(Wide(), 512, torch.zeros(1, 3, 224, 224))
+    assert network.patch == 8
+    assert [m.out_channels for m in network.modules() if isinstance(m, torch.nn.Conv2d)] == [
+        512, 512, 512, 192,
+    ]  # fmt: skip
+    assert sum(p.numel() for p in network.parameters()) == 1537 * 512 + 513 * (512 + 512 + 192)
+
+
+def test_input_that_patches_do_not_tile_is_refused():
+    with pytest.raises(UserError, match=r"18 x 20 px.*4 x 5"):
+        PatchAutoEncoder(Tiny(), 4, torch.zeros(1, 3, 18, 20))
+
+
+# ---------------------------------------------------------------- model
+
+
+class Images:
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def batches(self, size=None, generator=None):
+        order = torch.arange(len(self.images))
+        if generator is not None:
+            order = torch.randperm(len(order), generator=generator)
+        for part in order.split(size or 3):
+            yield Batch(self.images[part], part)
+
+
+def tools(backbone=Tiny, augmenter=None, checkpoint=None, seed=0):
+    checkpoint = checkpoint or FileCheckpoint(None)
+    return SimpleNamespace(
+        device=torch.device("cpu"),
+        generator=draws(seed),
+        augmenter=augmenter,
+        trainable=lambda _: backbone(),
+        progress=lambda *_: None,
+        log=checkpoint.log,
+        checkpoint=checkpoint,
+    )
+
+
+def resnet18():
+    return NETWORKS["resnet18"]().network(("layer2", "layer3"))
+
+
+def embedded():
+    return NETWORKS["embedded"]().network(("layer2", "layer3"))
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Smooth colour gradients in a few shades."""
+    coarse = torch.rand(6, 3, 3, 3, generator=draws())
+    return torch.nn.functional.interpolate(coarse, (32, 32), mode="bilinear")
+
+
+def fitted(images, params=None, **kwargs):
+    params = {"preset": "smoke", "epochs": 2, "batch": 2, "resize": 32, "crop": 32} | (params or {})
+    return PatchAE(**params).fit(Images(images), tools(**kwargs))
+
+
+def parameters_of(model):
+    return [p.detach().clone() for p in model.network.parameters()]
+
+
+def test_training_rebuilds_images_better_than_before(images):
+    checkpoint = FileCheckpoint(None)
+    params = {"epochs": 60, "learning_rate": 3e-3}
+    model = fitted(images, params, augmenter=CutPaste(), checkpoint=checkpoint)
+    losses = checkpoint.curves["loss"]
+    assert len(losses) == 60
+    assert losses[-1] < 0.75 * losses[0]
+    with torch.no_grad():
+        assert (model.network(images) - images).square().mean() < images.var() / 2
+
+
+def test_pretrained_layers_learn_but_keep_their_statistics(images):
+    backbone = resnet18()
+    given = copy.deepcopy(backbone)
+    model = fitted(images[:2], {"epochs": 1}, backbone=lambda: backbone)
+    assert model.network.backbone is backbone
+    for (name, now), then in zip(backbone.named_parameters(), given.parameters(), strict=True):
+        assert not torch.equal(now, then), name
+    for (name, now), then in zip(backbone.named_buffers(), given.buffers(), strict=True):
+        assert torch.equal(now, then), name
+
+
+def test_a_backbone_without_parameters_stays_as_it_is(images):
+    untrained, trained = (fitted(images, {"epochs": n}, backbone=embedded) for n in (0, 2))
+    assert len(list(trained.network.parameters())) == 8
+    for now, then in zip(
+        trained.network.backbone.buffers(), untrained.network.backbone.buffers(), strict=True
+    ):
+        assert torch.equal(now, then)
+    assert not torch.equal(parameters_of(trained)[0], parameters_of(untrained)[0])
+
+
+class Damage:
+    """Blackens every image, and keeps what it was given."""
+
+    def __init__(self):
+        self.seen = []
+
+    def augment(self, batch, generator):
+        self.seen.append(batch.images)
+        return SimpleNamespace(images=torch.zeros_like(batch.images))
+
+
+def test_damaged_images_are_the_target_and_stay_out_of_the_bank(images):
+    damage, checkpoint = Damage(), FileCheckpoint(None)
+    params = {"epochs": 30, "learning_rate": 1e-2, "coreset_ratio": 1.0}
+    model = fitted(images, params, augmenter=damage, checkpoint=checkpoint)
+    assert len(damage.seen) == 90
+    for epoch in (damage.seen[:3], damage.seen[3:6]):
+        assert sorted(torch.cat(epoch).mean((1, 2, 3))) == sorted(images.mean((1, 2, 3)))
+    black = torch.zeros_like(images[:1])
+    with torch.no_grad():
+        assert model.network(black).abs().mean() < 0.05
+    clean = model.embed(batch_of(images)).flatten(0, 2)
+    torch.testing.assert_close(model.bank.bank, clean)
+
+
+@pytest.mark.parametrize(("ratio", "kept"), [(0.001, 1), (0.25, 96), (1.0, 384)])
+def test_bank_is_a_coreset_of_the_training_features(images, ratio, kept):
+    model = fitted(images, {"coreset_ratio": ratio})
+    features = model.embed(batch_of(images)).flatten(0, 2)
+    assert features.shape == (384, 16)
+    nearest = cdist(model.bank.bank, features)
+    assert len(nearest) == kept
+    assert nearest.min(1).max() < 1e-5
+    outputs = model.predict(batch_of(images[:2]))
+    assert outputs[PatchEmbeddings].levels[0].values.shape == (2, 8, 8, 16)
+    assert outputs[PatchBank].levels == (model.bank,)
+    assert outputs.input_size == (32, 32)
+
+
+def test_learned_is_what_prediction_carries_besides_the_backbone(images):
+    model = fitted(images)
+    carried = sum(tensor.numel() for tensor in model.learned())
+    assert carried == model.bank.bank.numel() + (5 + 6 + 1) * 16 + 17 * 16
+
+
+def test_fit_draws_from_its_generator_alone(images):
+    torch.manual_seed(1)
+    first = fitted(images, augmenter=CutPaste())
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    again, other = (fitted(images, augmenter=CutPaste(), seed=seed) for seed in (0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.bank.bank, again.bank.bank)
+    assert not torch.equal(first.bank.bank, other.bank.bank)
+
+
+def test_refit_forgets(images):
+    model = fitted(images[:3])
+    model.fit(Images(images[3:]), tools())
+    fresh = fitted(images[3:])
+    assert torch.equal(model.bank.bank, fresh.bank.bank)
+    assert all(map(torch.equal, parameters_of(model), parameters_of(fresh)))
+
+
+class Interrupts(CutPaste):
+    """Fails at its n-th batch."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.left = n
+
+    def augment(self, batch, generator):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return super().augment(batch, generator)
+
+
+@pytest.mark.parametrize("backbone", [Tiny, resnet18, embedded])
+def test_resumed_training_is_the_uninterrupted_one_bit_by_bit(images, backbone, tmp_path):
+    params, path = {"epochs": 4}, tmp_path / "state.pt"
+    whole = FileCheckpoint(tmp_path / "whole.pt")
+    expected = fitted(images, params, backbone=backbone, augmenter=CutPaste(), checkpoint=whole)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(
+            images,
+            params,
+            backbone=backbone,
+            augmenter=Interrupts(8),
+            checkpoint=FileCheckpoint(path),
+        )
+    resumed = FileCheckpoint(path)
+    augmenter = Interrupts(6)  # two epochs of three batches are left
+    found = fitted(images, params, backbone=backbone, augmenter=augmenter, checkpoint=resumed)
+    assert augmenter.left == 0
+    assert all(map(torch.equal, parameters_of(found), parameters_of(expected)))
+    assert torch.equal(found.bank.bank, expected.bank.bank)
+    assert resumed.curves == whole.curves
+
+
+# ---------------------------------------------------------------- presets, recipe, reported
+
+
+def test_presets_and_what_overrides_them():
+    paper = PatchAE(preset="paper")
+    assert (paper.epochs, paper.batch, paper.width, paper.learning_rate) == (100, 8, 512, 1e-4)
+    changed = PatchAE(preset="paper", epochs=0, batch=2, width=3)
+    assert (changed.epochs, changed.batch, changed.width) == (0, 2, 3)
+
+
+def test_recipe_is_a_valid_suite():
+    catalogue = plugins.load(["patchae"])
+    [recipe] = adbench_recipes()
+    checked = suite.validate({**recipe.suite, "plugins": ["patchae"]}, recipe.name)
+    for kind, axis in (("model", checked.models), ("scorer", checked.scorers)):
+        [[wanted]] = axis
+        parameters.resolve(catalogue, kind, wanted)
+    assert requires == ("patchcore",)
+    assert {row.recipe for row in adbench_reported()} == {None, recipe.name}
+
+
+def test_reported_means_are_those_of_the_printed_columns():
+    columns, marked = defaultdict(dict), defaultdict(set)
+    for row in adbench_reported():
+        assert 0.5 < row.value <= 1
+        columns[row.method][row.category] = row.value
+        for mark in row.marks:
+            marked[mark].add((row.method, row.category))
+        assert (row.metric == "pixel_auroc") == ("printed-as-image-auroc" in row.marks)
+    assert len(columns) == 12
+    ensemble = columns.pop("PatchCore ensemble 1% (320 px)")
+    assert ensemble == {"mean": 0.996}
+    for by_category in columns.values():
+        mean = by_category.pop("mean")
+        assert len(by_category) == 15
+        assert np.mean(list(by_category.values())) == pytest.approx(mean, abs=1e-4)
+    assert columns["Patch AE"]["screw"] == 0.977
+    assert marked["misprint"] == {
+        (method, category)
+        for method, wrong in (("SSIM-AE", "toothbrush"), ("CFA", "carpet"))
+        for category in (wrong, "mean")
+    }
+    assert {method for method, _ in marked["printed-as-image-auroc"]} == {
+        "L2-AE", "SSIM-AE", "VAE-grad",
+    }  # fmt: skip
