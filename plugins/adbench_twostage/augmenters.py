@@ -111,7 +111,7 @@ def _perlin_masks(count: int, images: Tensor, generator: torch.Generator) -> Ten
 
 
 def _turned(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Images [B, 3, S, S] and their labels [B, S, S], as they are, turned clockwise, or turned over."""
+    """Images [B, 3, S, S] and labels [B, S, S], as they are, turned clockwise, or turned over."""
     drawn = torch.randint(3, (len(images),), generator=generator)
     images, labels = images.clone(), labels.clone()
     for number, quarters in ((1, -1), (2, 2)):

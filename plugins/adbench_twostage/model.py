@@ -107,7 +107,7 @@ class Stage1:
     def fit(self, train: TrainSet, tools: Tools) -> Stage1:
         """Train every stage on pseudo-anomalies that the augmenter draws."""
         stages = [Segmenter(self.width, tools.generator) for _ in self.losses]
-        self.stages = nn.ModuleList(stages).to(tools.device, memory_format=torch.channels_last)
+        self.stages = nn.ModuleList(stages).to(tools.device)
         train_stages(
             self.stages,
             self.losses,
@@ -184,7 +184,7 @@ class TwoStage(Stage1):
         images = batch.images
         # One at a time: products of a batch round differently, and a pixel that falls to the other
         # side of a threshold would change a whole superpixel.
-        coarse = torch.cat([self._coarse(image) for image in images.split(1)])
+        coarse = torch.cat([self._coarse(image) for image in torch.split(images, 1)])
         fine = self._fine(refined(images, coarse, TEST))
         size = (images.shape[2], images.shape[3])
         return Outputs(size, AnomalyMap((Level(coarse), Level(fine))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +46,7 @@ class Segmenter(nn.Module):
 def _blocks(*channels: int) -> list[nn.Module]:
     """A 3 x 3 convolution, batch normalisation and ReLU from each count of channels to the next."""
     layers: list[nn.Module] = []
-    for before, after in zip(channels[:-1], channels[1:], strict=True):
+    for before, after in pairwise(channels):
         convolution = nn.Conv2d(before, after, 3, padding=1)
         layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
     return layers

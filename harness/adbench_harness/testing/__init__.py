@@ -1,0 +1,180 @@
+"""Conformance: what every component promises, as small named checks that anyone can run.
+
+In a plugin's tests::
+
+    from adbench_harness.testing import parametrize_with_checks
+
+    @parametrize_with_checks([MyModel, MyScorer])
+    def test_conformance(component, check):
+        check(component)
+
+A class attribute ``xfail = {"check": "reason"}`` declares a check that the component cannot meet,
+``check_parameters = {"preset": "smoke"}`` the parameters that make it quick to check.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from adbench_harness import parameters
+from adbench_harness.basic.scorers import MapScorer, OwnScorer, SoftmaxScorer
+from adbench_harness.errors import UserError, nearest
+from adbench_harness.plugins import Catalogue
+from adbench_harness.testing.augmenters import CHECKS as AUGMENTER
+from adbench_harness.testing.backbones import CHECKS as BACKBONE
+from adbench_harness.testing.common import Check, Skipped, make
+from adbench_harness.testing.datasets import CHECKS as DATASET
+from adbench_harness.testing.metrics import CHECKS as METRIC
+from adbench_harness.testing.models import CHECKS as MODEL
+from adbench_harness.testing.preprocessors import CHECKS as PREPROCESSOR
+from adbench_harness.testing.scorers import CHECKS as SCORER
+from adbench_harness.types import Metric
+
+__all__ = ["Check", "Outcome", "Skipped", "check", "checks", "make", "parametrize_with_checks"]
+
+_BASIC_SCORERS = (MapScorer, OwnScorer, SoftmaxScorer)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one check of one component ended; ``text`` says it in words."""
+
+    component: str
+    check: str
+    text: str
+    failed: bool = False
+
+
+def checks(component: Any, scorers: Sequence[Any] = ()) -> Iterator[tuple[str, Check]]:
+    """The named checks of a component's kind; ``scorers`` may judge a model's planted defects."""
+    kind = kind_of(component)
+    yield "says_what_it_is", _says_what_it_is
+    if kind not in ("metric", "recipe"):
+        yield "constructs_without_arguments", _constructs_without_arguments
+    for name, check in _CHECKS[kind].items():
+        if kind == "model" and name == "planted_blob_scores_above_normal":
+            yield name, partial(check, scorers=[*scorers, *_BASIC_SCORERS])
+        else:
+            yield name, check
+
+
+def parametrize_with_checks(components: Iterable[Any]) -> Any:
+    """A ``pytest.mark.parametrize`` over (component, check); declared failures are xfails."""
+    import pytest
+
+    components = list(components)
+    scorers = _judges(components)
+    cases = []
+    for component in components:
+        reasons = getattr(component, "xfail", {})
+        for name, check in checks(component, scorers):
+            declared = name in reasons
+            marks = [pytest.mark.xfail(reason=reasons[name], strict=True)] if declared else ()
+            cases.append(
+                pytest.param(
+                    component, _skipping(check), id=f"{component.name}-{name}", marks=marks
+                )
+            )
+    return pytest.mark.parametrize(("component", "check"), cases)
+
+
+def _judges(components: Iterable[Any]) -> list[Any]:
+    """The scorers among ``components`` that an axis would have."""
+    return [c for c in components if hasattr(c, "accepts") and getattr(c, "default", True)]
+
+
+def _skipping(check: Check) -> Check:
+    def run(component: Any) -> None:
+        import pytest
+
+        try:
+            check(component)
+        except Skipped as reason:
+            pytest.skip(str(reason))
+
+    return run
+
+
+def check(name: str, catalogue: Catalogue) -> list[Outcome]:
+    """Run the checks of a component ``[kind:]name``, or of all that a plugin brings."""
+    offers = [o for by_name in catalogue.offers.values() for o in by_name.values()]
+    kind, _, short = name.rpartition(":")
+    chosen = [o for o in offers if o.plugin == name or (o.name == short and kind in ("", o.kind))]
+    if not chosen:
+        known = [*catalogue.plugins, *(o.name for o in offers)]
+        raise UserError(
+            f"no plugin or component '{name}'{nearest(name, known)}; 'adbench list --components' "
+            "shows them"
+        )
+    scorers = _judges(offer.component for offer in offers)
+    return [
+        _outcome(offer.component, f"{offer.kind} {offer.name}", check_name, function)
+        for offer in chosen
+        if offer.kind != "recipe"
+        for check_name, function in checks(offer.component, scorers)
+    ]
+
+
+def _outcome(component: Any, label: str, name: str, function: Check) -> Outcome:
+    reason = getattr(component, "xfail", {}).get(name)
+    try:
+        function(component)
+    except Skipped as skipped:
+        return Outcome(label, name, f"skipped: {skipped}")
+    except Exception as error:
+        if reason:
+            return Outcome(label, name, f"fails as declared: {reason}")
+        message = str(error).strip().splitlines()
+        text = f"FAILED: {type(error).__name__}: {message[0] if message else ''}"
+        return Outcome(label, name, text, failed=True)
+    if reason:
+        return Outcome(label, name, "FAILED: passes, but is declared to fail", failed=True)
+    return Outcome(label, name, "ok")
+
+
+def kind_of(component: Any) -> str:
+    """The kind of a component class or value, by what it has."""
+    if isinstance(component, Metric):
+        return "metric"
+    marks = {
+        "dataset": "samples",
+        "augmenter": "augment",
+        "model": "predict",
+        "scorer": "score",
+        "backbone": "network",
+        "preprocessor": "__call__",
+    }
+    for kind, method in marks.items():
+        if inspect.isfunction(getattr(component, method, None)):
+            return kind
+    raise TypeError(f"{component!r} is no component: it has none of {', '.join(marks.values())}")
+
+
+def _says_what_it_is(component: Any) -> None:
+    assert isinstance(component.name, str)
+    assert component.name
+    assert isinstance(component.summary, str)
+    assert component.summary
+    assert isinstance(component.version, int)
+    if not isinstance(component, Metric):
+        assert component.paper is None or isinstance(component.paper, str)
+
+
+def _constructs_without_arguments(component: Any) -> None:
+    parameters.parameters(component)
+    component()
+
+
+_CHECKS: Mapping[str, Mapping[str, Any]] = {
+    "dataset": DATASET,
+    "preprocessor": PREPROCESSOR,
+    "augmenter": AUGMENTER,
+    "model": MODEL,
+    "scorer": SCORER,
+    "metric": METRIC,
+    "backbone": BACKBONE,
+}

@@ -1,0 +1,46 @@
+"""Data sets list samples that are there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adbench_harness import data
+from adbench_harness.errors import UserError
+from adbench_harness.testing.common import (
+    Check,
+    Skipped,
+    make,
+)
+from adbench_harness.types import (
+    Sample,
+)
+
+
+def _samples(component: Any) -> list[Sample]:
+    dataset = make(component)
+    try:
+        root = data.locate(dataset, None, {})
+    except UserError as error:
+        raise Skipped(str(error)) from None
+    return [s for category in dataset.categories(root) for s in dataset.samples(root, category, 0)]
+
+
+def _lists_samples(component: Any) -> None:
+    samples = _samples(component)
+    assert {sample.part for sample in samples} >= {"train", "test"}
+    assert len({sample.image for sample in samples}) == len(samples), "an image is listed twice"
+    for sample in samples:
+        assert sample.image.is_file(), f"{sample.image} is no file"
+        assert all(mask.is_file() for mask in sample.masks)
+        assert sample.label in (0, 1, None)
+        assert sample.label == 1 or not sample.masks, f"{sample.image}: masks, but not anomalous"
+
+
+def _lists_the_same_twice(component: Any) -> None:
+    assert _samples(component) == _samples(component)
+
+
+CHECKS: dict[str, Check] = {
+    "lists_samples": _lists_samples,
+    "lists_the_same_twice": _lists_the_same_twice,
+}

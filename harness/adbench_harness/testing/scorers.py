@@ -1,0 +1,146 @@
+"""Scorers turn ports into scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adbench_harness import contract
+from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.testing.common import (
+    Check,
+    Skipped,
+    blob_is_hot,
+    close,
+    make,
+    per_image,
+)
+from adbench_harness.types import (
+    AnomalyMap,
+    DefectLogits,
+    ImageBank,
+    ImageEmbeddings,
+    ImageScore,
+    Level,
+    Outputs,
+    PatchBank,
+    PatchEmbeddings,
+    PatchGaussian,
+    Reconstruction,
+    Scores,
+)
+
+_GRID, _DEPTH, _SIDE = 6, 8, 48
+
+
+def _outputs(component: Any, count: int = 4, planted: int | None = None) -> Outputs:
+    """Outputs with every port that the scorer accepts; image ``planted`` holds a defect."""
+    draw = torch.Generator().manual_seed(0)
+
+    def grid(*shape: int) -> Tensor:
+        return 0.1 * torch.randn(*shape, generator=draw)
+
+    hot = torch.zeros(count, _GRID, _GRID)
+    if planted is not None:
+        hot[planted, 2:4, 2:4] = 5.0
+    images = grid(count, 3, _SIDE, _SIDE)
+    defect = torch.nn.functional.interpolate(hot[:, None], _SIDE)
+    score = hot.amax((1, 2))
+    gaussian = (torch.zeros(_DEPTH), 100 * torch.eye(_DEPTH))
+    ports: dict[type, Callable[[], Any]] = {
+        PatchEmbeddings: lambda: PatchEmbeddings(
+            (Level(grid(count, _GRID, _GRID, _DEPTH) + hot[..., None]),)
+        ),
+        PatchBank: lambda: PatchBank((Neighbours(grid(50, _DEPTH)),)),
+        PatchGaussian: lambda: PatchGaussian((gaussian,)),
+        ImageEmbeddings: lambda: ImageEmbeddings(grid(count, _DEPTH) + score[:, None]),
+        ImageBank: lambda: ImageBank(Neighbours(grid(20, _DEPTH))),
+        Reconstruction: lambda: Reconstruction(images + defect, (images,)),
+        AnomalyMap: lambda: AnomalyMap((Level(grid(count, _GRID, _GRID).abs() + hot),)),
+        ImageScore: lambda: ImageScore(grid(count) + score),
+        DefectLogits: lambda: DefectLogits(grid(count, 3), ("good", "a", "b")),
+    }
+    made = [ports[port]() for port in sorted(make(component).accepts, key=lambda p: p.__name__)]
+    return Outputs((_SIDE, _SIDE), *made)
+
+
+def _part(outputs: Outputs, places: Sequence[int]) -> Outputs:
+    """The outputs of some of the images."""
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value[list(places)]
+        if isinstance(value, Level):
+            return Level(value.values[list(places)], value.box, value.valid)
+        return tuple(map(cut, value)) if isinstance(value, tuple) else value
+
+    ports = []
+    for kind, port in outputs.ports.items():
+        if kind in (PatchBank, ImageBank, PatchGaussian):
+            ports.append(port)
+        elif kind is DefectLogits:
+            ports.append(DefectLogits(cut(outputs[DefectLogits].values), port.classes))  # type: ignore[union-attr]
+        else:
+            ports.append(kind(*(cut(getattr(port, name)) for name in vars(port))))
+    return Outputs(outputs.input_size, *ports)
+
+
+def _scored(component: Any, outputs: Outputs, count: int) -> list[Tensor]:
+    scorer = make(component)
+    if hasattr(scorer, "fit"):
+        scorer.fit(iter([_outputs(component, 8)]))
+    with torch.no_grad():
+        scores: Scores = scorer.score(outputs)
+    contract.check_scores(scores, count)
+    return [v for v in (scores.image, scores.map, scores.classes) if v is not None]
+
+
+def _scores_in_shape(component: Any) -> None:
+    for values in _scored(component, _outputs(component), 4):
+        assert values.dtype == torch.float32
+
+
+def _scores_the_same_twice(component: Any) -> None:
+    outputs = _outputs(component)
+    close(_scored(component, outputs, 4), _scored(component, outputs, 4), "the same outputs")
+
+
+def _scores_alone_as_in_a_batch(component: Any) -> None:
+    outputs = _outputs(component)
+    together = _scored(component, outputs, 4)
+    for places in ([3, 1], [0], [2]):
+        part = _scored(component, _part(outputs, places), len(places))
+        close([v[places] for v in together], part, f"{len(places)} of four images")
+
+
+def _leaves_outputs_alone(component: Any) -> None:
+    outputs = _outputs(component)
+    before = [t.clone() for t in per_image(outputs)]
+    _scored(component, outputs, 4)
+    for now, then in zip(per_image(outputs), before, strict=True):
+        assert torch.equal(now, then), "the scorer wrote into the outputs it was given"
+
+
+def _scores_a_planted_defect_higher(component: Any) -> None:
+    if DefectLogits in make(component).accepts:
+        raise Skipped("classes have no order")
+    scorer = make(component)
+    if hasattr(scorer, "fit"):
+        scorer.fit(iter([_outputs(component, 8)]))
+    scores = scorer.score(_outputs(component, planted=2))
+    if scores.image is not None:
+        assert int(scores.image.argmax()) == 2, "another image scores higher than the planted one"
+    if scores.map is not None:
+        blob_is_hot(scores.map[2:3], component.name)
+
+
+CHECKS: dict[str, Check] = {
+    "shapes_and_types": _scores_in_shape,
+    "same_result_twice": _scores_the_same_twice,
+    "subset_and_order_invariance": _scores_alone_as_in_a_batch,
+    "leaves_its_input_alone": _leaves_outputs_alone,
+    "planted_defect_scores_higher": _scores_a_planted_defect_higher,
+}
