@@ -27,7 +27,7 @@ def adbench_models() -> Iterable[type[Model]]:
 
 @hookimpl
 def adbench_recipes() -> Iterable[Recipe]:
-    detector = "padim(dimensions=64,backbone=resnet50,resize=224,crop=none,aspect=squash)"
+    detector = "padim(dimensions=64,resize=224,crop=none,aspect=squash)"
     for name, selection in (("afps", "afps"), ("afps-random", "random")):
         for patches in (10, 50, 100, 250):
             model = f"afps:detector={detector}:patches={patches}:selection={selection}:preset=paper"
@@ -36,6 +36,7 @@ def adbench_recipes() -> Iterable[Recipe]:
                 f"{patches} {'focused' if selection == 'afps' else 'random'} patches, table I.",
                 {
                     "models": [model],
+                    "backbone": "resnet50",
                     "scorers": ["softmax"],
                     "preprocessors": ["none"],
                     "protocol": "classification",

@@ -33,7 +33,8 @@ def adbench_recipes() -> Iterable[Recipe]:
             name,
             f"PaDiM with {dimensions} dimensions of a {backbone}, as in the paper.",
             {
-                "models": [f"padim:backbone={backbone}:dimensions={dimensions}"],
+                "models": [f"padim:dimensions={dimensions}"],
+                "backbone": backbone,
                 "scorers": ["mahalanobis"],
                 "preprocessors": ["none"],
                 "evaluation": {"border": "crop"},

@@ -7,8 +7,8 @@ Localization", ICPR 2020.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -39,6 +39,7 @@ class PaDiM:
         "Localization, ICPR 2020"
     )
     version: ClassVar[int] = 1
+    check_parameters: ClassVar[Mapping[str, Any]] = {"dimensions": 32, "resize": 64, "crop": None}
     emits: frozenset[type] = frozenset({PatchEmbeddings, PatchGaussian})
     protocols: frozenset[Split] = frozenset({"unsupervised"})
     augmentation: Literal["required", "optional", "none"] = "none"

@@ -42,7 +42,7 @@ class Preset:
 
 PRESETS = {
     "paper": Preset(epochs=100, batch=8, width=512),
-    "fast": Preset(epochs=20, batch=8, width=256),
+    "fast": Preset(epochs=20, batch=8, width=512),
     "smoke": Preset(epochs=1, batch=4, width=16),
 }
 
@@ -69,7 +69,7 @@ class PatchAE:
         self,
         *,
         preset: Annotated[
-            Literal["paper", "fast", "smoke"], "epochs/batch/width: 100/8/512, 20/8/256, 1/4/16"
+            Literal["paper", "fast", "smoke"], "epochs/batch/width: 100/8/512, 20/8/512, 1/4/16"
         ] = "fast",
         epochs: Annotated[
             int | None, Field(ge=0, description="passes over the training images; 0: no training")
@@ -145,6 +145,7 @@ class PatchAE:
 
     def _train(self, train: TrainSet, tools: Tools) -> None:
         """Minimise equation 3 over the training images, damaged where there is an augmenter."""
+        # Apart, because a backbone names its state as its weights' file does.
         parts = dict(self.network.named_children())
         optimiser = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
         start = 0

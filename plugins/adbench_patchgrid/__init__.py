@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from adbench_harness.hookspecs import hookimpl
-from adbench_harness.types import Augmenter
+from adbench_harness.types import Augmenter, Recipe
+
+requires = ("twostage",)
 
 
 @hookimpl
@@ -13,3 +15,17 @@ def adbench_augmenters() -> Iterable[type[Augmenter]]:
     from adbench_patchgrid.augmenter import PatchGrid
 
     return [PatchGrid]
+
+
+@hookimpl
+def adbench_recipes() -> Iterable[Recipe]:
+    yield Recipe(
+        "patchgrid",
+        "The paper's input size and tiles, on the segmentation network of the authors' earlier paper.",
+        {
+            "augmenters": ["patchgrid"],
+            "models": ["twostage-stage1:preset=paper:size=640"],
+            "scorers": ["map:pool=mean-pooled-max"],
+            "preprocessors": ["none"],
+        },
+    )

@@ -17,7 +17,7 @@ from skimage.metrics import structural_similarity
 from adbench_harness import parameters, plugins
 from adbench_harness.errors import UserError
 from adbench_harness.grammar import component
-from adbench_harness.testing import _tools, _train
+from adbench_harness.testing.fitting import tools, train
 from adbench_harness.types import Batch
 
 COUNT, SIDE = 32, 256
@@ -50,7 +50,7 @@ def test_augment(benchmark: Any, batch: Batch, name: str) -> None:
         pytest.skip(str(reason))
     augmenter = parameters.build(catalogue, "augmenter", choice)
     if hasattr(augmenter, "fit"):
-        augmenter.fit(_train(batch.images), _tools(None, SIDE))
+        augmenter.fit(train(batch.images), tools(None, SIDE))
     generator = torch.Generator().manual_seed(0)
     result = benchmark(lambda: augmenter.augment(batch, generator))
     benchmark.extra_info["images/s"] = round(COUNT / benchmark.stats.stats.min, 1)

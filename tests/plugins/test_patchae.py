@@ -131,6 +131,18 @@ def test_source(source, count):
     assert ((found[:, None] - colours).abs().amin(1) < 1e-6).all()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("source", ["same", "other"])
+def test_a_gpu_pastes_the_same(source):
+    images = torch.rand(8, 3, 64, 64, generator=draws())
+    augmenter = CutPaste(source=source)
+    there, here = (augmenter.augment(batch_of(i), draws()) for i in (images.cuda(), images))
+    assert torch.equal(there.masks.cpu(), here.masks)
+    assert torch.equal(there.kind.cpu(), here.kind)
+    torch.testing.assert_close(there.images.cpu(), here.images, atol=1e-2, rtol=0)
+
+
 def test_recolouring_is_brightness_saturation_hue_contrast():
     rng = np.random.default_rng(0)
     images = rng.uniform(0.3, 0.6, (4, 3, 6, 7))
@@ -349,10 +361,10 @@ def parameters_of(model):
 
 def test_training_rebuilds_images_better_than_before(images):
     checkpoint = FileCheckpoint(None)
-    params = {"epochs": 60, "learning_rate": 3e-3}
+    params = {"epochs": 30, "learning_rate": 5e-3}
     model = fitted(images, params, augmenter=CutPaste(), checkpoint=checkpoint)
     losses = checkpoint.curves["loss"]
-    assert len(losses) == 60
+    assert len(losses) == 30
     assert losses[-1] < 0.75 * losses[0]
     with torch.no_grad():
         assert (model.network(images) - images).square().mean() < images.var() / 2
@@ -457,7 +469,7 @@ class Interrupts(CutPaste):
         return super().augment(batch, generator)
 
 
-@pytest.mark.parametrize("backbone", [Tiny, resnet18, embedded])
+@pytest.mark.parametrize("backbone", [resnet18, embedded])
 def test_resumed_training_is_the_uninterrupted_one_bit_by_bit(images, backbone, tmp_path):
     params, path = {"epochs": 4}, tmp_path / "state.pt"
     whole = FileCheckpoint(tmp_path / "whole.pt")

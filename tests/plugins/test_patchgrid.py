@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from adbench_harness import parameters, plugins
+from adbench_harness import parameters, plan, plugins, suite
 from adbench_harness.errors import UserError
 from adbench_harness.grammar import Wanted
-from adbench_harness.testing import _tools, _train
+from adbench_harness.testing.fitting import tools, train
 from adbench_harness.types import Batch
-from adbench_patchgrid import augmenter
+from adbench_patchgrid import adbench_recipes, augmenter
 from adbench_patchgrid.augmenter import PatchGrid, highest, join, random_affine, split
 
 SOURCES = ["self", "perlin", "superpixel"]
@@ -34,7 +34,7 @@ def augment(component, images, seed=0):
 
 def fitted(source="self", **params):
     component = PatchGrid(source=source, **params)
-    return component.fit(_train(noise(2, 48)), _tools(None, 48))
+    return component.fit(train(noise(2, 48)), tools(None, 48))
 
 
 def touched(masks, size):
@@ -293,6 +293,19 @@ def test_superpixel_anomalies_are_whole_superpixels_of_the_texture():
 
 
 # ---------------------------------------------------------------- the plugin
+
+
+@pytest.mark.parametrize("asked", [{}, {"recipe": "patchgrid"}])
+def test_it_runs_alone_on_the_network_of_the_authors_earlier_paper(asked):
+    wanted = {"plugins": ["patchgrid"], "datasets": ["mini/brick"], **asked}
+    for recipe in adbench_recipes():
+        wanted |= recipe.suite if recipe.name in asked.values() else {}
+    catalogue = plugins.load(["patchgrid"])
+    trials = plan.make(suite.validate(wanted, "test"), catalogue, plan.Places()).trials
+    assert {trial.augmenter.name for trial in trials} == {"patchgrid"}
+    (stage,) = (trial.model for trial in trials if trial.model.name == "twostage-stage1")
+    size = parameters.build(catalogue, "model", stage).input.side
+    assert size == 640 if asked else size < 640
 
 
 def test_dtd_is_asked_for_only_where_it_is_used():

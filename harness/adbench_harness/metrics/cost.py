@@ -25,15 +25,15 @@ def flops(work: Callable[[], Any]) -> int:
     return int(counter.get_total_flops())
 
 
-def milliseconds(work: Callable[[], Any], device: torch.device, repeats: int = 5) -> float:
-    """Median wall time of ``work`` after one warm-up, the device's queue drained."""
+def milliseconds(work: Callable[[], Any], device: torch.device, repeats: int = 3) -> float:
+    """Median wall time of ``work``, the device's queue drained; the first of several warms up."""
     times = []
-    for _ in range(repeats + 1):
+    for _ in range(repeats + (repeats > 1)):
         start = time.perf_counter()
         work()
         synchronise(device)
         times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times[1:])
+    return 1e3 * statistics.median(times[-repeats:])
 
 
 def synchronise(device: torch.device) -> None:

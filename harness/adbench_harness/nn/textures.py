@@ -57,7 +57,7 @@ def _bytes(images: Tensor) -> Tensor:
 def procedural(count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Textures [count, 3, H, W] in [0, 1]: noise, stripes and grain between two random colours.
 
-    Half of them are cut to hard edges.
+    Half of them are cut to hard edges; most are nearly grey, as photographs are.
     """
 
     def uniform(*shape: int) -> Tensor:
@@ -76,7 +76,9 @@ def procedural(count: int, size: tuple[int, int], generator: torch.Generator) ->
     field = (field - field.amin(1, True)) / (field.amax(1, True) - field.amin(1, True) + 1e-6)
     hard = ((field - field.median(1, True).values) * 20 + 0.5).clamp(0, 1)
     field = torch.where(uniform(1) < 0.5, hard, field).view(count, 1, *size)
-    return torch.lerp(uniform(3, 1, 1), uniform(3, 1, 1), field)
+    saturation = uniform(1, 1, 1) ** 2
+    ends = (torch.lerp(uniform(1, 1, 1), uniform(3, 1, 1), saturation) for _ in range(2))
+    return torch.lerp(*ends, field)
 
 
 def pieces(images: Tensor, generator: torch.Generator) -> Tensor:
