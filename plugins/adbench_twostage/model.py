@@ -50,12 +50,12 @@ class Settings:
 PRESETS = {
     "paper": Settings(size=256, width=128, batch=1, steps=None),
     "fast": Settings(size=128, width=16, batch=4, steps=400),
-    "smoke": Settings(size=64, width=8, batch=4, steps=40),
+    "smoke": Settings(size=48, width=4, batch=2, steps=6),
 }
 
 PresetName = Annotated[
     Literal["paper", "fast", "smoke"],
-    "size/width/batch/steps: 256/128/1/4000 passes, 128/16/4/400, 64/8/4/40",
+    "size/width/batch/steps: 256/128/1/4000 passes, 128/16/4/400, 48/4/2/6",
 ]
 Count = Annotated[int | None, Field(ge=1)]
 Size = Annotated[Annotated[int, Field(ge=12, multiple_of=4)] | None, "input side in px"]

@@ -119,6 +119,16 @@ def test_the_mask_is_what_changed_by_half_a_grey_level(source, fill):
     assert result.kind.tolist() == [1 + SOURCES.index(source)] * 6
 
 
+def test_pixels_that_change_by_less_are_put_back():
+    images = 0.5 + noise(6, 64) * 2 / 255
+    component = PatchGrid(fill="full", p_patch=1.0, p_colour=0.0, similarity=1.0)
+    result = augment(component, images)
+    change = (result.images - images).abs().amax(1)
+    assert torch.equal(change > 0, result.masks)
+    assert change[result.masks].min() >= 0.5 / 255
+    assert 0.2 < result.masks.float().mean() < 0.9
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_blobs_leave_parts_of_their_tile(source):
     images = noise(20, 64)
@@ -276,20 +286,25 @@ def test_perlin_anomalies_show_the_image_through(monkeypatch):
     assert 0.95 < opacity.max() <= 1
 
 
-def test_superpixel_anomalies_are_whole_superpixels_of_the_texture():
-    labels = torch.arange(16).view(1, 4, 4).repeat_interleave(8, 1).repeat_interleave(8, 2)
+def test_superpixel_anomalies_are_whole_superpixels_of_the_texture(monkeypatch):
+    monkeypatch.setattr(augmenter, "jitter", lambda images, _: images)
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    fine, coarse = rows // 8 * 4 + columns // 8, 32 + rows // 16 * 2 + (columns - 32) // 16
+    labels = torch.where(columns < 32, fine, coarse)
+    texture = (1 + labels.float()).div(64).expand(1, 3, 64, 64)
     component = fitted("superpixel", sizes=(32,), p_patch=1.0)
     component.pool = SimpleNamespace(
-        draw=lambda count, *_: (noise(1, 32).expand(count, -1, -1, -1), torch.zeros(count).long())
+        draw=lambda count, *_: (texture.repeat(count, 1, 1, 1), torch.zeros(count).long())
     )
-    component.labels, component.segments = labels.short(), 16
-    masks = augment(component, torch.full((40, 3, 32, 32), 0.5)).masks
-    shares = masks.float().unflatten(1, (4, 8)).unflatten(3, (4, 8)).mean((2, 4)).flatten(1)
-    assert ((shares < 0.05) | (shares > 0.95)).all()
-    counts = shares.round().sum(1)
-    assert counts.min() >= 4
-    assert counts.max() <= 13
-    assert len(counts.unique()) > 3
+    component.labels, component.segments = labels[None].short(), 64
+    images = augment(component, torch.zeros(20, 3, 64, 64)).images
+    areas, counts = labels.flatten().bincount(), set()
+    for tile in split(images, 32)[:, :, 0].flatten(0, 1):
+        found, pixels = (tile[tile > 0] * 64 - 1).round().long().unique(return_counts=True)
+        assert torch.equal(pixels, areas[found])
+        assert 256 <= pixels.sum() <= 768 + areas[found].max()
+        counts.add(len(found))
+    assert len(counts) > 3
 
 
 # ---------------------------------------------------------------- the plugin
