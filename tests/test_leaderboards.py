@@ -1,4 +1,4 @@
-"""The committed boards: suites that plan, results that load, tables that are what the results say."""
+"""The committed boards: valid suites, results that load, tables that say what the results do."""
 
 from __future__ import annotations
 

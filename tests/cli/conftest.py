@@ -57,7 +57,7 @@ class Command:
     def __call__(self, *arguments, **environment):
         self.imported.write_text("")
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         return SimpleNamespace(
             code=process.returncode, out=out, err=err, heavy=self.imported.read_text().split()
         )

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from adbench_harness import plugins
+from adbench_harness import parameters, plugins
 from adbench_harness.cli import main
+from adbench_harness.grammar import Wanted
 from adbench_harness.results import Store
 
 PROBES = str(Path(__file__).parent.with_name("probes.py"))
@@ -27,7 +28,7 @@ def outcome(folder):
         result.trial.id: (
             result.status,
             {name: value for name, value in result.metrics.items() if name not in COSTS},
-            store.images(result.trial)["score"].tobytes() if result.status == "ok" else None,
+            {name: values.tobytes() for name, values in store.images(result.trial).items()},
         )
         for result in store.read()
     }
@@ -316,13 +317,15 @@ def in_tree():
 @pytest.mark.parametrize("plugin", in_tree())
 def test_every_plugin_runs_alone(plugin, ran, folder, tmp_path):
     catalogue = plugins.load([plugin])
-    models = [offer.component for offer in catalogue.offers["model"].values()]
+    models = catalogue.brought("model", [plugin]) or catalogue.brought("model", catalogue.plugins)
     quick = [
         f"--set=model:{model.name}.{name}={value}"
         for model in models
         for name, value in getattr(model, "check_parameters", {}).items()
     ]
-    learnt = {split for model in models for split in model().protocols}
+    choices = [parameters.resolve(catalogue, "model", Wanted(model.name)) for model in models]
+    built = [parameters.build(catalogue, "model", choice) for choice in choices]
+    learnt = {split for model in built for split in model.protocols}
     assert learnt, f"{plugin} brings no model and requires no plugin that does"
     for protocol in sorted(learnt):
         out = tmp_path / protocol

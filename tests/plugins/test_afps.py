@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def afps(**params):
 class OnPaDiM(AFPS):
     """AFPS with its components at hand, for the checks."""
 
-    xfail = {}
+    xfail: ClassVar = {}
+    check_parameters: ClassVar = {}
 
     def __init__(self, *, positions: str = "none") -> None:
         super().__init__(
@@ -182,13 +184,6 @@ def test_sincos_tells_every_place_from_every_other():
 # ---------------------------------------------------------------- the training set's parts
 
 
-@pytest.fixture
-def labelled():
-    """Six normal and six defective images, in turns."""
-    images = torch.cat([textures(6, 64), textures(6, 64, blob=True)])
-    return train(images[torch.arange(12).view(2, 6).T.flatten()], classes=False), images
-
-
 def alternating(count=12):
     images = torch.arange(count)[:, None, None, None].expand(-1, 3, 4, 4) / 255
     made = train(images, classes=True)
@@ -198,15 +193,16 @@ def alternating(count=12):
 
 @pytest.mark.parametrize("normal", [True, False])
 def test_a_subset_is_one_kind_in_full_batches_with_its_handles(normal):
-    part = Subset(alternating(), normal)
+    whole = alternating()
+    part = Subset(whole, normal)
     assert len(part) == 6
     batches = list(part.batches(4))
     assert [len(batch) for batch in batches] == [4, 2]
     places = [int(value) for batch in batches for value in (batch.images[:, 0, 0, 0] * 255).round()]
     assert places == list(range(0 if normal else 1, 12, 2))
-    whole = {int(b.seeds[0]): b.handles for b in alternating().batches(1)}
+    handles = {int(image.seeds[0]): image.handles for image in whole.batches(1)}
     for batch in batches:
-        assert batch.handles == tuple(whole[int(seed)][0] for seed in batch.seeds)
+        assert batch.handles == tuple(handles[int(seed)][0] for seed in batch.seeds)
         assert set(batch.classes.tolist()) == {int(not normal)}
 
 
@@ -366,7 +362,7 @@ def test_patches_are_capped_at_the_grid():
     torch.testing.assert_close(first, other, rtol=1e-4, atol=1e-5)
 
 
-class Interrupted(Exception):
+class Stop(Exception):  # noqa: N818  # no error: the user stopped the run
     pass
 
 
@@ -377,7 +373,7 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path, stop):
     def trained(checkpoint, stop=None):
         def progress(done, total):
             if total == 25 and done == stop:
-                raise Interrupted
+                raise Stop
 
         model = afps(detector=small(), epochs=25, batch=3)
         given = replace(
@@ -387,7 +383,7 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path, stop):
 
     once = FileCheckpoint(None)
     whole = trained(once)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stop):
         trained(FileCheckpoint(tmp_path / "a.pt"), stop)
     again = FileCheckpoint(tmp_path / "a.pt")
     resumed = trained(again)
@@ -437,7 +433,7 @@ def test_the_detectors_needs_are_declared():
 def test_another_detector_can_stand_in():
     model = afps(detector=PatchCore(resize=64, crop=None, dimension=70), scorer=NearestNeighbour())
     model.fit(train(textures(8, 64, blob=True), classes=True), tools(None, 64))
-    assert model.predict(batch_of(textures(2, 64)))[DefectLogits].values.shape == (2, 2)
+    assert model.predict(batch_of(textures(2, 64)))[DefectLogits].values.shape == (2, 1)
 
 
 @pytest.mark.parametrize(

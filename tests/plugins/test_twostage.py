@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import cv2
@@ -77,7 +78,6 @@ def test_perlin_shines_through_where_noise_is_above_a_drawn_threshold(flat_textu
     assert thresholds.min() < 0.1
     assert thresholds.max() > 0.9
     assert thresholds.mean() == pytest.approx(0.5, abs=0.06)
-    assert (result.masks == (ramp > result.masks.logical_not()[:, 0].sum(1)[:, None, None])).any
     inside = result.images[:, 0, 0, -1]
     colours = augmenter.textures.pixels[:, 0, 0, 0].float().unique() / 255
     share = (1 - inside) / (1 - colours.mean())  # of the texture, on average
@@ -189,10 +189,12 @@ def test_weights_come_from_the_generator():
     assert all(map(torch.equal, first.parameters(), again.parameters()))
     weights = [layer.weight for layer in first.layers if isinstance(layer, torch.nn.Conv2d)]
     assert not torch.equal(weights[0], other.layers[0].weight)
-    pooled = torch.cat([weight.flatten() for weight in weights])
+    pooled = torch.cat([weight.detach().flatten() for weight in weights])
     assert abs(float(pooled.mean())) < 1e-3
     assert float(pooled.std()) == pytest.approx(0.02, rel=0.02)
-    scales = torch.cat([m.weight for m in first.layers if isinstance(m, torch.nn.BatchNorm2d)])
+    scales = torch.cat(
+        [m.weight.detach() for m in first.layers if isinstance(m, torch.nn.BatchNorm2d)]
+    )
     assert float(scales.mean()) == pytest.approx(1, abs=0.01)
     assert float(scales.std()) == pytest.approx(0.02, rel=0.2)
 
@@ -367,19 +369,21 @@ def test_losses_are_the_papers(learnt, monkeypatch, loss, with_ssim):
     assert seen == [TRAIN]
 
 
-def test_the_second_stage_does_not_move_the_first():
-    one = trained(Stage1)
-    two = trained(TwoStage)
-    before = dict(one.stages[0].named_parameters())
-    assert any(
-        not torch.equal(before[name], parameter)
-        for name, parameter in Segmenter(2, draws(0)).named_parameters()
-    )
-    frozen = two.stages[0].state_dict()
-    two.losses[1](Squares().augment(batch_of(fitting.textures(3, SIDE)), draws())).backward()
-    assert all(p.grad is None for p in two.stages[0].parameters() if not p.requires_grad)
-    assert all(torch.equal(v, frozen[k]) for k, v in two.stages[0].state_dict().items())
-    assert not any(stage.training for stage in two.stages)
+def test_the_second_stage_does_not_move_the_first(monkeypatch):
+    saved = []
+    checkpoint = FileCheckpoint(None)
+    monkeypatch.setattr(checkpoint, "save", lambda state: saved.append(copy.deepcopy(state)))
+    built = trained(TwoStage, checkpoint=checkpoint)
+    assert [(state["stage"], state["step"]) for state in saved] == [
+        (stage, step) for stage in (0, 1) for step in range(1, 7)
+    ]
+    before, after, last = (saved[i]["stages"] for i in (5, 6, 11))
+    for name, value in before.items():
+        moves = name.startswith("1.") and not name.endswith("num_batches_tracked")
+        assert torch.equal(value, last[name]) != (moves and "weight" in name), name
+        if name.startswith("0."):
+            assert torch.equal(value, after[name])
+    assert not any(stage.training for stage in built.stages)
 
 
 def test_learning_rate_falls_to_a_fifth_twice(monkeypatch):

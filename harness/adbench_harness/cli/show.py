@@ -47,7 +47,7 @@ def _text(offer: Any, catalogue: Any) -> str:
     }
     lines = [f"{offer.kind} {offer.name}: {component.summary}"]
     lines += [f"  {key:<10} {value}" for key, value in facts.items() if value]
-    lines += _contract(offer)
+    lines += _contract(offer, catalogue)
     parameters = _parameters(offer)
     if parameters:
         lines += ["", options.table(parameters)]
@@ -59,11 +59,15 @@ def _weights_licence(component: Any) -> str | None:
     return weights.licence if weights else None
 
 
-def _contract(offer: Any) -> list[str]:
+def _contract(offer: Any, catalogue: Any) -> list[str]:
     """What a model or scorer emits and accepts, as its defaults have it."""
     if offer.kind not in ("model", "scorer"):
         return []
-    component = offer.component()
+    from adbench_harness import parameters
+    from adbench_harness.grammar import Wanted
+
+    choice = parameters.resolve(catalogue, offer.kind, Wanted(offer.name))
+    component = parameters.build(catalogue, offer.kind, choice)
     ports = {"emits": getattr(component, "emits", ()), "accepts": getattr(component, "accepts", ())}
     lines = [
         f"  {key:<10} {', '.join(sorted(port.__name__ for port in value))}"

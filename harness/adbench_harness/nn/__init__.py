@@ -1,1 +1,1 @@
-"""What methods share: exact nearest neighbours, coreset selection and anomaly-map operations."""
+"""What methods share: nearest neighbours, coresets, anomaly maps, parts of pseudo-anomalies."""
