@@ -77,8 +77,9 @@ def procedural(count: int, size: tuple[int, int], generator: torch.Generator) ->
     hard = ((field - field.median(1, True).values) * 20 + 0.5).clamp(0, 1)
     field = torch.where(uniform(1) < 0.5, hard, field).view(count, 1, *size)
     saturation = uniform(1, 1, 1) ** 2
-    ends = (torch.lerp(uniform(1, 1, 1), uniform(3, 1, 1), saturation) for _ in range(2))
-    return torch.lerp(*ends, field)
+    start = torch.lerp(uniform(1, 1, 1), uniform(3, 1, 1), saturation)
+    end = torch.lerp(uniform(1, 1, 1), uniform(3, 1, 1), saturation)
+    return torch.lerp(start, end, field)
 
 
 def pieces(images: Tensor, generator: torch.Generator) -> Tensor:
