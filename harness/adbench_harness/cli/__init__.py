@@ -70,13 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait make a shared machine many times slower; torch reads this
     # when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    top = parser()
-    argcomplete.autocomplete(top)
-    given, unknown = top.parse_known_args(arguments)
-    if unknown:
-        getattr(given, "sub", top).error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
-        return int(given.handler(given))
+        try:
+            return _answer(arguments)
+        finally:
+            sys.stdout.flush()  # here, where a reader who left can be caught, not at exit
     except UserError as error:
         print(f"adbench: error: {error}", file=sys.stderr)
         return 2
@@ -87,3 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, say) has had enough; Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _answer(arguments: Sequence[str] | None) -> int:
+    top = parser()
+    argcomplete.autocomplete(top)
+    given, unknown = top.parse_known_args(arguments)
+    if unknown:
+        getattr(given, "sub", top).error(f"unrecognized arguments: {' '.join(unknown)}")
+    return int(given.handler(given))

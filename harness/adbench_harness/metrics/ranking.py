@@ -135,6 +135,18 @@ class Ranking:
         return float(area) / end
 
 
+@dataclass(frozen=True, eq=False)
+class _Range:
+    """A ``Ranking`` of some of the scores; ``gain`` is the weight at each threshold."""
+
+    true_positives: Counts
+    false_positives: Counts
+    tied: Counts
+    gain: Weights
+    positives: int
+    negatives: int
+
+
 def _rank(
     scores: Sequence[Scores], labels: Sequence[Labels], *, regions: bool, threads: int
 ) -> Ranking:
@@ -153,7 +165,7 @@ def _rank(
         else:
             weights = np.ones(len(positives))
 
-        def rank_range(low: float, high: float) -> Ranking:
+        def rank_range(low: float, high: float) -> _Range:
             return _rank_range(scores, positives, weights, low, high)
 
         return _stack(list(pool.map(rank_range, [*cuts, -math.inf], [math.inf, *cuts])))
@@ -169,8 +181,8 @@ def _cuts(scores: Sequence[Scores], threads: int) -> list[float]:
 
 def _rank_range(
     scores: Sequence[Scores], positives: Scores, weights: Weights, low: float, high: float
-) -> Ranking:
-    """Rank the scores in [low,high) as if there were no others; their weights are not shared."""
+) -> _Range:
+    """Rank the scores in [low,high) as if there were no others."""
     room = np.empty(sum(score.size for score in scores), positives.dtype)  # taken up once written
     size = 0
     for score in scores:
@@ -181,17 +193,18 @@ def _rank_range(
     every.sort()
     inside = _inside(positives, low, high)
     positives, weights = positives.compress(inside), weights.compress(inside)
-    order = np.argsort(positives)
-    weights = np.cumsum(weights[order][::-1])[::-1]
+    order = np.argsort(positives, kind="stable")
     thresholds, first = np.unique(positives[order], return_index=True)
     true_positives = len(positives) - first
     left = np.searchsorted(every, thresholds)
     tied = np.searchsorted(every, thresholds, side="right") - left
-    return Ranking(
+    gain = np.add.reduceat(weights[order], first) if first.size else weights
+    return _Range(
         true_positives=true_positives[::-1],
         false_positives=(len(every) - left - true_positives)[::-1],
         tied=(tied - np.diff(first, append=len(positives)))[::-1],
-        overlap=weights[first][::-1],
+        gain=gain[::-1],
+        positives=len(positives),
         negatives=len(every) - len(positives),
     )
 
@@ -200,21 +213,22 @@ def _inside(scores: Scores, low: float, high: float) -> Labels:
     return ((scores >= low) & (scores < high)).ravel()
 
 
-def _stack(parts: Sequence[Ranking]) -> Ranking:
-    """Join rankings of adjacent ranges, highest first: what lies above adds to every count."""
+def _stack(parts: Sequence[_Range]) -> Ranking:
+    """Join adjacent ranges, highest first: what lies above adds to every count.
+
+    Weights are added up over all ranges at once, so that no bit depends on where the cuts were.
+    """
     positives = negatives = 0
-    weight = 0.0
     for part in parts:
         np.add(part.true_positives, positives, out=part.true_positives)
         np.add(part.false_positives, negatives, out=part.false_positives)
-        np.add(part.overlap, weight, out=part.overlap)
-        if part.positives:
-            positives, weight = part.positives, float(part.overlap[-1])
+        positives += part.positives
         negatives += part.negatives
+    weight = np.cumsum(np.concatenate([part.gain for part in parts]))
     return Ranking(
         true_positives=np.concatenate([part.true_positives for part in parts]),
         false_positives=np.concatenate([part.false_positives for part in parts]),
         tied=np.concatenate([part.tied for part in parts]),
-        overlap=np.concatenate([part.overlap for part in parts]) / (weight or 1.0),
+        overlap=weight / (weight[-1] if weight.size else 1.0),
         negatives=negatives,
     )
