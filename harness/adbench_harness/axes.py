@@ -142,7 +142,7 @@ def settings(catalogue: Catalogue, written: Mapping[str, Any], source: str = "--
             raise UserError(
                 f"{source} {key}: no component '{component}'{nearest(component, names)}"
             )
-        known = parameters.parameters(catalogue.get(kinds[0], component))
+        known = parameters.valid(catalogue.get(kinds[0], component))
         if name not in known:
             raise UserError(parameters.unknown(kinds[0], component, name, known))
         found.setdefault((kinds[0], component), {})[name] = value
@@ -156,6 +156,7 @@ def retuned(catalogue: Catalogue, kind: str, choice: Choice, changes: Settings) 
     """
     if (kind, choice.name) not in changes:
         return choice
-    given = {**choice.params, **changes[kind, choice.name]}
+    component = catalogue.get(kind, choice.name)
+    given = {**choice.params, **parameters.expanded(kind, component, changes[kind, choice.name])}
     tuned = parameters.resolve(catalogue, kind, grammar.Wanted(choice.name, given))
     return Choice(tuned.name, tuned.version, tuned.params, choice.changed)

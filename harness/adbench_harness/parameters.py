@@ -18,6 +18,7 @@ from adbench_harness.plugins import Catalogue
 from adbench_harness.trial import Choice
 from adbench_harness.types import Augmenter, Backbone, Dataset, Model, Preprocessor, Scorer
 
+PRESET = "preset"
 _PROTOCOLS: Mapping[str, Any] = {
     "augmenter": Augmenter,
     "backbone": Backbone,
@@ -113,14 +114,38 @@ def unknown(kind: str, component: str, name: str, known: Iterable[str]) -> str:
     )
 
 
+def valid(component: Any) -> list[str]:
+    """What may be set: the constructor's parameters, and ``preset`` where there are presets."""
+    return [*parameters(component), *([PRESET] if hasattr(component, "presets") else ())]
+
+
+def expanded(kind: str, component: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """``params`` with their preset, if they name one, replaced by what it stands for."""
+    rest = dict(params)
+    if PRESET not in valid(component) or PRESET not in rest:
+        return rest
+    name = rest.pop(PRESET)
+    if name not in component.presets:
+        raise UserError(
+            f"{kind} '{component.name}' has no preset '{name}'"
+            f"{nearest(str(name), component.presets)}; it has {', '.join(component.presets)}"
+        )
+    return {**component.presets[name], **rest}
+
+
 def resolve(catalogue: Catalogue, kind: str, wanted: grammar.Wanted) -> Choice:
-    """``wanted`` with every parameter checked and filled in; a UserError names the valid ones."""
+    """``wanted`` with every parameter checked and filled in; a UserError names the valid ones.
+
+    Without a preset it is the component's first one.
+    """
     component = catalogue.get(kind, wanted.name)
     known = parameters(component)
+    default = next(iter(getattr(component, "presets", ())), None)
+    params = wanted.params if default is None else {PRESET: default, **wanted.params}
     given: dict[str, Any] = {}
-    for name, value in wanted.params.items():
+    for name, value in expanded(kind, component, params).items():
         if name not in known:
-            raise UserError(unknown(kind, wanted.name, name, known))
+            raise UserError(unknown(kind, wanted.name, name, valid(component)))
         given[name] = _value(catalogue, f"{kind} '{wanted.name}'", known[name], value)
     defaults = {
         name: _value(catalogue, f"{kind} '{wanted.name}'", known[name], known[name].default)

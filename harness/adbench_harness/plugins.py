@@ -10,12 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
 from adbench_harness import hookspecs
 from adbench_harness.errors import UserError, nearest, said
+
+if TYPE_CHECKING:
+    from adbench_harness.types import Reported
 
 BASIC: Final = "basic"
 KINDS: Final = (
@@ -92,6 +95,12 @@ class Catalogue:
         """The components of ``kind`` that ``plugins`` bring, in the order of their loading."""
         wanted = set(plugins)
         return [o.component for o in self.offers[kind].values() if o.plugin in wanted]
+
+    def reported(self) -> list[Reported]:
+        """The numbers that the papers of the named plugins printed, in their order."""
+        modules = map(self.manager.get_plugin, self.named)
+        hooks = (getattr(module, "adbench_reported", None) for module in modules)
+        return [row for hook in hooks if hook for row in hook()]
 
 
 def available() -> dict[str, list[EntryPoint]]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from adbench_harness.plugins import Catalogue
-from adbench_harness.trial import Trial
+from adbench_harness.trial import SHORTENED, Trial
 
 
 def provenance(
@@ -42,13 +42,17 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def flags(trial: Trial, scorer: Any) -> tuple[str, ...]:
+def flags(trial: Trial, model: Any, scorer: Any) -> tuple[str, ...]:
     """Marks of a row that say why its numbers may not compare with others'."""
+    presets = getattr(model, "presets", {})
+    sizes = {name for preset in presets.values() for name in preset}
     found = [f"unverified weights {w.backbone}" for w in trial.weights if not w.verified]
     if trial.evaluation.border != "full":
         found.append(f"border={trial.evaluation.border}")
     if trial.evaluation.size is not None:
         found.append(f"size={trial.evaluation.size}")
+    if not sizes.isdisjoint(trial.model.changed):
+        found.append(SHORTENED)
     if getattr(scorer, "transductive", False):
         found.append("transductive")
     return tuple(found)

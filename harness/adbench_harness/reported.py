@@ -13,7 +13,8 @@ def read(package: str) -> Iterator[Reported]:
     """The rows of ``package``'s reported.csv.
 
     Its columns are recipe, method, dataset, category, metric, value (a fraction, unless the metric
-    is a count), source (the place in the paper), marks (separated by spaces).
+    is a count), source (the place in the paper), marks (separated by spaces), categories (how many
+    a mean is over).
     """
     text = files(package).joinpath("reported.csv").read_text(encoding="utf-8")
     for row in csv.DictReader(text.splitlines()):
@@ -26,4 +27,5 @@ def read(package: str) -> Iterator[Reported]:
             source=row["source"],
             recipe=row["recipe"] or None,
             marks=tuple(row["marks"].split()),
+            categories=int(row["categories"] or 1),
         )

@@ -335,7 +335,7 @@ class _Runner:
             metrics=one.metrics,
             stages=stages,
             provenance=self.provenance(one.trial),
-            flags=flags(one.trial, one.scorer),
+            flags=flags(one.trial, self.catalogue.get("model", one.trial.model.name), one.scorer),
             lower_is_better=tuple(
                 name
                 for name in one.metrics

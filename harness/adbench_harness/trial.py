@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import Any
 
 NONE = "none"
+SHORTENED = "not the paper's size or schedule"
+"""The flag of a row whose model runs at anything but its paper's preset."""
 _SPECIAL = frozenset(",:+()[]'\"")
 
 

@@ -453,7 +453,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Reported:
-    """One printed number (a fraction, unless the metric is a count) and its place in the paper."""
+    """One printed number (a fraction, unless the metric is a count) and its place in the paper.
+
+    ``category`` "mean" is the mean over as many categories as ``categories`` says.
+    """
 
     method: str
     dataset: str
@@ -463,6 +466,7 @@ class Reported:
     source: str
     recipe: str | None = None
     marks: tuple[str, ...] = ()
+    categories: int = 1
 
 
 Components = Iterable[type[Component]]

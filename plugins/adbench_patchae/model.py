@@ -7,7 +7,6 @@ equation numbers are the paper's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -30,20 +29,10 @@ from adbench_harness.types import (
 )
 from adbench_patchae.network import PatchAutoEncoder, reconstruction_loss
 
-
-@dataclass(frozen=True)
-class Preset:
-    """Passes over the training images, images a step, and channels of R (c3)."""
-
-    epochs: int
-    batch: int
-    width: int
-
-
-PRESETS = {
-    "paper": Preset(epochs=100, batch=8, width=512),
-    "fast": Preset(epochs=20, batch=8, width=512),
-    "smoke": Preset(epochs=1, batch=4, width=16),
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "fast": {"epochs": 20},
+    "paper": {},
+    "smoke": {"epochs": 1, "batch": 4, "width": 16},
 }
 
 
@@ -63,21 +52,17 @@ class PatchAE:
     emits: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
     protocols: frozenset[Split] = frozenset({"unsupervised"})
     augmentation: Literal["required", "optional", "none"] = "optional"
-    check_parameters: ClassVar[Mapping[str, Any]] = {"preset": "smoke", "resize": 64, "crop": 64}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+    check_parameters: ClassVar[Mapping[str, Any]] = {**PRESETS["smoke"], "resize": 64, "crop": 64}
 
     def __init__(
         self,
         *,
-        preset: Annotated[
-            Literal["paper", "fast", "smoke"], "epochs/batch/width: 100/8/512, 20/8/512, 1/4/16"
-        ] = "fast",
         epochs: Annotated[
-            int | None, Field(ge=0, description="passes over the training images; 0: no training")
-        ] = None,
-        batch: Annotated[int | None, Field(ge=1, description="images a step")] = None,
-        width: Annotated[
-            int | None, Field(ge=1, description="channels of the features, c3")
-        ] = None,
+            int, Field(ge=0, description="passes over the training images; 0: no training")
+        ] = 100,
+        batch: Annotated[int, Field(ge=1, description="images a step")] = 8,
+        width: Annotated[int, Field(ge=1, description="channels of the features, c3")] = 512,
         backbone: Annotated[str, "network that the training starts from"] = "wide_resnet101_2",
         layers: Annotated[
             tuple[str, ...], Field(min_length=1, description="its layers, joined on the finest")
@@ -100,10 +85,9 @@ class PatchAE:
             Literal["keep", "squash"], "squash resizes both sides to the same length"
         ] = "keep",
     ) -> None:
-        chosen = PRESETS[preset]
-        self.epochs = chosen.epochs if epochs is None else epochs
-        self.batch = batch or chosen.batch
-        self.width = width or chosen.width
+        self.epochs = epochs
+        self.batch = batch
+        self.width = width
         self.features = (FeatureRequest(backbone, layers),)
         self.alpha = alpha
         self.unbiased = std == "unbiased"

@@ -6,7 +6,6 @@ Shah and Kim, 2022; what the paper leaves open follows the authors' code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -32,37 +31,29 @@ from adbench_twostage.training import train_stages
 
 EPOCHS = 4000
 """Passes over the training images in the authors' code."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Input side in px, channels of the first block, images a step, steps a stage.
-
-    ``steps`` None are ``EPOCHS`` passes over the training images.
-    """
-
-    size: int
-    width: int
-    batch: int
-    steps: int | None
-
-
-PRESETS = {
-    "paper": Settings(size=256, width=128, batch=1, steps=None),
-    "fast": Settings(size=128, width=16, batch=4, steps=400),
-    "smoke": Settings(size=48, width=4, batch=2, steps=6),
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "fast": {
+        "size": 128,
+        "width": 16,
+        "batch": 4,
+        "steps": 300,
+        "learning_rate": 2e-3,
+        "statistics": "normal",
+    },
+    "paper": {},
+    "smoke": {"size": 48, "width": 4, "batch": 2, "steps": 6, "learning_rate": 2e-3},
 }
 
-PresetName = Annotated[
-    Literal["paper", "fast", "smoke"],
-    "size/width/batch/steps: 256/128/1/4000 passes, 128/16/4/400, 48/4/2/6",
-]
-Count = Annotated[int | None, Field(ge=1)]
-Size = Annotated[Annotated[int, Field(ge=12, multiple_of=4)] | None, "input side in px"]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=12, multiple_of=4, description="input side in px")]
 Width = Annotated[Count, "channels of the first block"]
 Images = Annotated[Count, "images a step"]
-Steps = Annotated[Count, "steps a stage"]
+Steps = Annotated[Count | None, "steps a stage; none: 4000 passes over the training images"]
 Rate = Annotated[float, Field(gt=0, description="Adam's learning rate")]
+Statistics = Annotated[
+    Literal["running", "normal"],
+    "batch normalisation's: of the last steps, or taken from the normal images at the end",
+]
 Similarity = Annotated[Denominator, "SSIM's denominator: the formula's, or as the paper prints it"]
 
 
@@ -78,7 +69,8 @@ class Stage1:
     emits: frozenset[type] = frozenset({AnomalyMap})
     protocols: frozenset[Split] = frozenset({"unsupervised"})
     augmentation: Literal["required", "optional", "none"] = "required"
-    check_parameters: ClassVar[Mapping[str, Any]] = {"preset": "smoke"}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+    check_parameters: ClassVar[Mapping[str, Any]] = PRESETS["smoke"]
     xfail: ClassVar[Mapping[str, str]] = {
         "planted_blob_scores_above_normal": "the smoke preset's six steps teach it nothing"
     }
@@ -86,20 +78,20 @@ class Stage1:
     def __init__(
         self,
         *,
-        preset: PresetName = "fast",
-        size: Size = None,
-        width: Width = None,
-        batch: Images = None,
+        size: Size = 256,
+        width: Width = 128,
+        batch: Images = 1,
         steps: Steps = None,
         learning_rate: Rate = 1e-4,
+        statistics: Statistics = "running",
         ssim: Similarity = "standard",
     ) -> None:
-        chosen = PRESETS[preset]
-        self.input = InputSpec(size or chosen.size, None, "squash")
-        self.width = width or chosen.width
-        self.batch = batch or chosen.batch
-        self.steps = steps or chosen.steps
+        self.input = InputSpec(size, None, "squash")
+        self.width = width
+        self.batch = batch
+        self.steps = steps
         self.learning_rate = learning_rate
+        self.restate = statistics == "normal"
         self.ssim = ssim
 
     @property
@@ -119,6 +111,7 @@ class Stage1:
             steps=self.steps or EPOCHS * len(train),
             batch=self.batch,
             learning_rate=self.learning_rate,
+            restate=self.restate,
         )
         return self
 
@@ -155,24 +148,24 @@ class TwoStage(Stage1):
     def __init__(
         self,
         *,
-        preset: PresetName = "fast",
-        size: Size = None,
-        width: Width = None,
-        batch: Images = None,
+        size: Size = 256,
+        width: Width = 128,
+        batch: Images = 1,
         steps: Steps = None,
         learning_rate: Rate = 1e-4,
+        statistics: Statistics = "running",
         ssim: Similarity = "standard",
         stage2_loss: Annotated[
             Literal["both", "mse"], "the second stage's: as the first's, or as in the authors' code"
         ] = "both",
     ) -> None:
         super().__init__(
-            preset=preset,
             size=size,
             width=width,
             batch=batch,
             steps=steps,
             learning_rate=learning_rate,
+            statistics=statistics,
             ssim=ssim,
         )
         self.stage2_loss = stage2_loss

@@ -12,6 +12,8 @@ from adbench_harness.types import Augmented, Batch, Tools, TrainSet
 
 SAVES = 100
 """Saved states, and points of a loss curve, of a stage."""
+RESTATED = 8
+"""Images at a time whose statistics are averaged."""
 
 
 def train_stages(
@@ -23,10 +25,12 @@ def train_stages(
     steps: int,
     batch: int,
     learning_rate: float,
+    restate: bool,
 ) -> None:
     """Minimise each stage's loss over ``steps`` batches; later stages do not change earlier ones.
 
     Adam, whose learning rate falls to a fifth after 80% and again after 90% of the steps.
+    ``restate`` takes the statistics of batch normalisation from the normal images at the end.
     """
     assert tools.augmenter is not None, "the model declares that it needs one"
     # A step draws from its own generator, so that a training can go on at any step.
@@ -70,7 +74,27 @@ def train_stages(
                         "optimiser": optimiser.state_dict(),
                     }
                 )
+        if restate:
+            _restate(stage, loss_of, train)
         stage.eval()
+
+
+def _restate(stage: nn.Module, loss_of: Callable[[Augmented], Tensor], train: TrainSet) -> None:
+    """The statistics of batch normalisation as averages over the normal training images.
+
+    Those of the last few steps, half of whose images are anomalous, say little about a test image.
+    """
+    norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    with torch.no_grad():
+        for batch in train.batches(RESTATED):
+            masks = torch.zeros_like(batch.images[:, 0], dtype=torch.bool)
+            loss_of(Augmented(batch.images, masks, masks.new_zeros(len(batch), dtype=torch.long)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def _batches(train: TrainSet, size: int, seed: int, start: int) -> Iterator[Batch]:

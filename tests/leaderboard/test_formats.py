@@ -143,16 +143,16 @@ def test_csv(results):
 
 
 def test_csv_of_a_pivot_has_fractions_and_no_means(results):
-    text = render(results, format="csv", rows="category", columns="model")
+    text = render(results, format="csv", rows=["category"], columns="model")
     assert text == "category,padim,patchcore,vae\nbrick,0.9,0.981,0.99\ngrass,0.9,0.95,\n"
 
 
 def test_pivot_takes_the_other_axis_by_itself(results):
-    by_category = render(results, rows="category", format="markdown")
+    by_category = render(results, rows=["category"], format="markdown")
     assert by_category == render(results, columns="method", format="markdown")
     header = [cell.strip() for cell in by_category.splitlines()[0].split("|")]
     assert header == ["", "category", "padim · knn", "patchcore · knn", "vae · knn", ""]
-    assert render(results, rows="method").startswith("method")
+    assert render(results, rows=["method"]).startswith("method")
 
 
 def test_color_is_bold_and_nothing_else(results):

@@ -211,7 +211,7 @@ def test_measured_suggests_what_there_is(result):
     table = frame([result({"image_auroc": 0.5, "aupro": 0.1}), result(None, seed=1)])
     assert measured(table) == ["image_auroc", "aupro"]
     with pytest.raises(UserError, match=r"'pixel_ap'.*image_auroc, aupro"):
-        measured(table, "pixel_ap")
+        measured(table, ["pixel_ap"])
 
 
 def test_method_names_what_varies(result):

@@ -40,7 +40,7 @@ def small(**params):
 
 
 def afps(**params):
-    parts = {"detector": small(), "scorer": Mahalanobis(), "preset": "smoke"}
+    parts = {"detector": small(), "scorer": Mahalanobis(), "epochs": 2}
     return AFPS(**{**parts, **params})
 
 
@@ -51,9 +51,7 @@ class OnPaDiM(AFPS):
     check_parameters: ClassVar = {}
 
     def __init__(self, *, positions: str = "none") -> None:
-        super().__init__(
-            detector=small(), scorer=Mahalanobis(), positions=positions, preset="smoke"
-        )
+        super().__init__(detector=small(), scorer=Mahalanobis(), positions=positions, epochs=2)
 
 
 @parametrize_with_checks([OnPaDiM])
@@ -498,4 +496,5 @@ def test_reported_numbers():
     cells = {(r.method, r.metric): r.value for r in adbench_reported()}
     assert cells["AFPS, N = 100", "accuracy"] == cells["AFPS, sd = 0.20", "accuracy"] == 0.927
     assert cells["Random patches, N = 250", "macro_precision"] == 0.9285
-    assert len(cells) == 8 * 4 + 5
+    assert cells["AFPS, N = 10", "flops"] == 1.4e6
+    assert len(cells) == 8 * 5 + 5

@@ -11,7 +11,7 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
-from adbench_harness import parameters, plugins, suite
+from adbench_harness import grammar, parameters, plugins, suite
 from adbench_harness.basic.backbones import BACKBONES
 from adbench_harness.checkpoint import FileCheckpoint
 from adbench_harness.errors import UserError
@@ -351,7 +351,7 @@ def images():
 
 
 def fitted(images, params=None, **kwargs):
-    params = {"preset": "smoke", "epochs": 2, "batch": 2, "resize": 32, "crop": 32} | (params or {})
+    params = {"width": 16, "epochs": 2, "batch": 2, "resize": 32, "crop": 32} | (params or {})
     return PatchAE(**params).fit(Images(images), tools(**kwargs))
 
 
@@ -494,11 +494,17 @@ def test_resumed_training_is_the_uninterrupted_one_bit_by_bit(images, backbone, 
 # ---------------------------------------------------------------- presets, recipe, reported
 
 
-def test_presets_and_what_overrides_them():
-    paper = PatchAE(preset="paper")
+def test_presets():
+    catalogue = plugins.load(["patchae"])
+
+    def label(written):
+        return parameters.resolve(catalogue, "model", grammar.component(written)).label
+
+    assert label("patchae") == "patchae(epochs=20)"
+    assert label("patchae:preset=paper") == "patchae"
+    assert label("patchae:preset=smoke:epochs=0") == "patchae(epochs=0,batch=4,width=16)"
+    paper = PatchAE()
     assert (paper.epochs, paper.batch, paper.width, paper.learning_rate) == (100, 8, 512, 1e-4)
-    changed = PatchAE(preset="paper", epochs=0, batch=2, width=3)
-    assert (changed.epochs, changed.batch, changed.width) == (0, 2, 3)
 
 
 def test_recipe_is_a_valid_suite():

@@ -25,7 +25,7 @@ from adbench_twostage.network import Segmenter
 from adbench_twostage.refinement import TEST, TRAIN, kept, refined
 
 SIDE = 32
-TINY = {"preset": "smoke", "size": SIDE, "width": 2}
+TINY = {**PRESETS["smoke"], "size": SIDE, "width": 2}
 
 
 def draws(seed=0):
@@ -400,7 +400,7 @@ def test_learning_rate_falls_to_a_fifth_twice(monkeypatch):
 def test_paper_passes_over_the_training_images(monkeypatch):
     monkeypatch.setattr(model, "EPOCHS", 2)
     augmenter = Squares()
-    built = Stage1(preset="paper", width=2, size=SIDE)
+    built = Stage1(width=2, size=SIDE)
     built.fit(fitting.train(fitting.textures(7, SIDE)), tools(augmenter))
     assert augmenter.calls == 14
     assert (built.batch, built.learning_rate) == (1, 1e-4)
@@ -452,18 +452,36 @@ def test_learned_are_all_weights():
 # ---------------------------------------------------------------- presets and recipes
 
 
-@pytest.mark.parametrize("cls", [Stage1, TwoStage])
-@pytest.mark.parametrize("preset", PRESETS)
-def test_presets_are_what_the_parameter_says_and_may_be_overridden(cls, preset):
-    chosen = PRESETS[preset]
-    built = cls(preset=preset)
-    assert (built.input.resize, built.input.crop) == (chosen.size, None)
-    assert (built.width, built.batch, built.steps) == (chosen.width, chosen.batch, chosen.steps)
-    changed = cls(preset=preset, size=20, width=3, batch=5, steps=7, learning_rate=0.1)
-    assert (changed.input.side, changed.width, changed.batch) == (20, 3, 5)
-    assert (changed.steps, changed.learning_rate) == (7, 0.1)
-    meaning = parameters.parameters(cls)["preset"].meaning
-    assert f"{chosen.size}/{chosen.width}/{chosen.batch}" in meaning
+@pytest.mark.parametrize("name", ["twostage", "twostage-stage1"])
+def test_fast_is_the_default_and_says_so_in_the_row(name):
+    catalogue = plugins.load(["twostage"])
+    label = parameters.resolve(catalogue, "model", component(name)).label
+    assert label == (
+        f"{name}(size=128,width=16,batch=4,steps=300,learning_rate=0.002,statistics=normal)"
+    )
+    paper = parameters.resolve(catalogue, "model", component(f"{name}:preset=paper:steps=9"))
+    assert paper.label == f"{name}(steps=9)"
+    assert (paper.params["size"], paper.params["width"], paper.params["batch"]) == (256, 128, 1)
+
+
+def test_an_unknown_preset_is_refused():
+    catalogue = plugins.load(["twostage"])
+    with pytest.raises(UserError, match=r"no preset 'papr'.*'paper'.*fast, paper, smoke"):
+        parameters.resolve(catalogue, "model", component("twostage:preset=papr"))
+
+
+def test_statistics_are_those_of_the_normal_images():
+    """Of one layer, the mean and the variance of what it gives on the training images."""
+    train = fitting.train(fitting.textures(4, SIDE))
+    built = Stage1(**{**TINY, "statistics": "normal"}).fit(train, tools(Squares()))
+    convolution, norm = built.stages[0].layers[:2]
+    images = torch.cat([batch.images for batch in train.batches()])
+    values = convolution(images.flip(1)).detach()
+    assert torch.allclose(norm.running_mean, values.mean((0, 2, 3)), atol=1e-5)
+    assert torch.allclose(norm.running_var, values.var((0, 2, 3)), rtol=1e-3)
+    assert norm.momentum == 0.1
+    running = Stage1(**TINY).fit(train, tools(Squares()))
+    assert not torch.allclose(running.stages[0].layers[1].running_mean, norm.running_mean)
 
 
 @pytest.mark.parametrize("size", [10, 30])

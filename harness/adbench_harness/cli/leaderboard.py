@@ -15,22 +15,36 @@ FORMATS = ("terminal", "markdown", "latex", "csv", "html")
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_results(parser)
     parser.add_argument("--format", choices=FORMATS, default="terminal")
-    parser.add_argument("--rows", metavar="COLUMN", help="with --columns: a table of one metric")
-    parser.add_argument("--columns", metavar="COLUMN", help="category, method, model, seed, ...")
-    parser.add_argument("--metric", metavar="NAME", help="the metric of --rows and --columns")
+    parser.add_argument(
+        "--rows", metavar="COLUMNS", default="", help="category, method, model, a parameter, ..."
+    )
+    parser.add_argument("--columns", metavar="COLUMN", help="with --rows: a table of one metric")
+    options.add_selection(parser)
+    parser.add_argument(
+        "--reported", metavar="PLUGINS", help="with --rows: what these plugins' papers printed"
+    )
     parser.add_argument("--per-category", action="store_true", help="a row a category")
 
 
 def handle(given: argparse.Namespace) -> int:
     store = options.store(given.results)
-    from adbench_harness import leaderboard
+    from adbench_harness import grammar, leaderboard
 
+    reported = []
+    if given.reported:
+        from adbench_harness import plugins
+
+        names = grammar.split(given.reported, ",")
+        plugins.check_names(names)
+        reported = plugins.load(names).reported()
     text = leaderboard.render(
         store.read(),
         format=given.format,
-        rows=given.rows,
+        rows=options.names(given.rows),
         columns=given.columns,
-        metric=given.metric,
+        metrics=options.names(given.metric),
+        only=options.pairs(given.only),
+        reported=reported,
         per_category=given.per_category,
         store=store.root,
         width=shutil.get_terminal_size((100, 24)).columns,

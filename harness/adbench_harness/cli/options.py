@@ -36,6 +36,31 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--metric",
+        metavar="NAMES",
+        default="",
+        help="one ranks or fills cells; several: a column each",
+    )
+    parser.add_argument(
+        "--only", metavar="COLUMN=VALUE", action="append", default=[], help="leave others out"
+    )
+
+
+def names(text: str) -> list[str]:
+    """A comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def pairs(items: list[str]) -> dict[str, str]:
+    """COLUMN=VALUE items as a mapping."""
+    for item in items:
+        if "=" not in item:
+            raise UserError(f"--only '{item}' is no COLUMN=VALUE, such as model=patchcore")
+    return dict(item.split("=", 1) for item in items)
+
+
 def add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",

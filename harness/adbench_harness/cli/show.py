@@ -48,6 +48,9 @@ def _text(offer: Any, catalogue: Any) -> str:
     lines = [f"{offer.kind} {offer.name}: {component.summary}"]
     lines += [f"  {key:<10} {value}" for key, value in facts.items() if value]
     lines += _contract(offer, catalogue)
+    for number, (name, values) in enumerate(getattr(component, "presets", {}).items()):
+        said = ", ".join(f"{key}={value}" for key, value in values.items()) or "the defaults below"
+        lines.append(f"  {'' if number else 'presets':<10} {name}: {said}")
     parameters = _parameters(offer)
     if parameters:
         lines += ["", options.table(parameters)]

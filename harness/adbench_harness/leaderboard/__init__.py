@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.board import board
 from adbench_harness.leaderboard.columns import primary
-from adbench_harness.leaderboard.frame import aggregate, frame, measured, method
-from adbench_harness.leaderboard.pivot import PIVOTS, grid, pivot
+from adbench_harness.leaderboard.frame import aggregate, frame, measured, method, select
+from adbench_harness.leaderboard.pivot import PIVOTS, grid, listing, pivot
+from adbench_harness.leaderboard.printed import beside
 from adbench_harness.results import TrialResult
 from adbench_harness.trial import Trial
+
+if TYPE_CHECKING:
+    from adbench_harness.types import Reported
 
 __all__ = ["FORMATS", "PIVOTS", "Format", "aggregate", "frame", "render"]
 
@@ -28,9 +32,11 @@ def render(
     results: Iterable[TrialResult],
     *,
     format: Format = "terminal",  # noqa: A002  # the word of the command line
-    rows: str | None = None,
+    rows: Sequence[str] = (),
     columns: str | None = None,
-    metric: str | None = None,
+    metrics: Sequence[str] = (),
+    only: Mapping[str, str] | None = None,
+    reported: Iterable[Reported] = (),
     per_category: bool = False,
     store: Path | None = None,
     width: int = 100,
@@ -38,36 +44,56 @@ def render(
 ) -> str:
     """The leaderboard of ``results`` as text.
 
-    ``rows`` or ``columns`` (of ``PIVOTS``) asks for a pivot of ``metric``, the other one being
-    the methods, or the categories. Otherwise ``metric`` ranks the board. CSV holds fractions: a
-    row a combination and category, or the pivot's cells. ``store`` is the folder whose tracebacks
-    the notes point at; ``width`` and ``color`` are the terminal's. Raises UserError where there
-    are no results, or none with ``metric``.
+    ``rows`` or ``columns`` (of ``PIVOTS``, or parameters, which then leave the labels) asks for
+    a pivot of a metric, the other one being the methods, or the categories; ``rows`` and several
+    ``metrics`` for a column a metric. Otherwise the first metric ranks the board. ``only`` keeps
+    the trials whose axes have these values; ``reported`` puts printed numbers beside the rows or
+    columns. CSV holds fractions: a row a combination and category, or the table's cells.
+    ``store`` is the folder whose tracebacks the notes point at; ``width`` and ``color`` are the
+    terminal's. Raises UserError where there are no results, or none with the metric.
     """
     results = list(results)
-    if not results:
-        raise UserError("no results to show: run a suite first, or name another folder")
     directions = {name: False for result in results for name in result.lower_is_better}
-    trials = frame(results)
-    names = measured(trials, metric)
-    if rows or columns:
-        rows = rows or _opposite(columns)
-        columns = columns or _opposite(rows)
-        metric = metric or primary(names)
+    reported = list(reported)
+    if reported and not (rows or columns):
+        raise UserError("reported numbers need --rows or --columns: --rows method, say")
+    trials = select(results, [*rows, *([columns] if columns else ())], only or {})
+    notes = _notes(trials, results, store or Path())
+    if reported:
+        trials, left_out = beside(trials, reported)
+        notes += left_out
+    names = measured(trials, metrics)
+    if len(rows) > 1 or len(metrics) > 1:
+        if columns:
+            raise UserError("--columns needs one axis in --rows and one metric")
+        chosen = metrics or names
         if format == "csv":
-            cells = grid(trials, rows, columns)
-            return cells.mean[metric].where(cells.whole[metric]).unstack(columns).to_csv()
-        table = pivot(trials, rows, columns, metric, directions)
+            cells = grid(trials, rows)
+            return cells.mean[chosen].where(cells.whole[chosen]).to_csv()
+        table = listing(trials, rows or ["method"], chosen, directions)
+    elif rows or columns:
+        down = rows[0] if rows else _opposite(columns)
+        across = columns or _opposite(down)
+        metric = metrics[0] if metrics else primary(names)
+        if format == "csv":
+            cells = grid(trials, [down, across])
+            return cells.mean[metric].where(cells.whole[metric]).unstack(across).to_csv()
+        table = pivot(trials, down, across, metric, directions)
     elif format == "csv":
         return aggregate(trials).to_csv(index=False)
     else:
-        table = board(trials, metric, directions, per_category=per_category)
-    failures = _failures(trials, results, store or Path())
-    table = replace(table, notes=(*table.notes, *_flags(trials), *failures))
+        table = board(
+            trials, metrics[0] if metrics else None, directions, per_category=per_category
+        )
+    table = replace(table, notes=(*table.notes, *notes))
     if format == "terminal":
         return table.terminal(width, color)
     writers = {"markdown": table.markdown, "html": table.html, "latex": table.latex}
     return writers[format]()
+
+
+def _notes(trials: pd.DataFrame, results: Sequence[TrialResult], store: Path) -> list[str]:
+    return [*_flags(trials), *_failures(trials, results, store)]
 
 
 def _opposite(axis: str | None) -> str:

@@ -36,7 +36,7 @@ def board(
     """
     keys = list(KEYS if per_category else AXES)
     summary = summarise(trials, keys)
-    names = measured(trials, metric)
+    names = measured(trials, [metric] if metric else ())
     columns = [column(name, directions) for name in names]
     means, seen = summary.mean[names].to_numpy(), summary.seen[names].to_numpy()
     fair = summary.fair.to_numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,23 +12,34 @@ import pandas as pd
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.columns import AXES, COUNTS, KEYS, METRICS, PRIMARY, UNRANKED
 from adbench_harness.results import TrialResult
-from adbench_harness.trial import NONE, Choice, Trial
+from adbench_harness.trial import NONE, Choice, Trial, show
 
 REPEATS = ("seed", "split_seed")
-FIELDS = (*KEYS, *REPEATS, "status", "flags")
+FIELDS = (*KEYS, *REPEATS, "status", "flags", "covers", "reported")
 
 
-def frame(results: Iterable[TrialResult]) -> pd.DataFrame:
-    """A row a trial: the axes by label, seeds, status, flags, then a float column a metric.
+def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.DataFrame:
+    """A row a trial: the axes by label, seeds, status and the like, a float column a metric.
 
     The fixed metrics come first, NaN where absent, then those of third parties, sorted. The
-    backbone has its own column and is left out of the model's label. Where components of one
-    label differ in version, weights or evaluation, a suffix tells them apart; of results that
-    still look the same (a metric was added, an image changed) the one finished last counts. The
-    index is the place among ``results``.
+    backbone has its own column and is left out of the model's label, and so has each of the
+    ``parameters``, as text. Where components of one label differ in version, weights or
+    evaluation, a suffix tells them apart; of results that still look the same (a metric was
+    added, an image changed) the one finished last counts. The index is the place among
+    ``results``. Raises UserError for a parameter that no component has.
     """
     results = list(results)
-    table = pd.DataFrame([_fields(result) for result in results], columns=list(FIELDS))
+    fields = list(dict.fromkeys([*FIELDS, *parameters]))
+    table = pd.DataFrame([_fields(result, parameters) for result in results], columns=fields)
+    for name in parameters:
+        if table[name].eq(NONE).all():
+            found = {
+                key for r in results for choice in components(r.trial) for key in choice.params
+            }
+            raise UserError(
+                f"no axis {name!r}: choose from {', '.join([*KEYS, 'seed', 'method'])}, or a "
+                f"parameter ({', '.join(sorted(found))})"
+            )
     for axis, variants in _variants([result.trial for result in results]).items():
         table[axis] = _told_apart(table[axis], variants)
     table["device"] = _known_devices(table)
@@ -37,7 +48,26 @@ def frame(results: Iterable[TrialResult]) -> pd.DataFrame:
     table = table.join(values.reindex(columns=names).astype(float))
     finished = [result.provenance.get("finished", "") for result in results]
     latest = table.iloc[np.argsort(finished, kind="stable")]
-    return latest.drop_duplicates([*KEYS, *REPEATS], keep="last").sort_index()
+    return latest.drop_duplicates([*KEYS, *REPEATS, *parameters], keep="last").sort_index()
+
+
+def select(
+    results: Sequence[TrialResult], axes: Sequence[str], only: Mapping[str, str]
+) -> pd.DataFrame:
+    """A frame with the parameters among ``axes`` and ``only``, of the trials that ``only`` allows.
+
+    Raises UserError where none is left.
+    """
+    if not results:
+        raise UserError("no results to show: run a suite first, or name another folder")
+    known = (*KEYS, "seed", "method")
+    trials = frame(results, [a for a in dict.fromkeys([*axes, *only]) if a not in known])
+    trials = trials.assign(method=method(trials))
+    for axis, value in only.items():
+        trials = trials[trials[axis].astype(str).eq(value)]
+        if trials.empty:
+            raise UserError(f"no result has {axis} {value!r}")
+    return trials
 
 
 def metrics(trials: pd.DataFrame) -> list[str]:
@@ -45,12 +75,13 @@ def metrics(trials: pd.DataFrame) -> list[str]:
     return trials.select_dtypes(float).columns.tolist()
 
 
-def measured(trials: pd.DataFrame, wanted: str | None = None) -> list[str]:
-    """The metrics that some trial has; UserError where ``wanted`` is not among them."""
+def measured(trials: pd.DataFrame, wanted: Sequence[str] = ()) -> list[str]:
+    """The metrics that some trial has; UserError where one of ``wanted`` is not among them."""
     values = trials.loc[trials["status"].eq("ok"), metrics(trials)]
     names = values.columns[values.notna().any()].tolist()
-    if wanted and wanted not in names:
-        raise UserError(f"no result has the metric {wanted!r}: choose from {', '.join(names)}")
+    for name in wanted:
+        if name not in names:
+            raise UserError(f"no result has the metric {name!r}: choose from {', '.join(names)}")
     return names or [PRIMARY[0]]
 
 
@@ -98,8 +129,10 @@ def summarise(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
     groups = trials.groupby(keys)
     index = groups.size().index
     ran = trials[trials["status"].eq("ok")]
-    categories = ran.groupby(list(dict.fromkeys([*keys, "category"])))[names].mean()
-    seen = categories.groupby(level=keys).count()
+    within = ran.groupby(list(dict.fromkeys([*keys, "category"])))
+    categories = within[names].mean()
+    stands_for = within["covers"].max()
+    seen = categories.notna().mul(stands_for, axis=0).groupby(level=keys).sum()
     repeats = [key for key in REPEATS if key not in keys]
     runs = ran.groupby([*keys, *repeats])[names]
     counts = runs.count()
@@ -111,13 +144,20 @@ def summarise(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
     can = (ran.groupby(place)[names].count() > 0).reindex(
         trials.groupby(place).size().index, fill_value=True
     )
+    stands_for = trials.groupby(place)["covers"].max()
+    # A mean covers categories that may be there one by one as well.
+    alone = can[stands_for == 1].groupby(level="dataset").sum()
+    joint = can.mul(stands_for, axis=0)[stands_for > 1].groupby(level="dataset").max()
+    expected = alone.combine(joint, np.fmax).fillna(0).astype(int)
     seen = seen.reindex(index, fill_value=0)
     if "category" in keys:
         total, expected = pd.Series(1, index=index), seen.clip(lower=1)
     else:
         datasets = groups["dataset"].first()
-        total = datasets.map(can.groupby(level="dataset").size())
-        expected = can.groupby(level="dataset").sum().loc[datasets]
+        sizes = (stands_for == 1).groupby(level="dataset").sum()
+        sizes = sizes.combine(stands_for.groupby(level="dataset").max(), max)
+        total = datasets.map(sizes)
+        expected = expected.loc[datasets]
     return Summary(
         mean=categories.groupby(level=keys).mean().reindex(index),
         spread=runs.mean().where(even).groupby(level=keys).std().reindex(index),
@@ -142,26 +182,45 @@ def method(trials: pd.DataFrame, but: str = "") -> pd.Series[str]:
     return pd.Series(labels, index=trials.index, dtype=str)
 
 
-def _fields(result: TrialResult) -> dict[str, Any]:
+def components(trial: Trial) -> Iterator[Choice]:
+    """What takes part in a trial; the first that has a parameter is whose it is."""
+    yield from (trial.model, trial.scorer)
+    if trial.augmenter:
+        yield trial.augmenter
+    yield from (*trial.preprocessors, trial.dataset)
+
+
+def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
     trial = result.trial
+    shown = {
+        name: next((show(c.params[name]) for c in components(trial) if name in c.params), NONE)
+        for name in parameters
+    }
+
+    def label(choice: Choice) -> str:
+        return _without(choice, parameters).label
+
     return {
-        "dataset": trial.dataset.label,
+        "dataset": label(trial.dataset),
         "category": trial.category,
-        "preprocessor": trial.preprocessor,
-        "augmenter": trial.augmenter.label if trial.augmenter else NONE,
-        "model": _without_backbone(trial.model).label,
-        "scorer": trial.scorer.label,
+        "preprocessor": "+".join(map(label, trial.preprocessors)) or NONE,
+        "augmenter": label(trial.augmenter) if trial.augmenter else NONE,
+        "model": _without(trial.model, ["backbone", *parameters]).label,
+        "scorer": label(trial.scorer),
         "backbone": trial.backbone,
         "device": result.provenance.get("device"),
         "seed": trial.seed,
         "split_seed": trial.split_seed,
         "status": result.status,
         "flags": result.flags,
+        "covers": 1,
+        "reported": False,
+        **shown,
     }
 
 
-def _without_backbone(model: Choice) -> Choice:
-    return replace(model, changed=tuple(key for key in model.changed if key != "backbone"))
+def _without(choice: Choice, names: Sequence[str]) -> Choice:
+    return replace(choice, changed=tuple(key for key in choice.changed if key not in names))
 
 
 def _variants(trials: Sequence[Trial]) -> dict[str, list[tuple[str, ...]]]:

@@ -1,92 +1,221 @@
-"""Two axes against each other, as in the papers: categories by methods, say."""
+"""Chosen axes in rows and columns, as in the papers: categories by methods, metrics by patches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.board import caption
-from adbench_harness.leaderboard.columns import ABSENT, AXES, KEYS, column
+from adbench_harness.leaderboard.columns import (
+    ABSENT,
+    AXES,
+    KEYS,
+    UNRANKED,
+    Column,
+    column,
+    percent,
+)
 from adbench_harness.leaderboard.frame import REPEATS, Summary, method, summarise
+from adbench_harness.leaderboard.printed import MEAN, means_first, symbols
 from adbench_harness.leaderboard.table import Table
 
 PIVOTS = (*KEYS, "seed", "method")
 _AVERAGED = ("category", "dataset", "seed")
 
 
-def grid(trials: pd.DataFrame, rows: str, columns: str) -> Summary:
-    """A summary of the cells of ``rows`` by ``columns``, two of ``PIVOTS``.
+def grid(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
+    """A summary of the cells that ``keys``, of ``PIVOTS`` or parameters, make.
 
     Raises UserError where a cell would average over more than one combination.
     """
-    for axis in (rows, columns):
-        if axis not in PIVOTS:
-            raise UserError(f"no axis {axis!r} to pivot on: choose from {', '.join(PIVOTS)}")
-    if rows == columns:
-        raise UserError(f"rows and columns are both {rows!r}: choose two different ones")
-    keys = [rows, columns]
-    trials = trials.assign(method=method(trials, but=columns if rows == "method" else rows))
-    cells = trials.groupby(keys)
+    if len(set(keys)) < len(keys):
+        raise UserError(f"rows and columns are both {keys[-1]!r}: choose two different ones")
+    trials = _with_method(trials, keys)
+    cells = trials.groupby(list(keys))
     for axis in AXES:
         if axis not in keys and cells[axis].nunique().gt(1).any():
             values = ", ".join(sorted(trials[axis].unique()))
             raise UserError(
-                f"{rows} by {columns} would average over {axis} ({values}): make {axis} one of "
+                f"{' by '.join(keys)} would average over {axis} ({values}): make {axis} one of "
                 "the two, use 'method', or select one of them"
             )
     return summarise(trials, keys)
 
 
+def listing(
+    trials: pd.DataFrame,
+    keys: Sequence[str],
+    metrics: Sequence[str],
+    directions: Mapping[str, bool],
+) -> Table:
+    """A row a combination of ``keys``, a column a metric; printed numbers do not compete."""
+    trials = _with_method(means_first(trials), keys)
+    summary = grid(trials, keys)
+    order = sorted(summary.mean.index, key=_sorting(trials, keys))
+    index = pd.Index(order, name=keys[0]) if len(keys) == 1 else pd.MultiIndex.from_tuples(order)
+    mean, spread, seen, whole = (
+        part.loc[index] for part in (summary.mean, summary.spread, summary.seen, summary.whole)
+    )
+    total, footnotes = summary.total.loc[index], _footnotes(trials, keys).loc[index]
+    competing = footnotes.eq("") & ~trials.groupby(list(keys))["reported"].all().loc[index]
+    shown = [column(name, directions) for name in metrics]
+    cells, best = [], []
+    for name, one in zip(metrics, shown, strict=True):
+        texts = one.cells(mean[name], spread[name], seen[name], total)
+        cells.append(
+            [
+                text + ("" if text == ABSENT else note)
+                for text, note in zip(texts, footnotes, strict=True)
+            ]
+        )
+        best.append(one.best(mean[name].to_numpy(), (whole[name] & competing).to_numpy()))
+    labels = [[*key] if len(keys) > 1 else [key] for key in order]
+    return Table(
+        headers=[*keys, *(one.header for one in shown)],
+        rows=[
+            [*map(str, label), *row]
+            for label, row in zip(labels, zip(*cells, strict=True), strict=True)
+        ],
+        labels=len(keys),
+        best=frozenset((int(i), int(j) + len(keys)) for j, i in np.argwhere(best)),
+        caption=_caption(trials, shown, keys),
+        notes=_notes(trials),
+    )
+
+
 def pivot(
     trials: pd.DataFrame, rows: str, columns: str, metric: str, directions: Mapping[str, bool]
 ) -> Table:
-    """``metric`` by two axes, with a mean over the complete cells.
+    """``metric`` by two axes, with a mean over the complete cells where one can be averaged over.
 
     The columns compete; where only the rows are methods, they do, and the mean is a column.
-    Numbers that looked at the test part bear a dagger and do not compete.
+    Numbers that looked at the test part bear a dagger and do not compete, nor do printed ones,
+    whose mean is the printed one.
     """
     turned = columns in _AVERAGED and rows not in _AVERAGED
-    across = rows if turned else columns
-    summary = grid(trials, rows, columns)
+    across, down = (rows, columns) if turned else (columns, rows)
+    trials = _with_method(trials, [rows, columns])
+    trials = trials[~trials["reported"] | trials[metric].notna()]
+    everything, mean_rows = trials, trials["reported"] & trials["category"].eq(MEAN)
+    trials, overall = trials[~mean_rows], trials[mean_rows]
+    summary = grid(trials, [rows, columns])
     shown = column(metric, directions)
     mean, seen = summary.mean[metric], summary.seen[metric]
-    texts = pd.Series(
-        shown.cells(mean, summary.spread[metric], seen, summary.total), index=mean.index
-    )
-    cells = texts.where(summary.fair, texts + "†").unstack(across).fillna(ABSENT)
-    cells.index = cells.index.astype(str)
+    texts = shown.cells(mean, summary.spread[metric], seen, summary.total)
+    footnotes = _footnotes(trials, [rows, columns]).loc[mean.index]
+    names = sorted(everything[across].unique(), key=_sorting(everything, [across]))
+    places = sorted(trials[down].unique(), key=_sorting(trials, [down]))
 
-    values = mean.where(summary.whole[metric]).unstack(across)
+    def laid_out(values: pd.Series[Any]) -> pd.DataFrame:
+        return values.unstack(across).reindex(index=places, columns=names)
+
+    cells = laid_out(footnotes.radd(texts).where(seen > 0, ABSENT)).fillna(ABSENT)
+    values = laid_out(mean.where(summary.whole[metric]))
     whole = values.notna()
-    fair = summary.fair.unstack(across, fill_value=True)
-    means, size = values.mean(), len(values)
-    averages = pd.Series(
-        shown.cells(means, means * np.nan, whole.sum(), [size] * len(means)), index=means.index
-    )
-    cells.loc[f"mean of {size}"] = averages.where(fair.all(), averages + "†")
-    competing = np.vstack([whole & fair, whole.all() & fair.all()])
+    fair = laid_out(summary.fair.astype(float)).fillna(1).astype(bool)
+    measured = ~everything.groupby(across)["reported"].all().loc[names]
+    competing = whole & fair & measured
+    if down in _AVERAGED:
+        means, size, label = values.mean(), len(values), f"mean of {len(values)}"
+        averages = shown.cells(means, means * np.nan, whole.sum(), [size] * len(means))
+        marks = _footnotes(overall, [across])
+        printed = overall.set_index(across)[metric].astype(float)
+        cells.loc[label] = [
+            f"{shown.show(printed[name])}{marks[name]}"
+            if name in marks.index
+            else text
+            if alright
+            else f"{text}†"
+            for name, text, alright in zip(names, averages, fair.all(), strict=True)
+        ]
+        values.loc[label] = means
+        competing.loc[label] = whole.all() & fair.all() & measured
     best = np.array(
-        [shown.best(*row) for row in zip(np.vstack([values, means]), competing, strict=True)]
+        [
+            shown.best(row, eligible)
+            for row, eligible in zip(values.to_numpy(), competing.to_numpy(), strict=True)
+        ]
     )
     if turned:
         cells, best = cells.T, best.T
-
-    constant = [axis for axis in KEYS if axis == "category" or trials[axis].nunique() == 1]
     return Table(
-        headers=[rows, *cells.columns.astype(str)],
-        rows=cells.reset_index().astype(str).to_numpy().tolist(),
+        headers=[rows, *map(str, cells.columns)],
+        rows=[[str(label), *row] for label, *row in cells.itertuples(name=None)],
         labels=1,
         best=frozenset((int(i), int(j) + 1) for i, j in np.argwhere(best)),
-        sections=frozenset() if turned else frozenset({size}),
-        caption=f"{shown.header} · "
-        + caption(
-            trials,
-            [shown],
-            hidden=[axis for axis in constant if axis not in (rows, columns)],
-            seeds=len(trials[list(REPEATS)].drop_duplicates()),
-        ),
-        notes=() if fair.to_numpy().all() else ("† looked at the test part: not compared",),
+        sections=frozenset({len(places)}) if down in _AVERAGED and not turned else frozenset(),
+        caption=f"{shown.header} · {_caption(everything, [shown], [rows, columns])}",
+        notes=_notes(everything),
+    )
+
+
+def _with_method(trials: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """With a column ``method``, which leaves out the axis that it is shown against."""
+    but = next((key for key in keys if key != "method"), "")
+    return trials.assign(method=method(trials, but=but))
+
+
+def _sorting(trials: pd.DataFrame, keys: Sequence[str]) -> Callable[[Any], Any]:
+    """Sorts numbers as numbers, and printed ones last, as they were printed."""
+    places = {
+        value: place
+        for key in keys
+        for place, value in enumerate(trials.loc[trials["reported"], key].unique())
+        if not (trials[key].eq(value) & ~trials["reported"]).any()
+    }
+
+    def one(value: Any) -> tuple[int, float, str]:
+        return (2, places[value], "") if value in places else natural(value)
+
+    return lambda label: [one(value) for value in (label if len(keys) > 1 else (label,))]
+
+
+def natural(value: Any) -> tuple[int, float, str]:
+    """Sorts numbers as numbers, before words."""
+    try:
+        return (0, float(value), "")
+    except ValueError:
+        return (1, 0.0, str(value))
+
+
+def _footnotes(trials: pd.DataFrame, keys: Sequence[str]) -> pd.Series[str]:
+    """By group of ``keys``: symbols of what bars it from a comparison, or was marked in print."""
+    signs = symbols(trials)
+    per_trial = [
+        "".join(sign for mark, sign in signs.items() if mark in flags)
+        if reported
+        else ""
+        if UNRANKED.isdisjoint(flags)
+        else "†"
+        for flags, reported in zip(trials["flags"], trials["reported"], strict=True)
+    ]
+    return (
+        pd.Series(per_trial, trials.index, dtype=str).groupby([trials[key] for key in keys]).max()
+    )
+
+
+def _notes(trials: pd.DataFrame) -> list[str]:
+    unfair = ~trials["flags"].map(UNRANKED.isdisjoint) & ~trials["reported"]
+    notes = []
+    for mark, sign in symbols(trials).items():
+        bears = trials["flags"].map(lambda flags, mark=mark: mark in flags)
+        sources = trials.loc[bears & trials["reported"], "source"].unique()
+        notes.append(f"{sign} {mark.replace('-', ' ')}: {'; '.join(sources)}")
+    return ["† looked at the test part: not compared"] * bool(unfair.any()) + notes
+
+
+def _caption(trials: pd.DataFrame, shown: Sequence[Column], keys: Sequence[str]) -> str:
+    own = trials[~trials["reported"]]
+    if own.empty:
+        return "as reported" + (" · scores in %" if any(c.show is percent for c in shown) else "")
+    constant = [axis for axis in KEYS if axis == "category" or own[axis].nunique() == 1]
+    return caption(
+        own,
+        shown,
+        hidden=[axis for axis in constant if axis not in keys],
+        seeds=len(own[list(REPEATS)].drop_duplicates()),
     )

@@ -9,7 +9,7 @@ In a plugin's tests::
         check(component)
 
 A class attribute ``xfail = {"check": "reason"}`` declares a check that the component cannot meet,
-``check_parameters = {"preset": "smoke"}`` the parameters that make it quick to check.
+``check_parameters = {"epochs": 1}`` the parameters that make it quick to check.
 """
 
 from __future__ import annotations

@@ -1,0 +1,60 @@
+"""``adbench fill``: the tables and plots of a Markdown file, from the commands that stand in it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+from adbench_harness.errors import UserError
+
+SUMMARY = "Write what the adbench commands in a Markdown file's comments print below them."
+COMMANDS = ("leaderboard", "plot")
+_BLOCK = re.compile(r"(<!-- adbench (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a Markdown file, or a board")
+
+
+def handle(given: argparse.Namespace) -> int:
+    for name in given.files:
+        path = Path(name) / "README.md" if Path(name).is_dir() else Path(name)
+        try:
+            old = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"'{path}' cannot be read: {error.strerror}") from None
+        if not _BLOCK.search(old):
+            raise UserError(
+                f"'{path}' has no block to fill: '<!-- adbench leaderboard results -->' and "
+                "'<!-- end -->', each on a line of its own"
+            )
+        new = filled(old, path.parent)
+        if new != old:
+            path.write_text(new, encoding="utf-8")
+        print(f"{path}: {'filled' if new != old else 'as it was'}")
+    return 0
+
+
+def filled(text: str, folder: Path) -> str:
+    """``text`` with every block's output anew; its commands run in ``folder``."""
+    return _BLOCK.sub(lambda block: block[1] + _printed(block[2], folder) + block[3], text)
+
+
+def _printed(command: str, folder: Path) -> str:
+    from adbench_harness.cli import parser
+
+    words = shlex.split(command)
+    if words[0] not in COMMANDS:
+        raise UserError(
+            f"'adbench {command}' cannot fill a block: only {' and '.join(COMMANDS)} can"
+        )
+    if words[0] == "leaderboard" and "--format" not in words:
+        words += ["--format", "markdown"]
+    given = parser().parse_args(words)
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as out:
+        given.handler(given)
+    return f"\n{out.getvalue().strip()}\n\n"

@@ -1,0 +1,36 @@
+"""``adbench plot``: a metric over a parameter, or what trainings logged, as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from adbench_harness.cli import options
+from adbench_harness.errors import UserError
+
+SUMMARY = "Draw a metric over a parameter, or the curves that trainings logged."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    parser.add_argument("--x", metavar="PARAM", help="a parameter, in steps along the axis")
+    parser.add_argument("--curves", action="store_true", help="what the trainings logged instead")
+    options.add_selection(parser)
+    parser.add_argument("--by", metavar="COLUMNS", default="method", help="a line each")
+    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="an .svg, .png, ...")
+
+
+def handle(given: argparse.Namespace) -> int:
+    if bool(given.x) == given.curves:
+        raise UserError("plot needs either --x PARAM or --curves")
+    store = options.store(given.results)
+    from adbench_harness.leaderboard import plot
+
+    by, metrics = options.names(given.by), options.names(given.metric)
+    only = options.pairs(given.only)
+    if given.curves:
+        title = plot.curves(store, Path(given.output), by=by, names=metrics, only=only)
+    else:
+        title = plot.sweep(store, Path(given.output), x=given.x, by=by, metrics=metrics, only=only)
+    print(f"![{title}]({given.output})")
+    return 0

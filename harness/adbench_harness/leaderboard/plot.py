@@ -1,0 +1,129 @@
+"""Results as pictures: a metric over a parameter, and the curves of trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from adbench_harness.errors import UserError
+from adbench_harness.leaderboard.columns import column, percent
+from adbench_harness.leaderboard.frame import measured, select
+from adbench_harness.leaderboard.pivot import PIVOTS, grid, natural
+from adbench_harness.trial import NONE
+
+if TYPE_CHECKING:
+    from adbench_harness.results import Store
+
+_PANEL = (5.0, 3.4)  # inches
+_STYLE: Any = {
+    "svg.hashsalt": "adbench",  # the same numbers make the same file
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "font.size": 9,
+    "legend.frameon": False,
+}
+
+
+def sweep(
+    store: Store,
+    output: Path,
+    *,
+    x: str,
+    by: Sequence[str],
+    metrics: Sequence[str] = (),
+    only: Mapping[str, str] | None = None,
+) -> str:
+    """Draw ``metrics`` over the parameter ``x``, a line a value of ``by``; returns a title.
+
+    Bands are the deviation over seeds; what lacks ``x`` is a dashed line.
+    """
+    axes = [axis for axis in (x, *by) if axis not in PIVOTS]
+    trials = select(list(store.read()), axes, only or {})
+    wanted = list(metrics) or measured(trials)[:1]
+    measured(trials, wanted)
+    summary = grid(trials, [*by, x])
+    with mpl.rc_context(_STYLE):
+        figure = Figure((_PANEL[0] * len(wanted), _PANEL[1]), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(wanted)))
+        for panel, metric in zip(panels, wanted, strict=True):
+            shown = column(metric, {})
+            scale = 100 if shown.show is percent else 1
+            lines = pd.DataFrame(
+                {"mean": summary.mean[metric], "spread": summary.spread[metric].fillna(0)}
+            ).mul(scale)
+            places = sorted({str(label[-1]) for label in lines.index} - {NONE}, key=natural)
+            at = {place: float(place) if _numbers(places) else i for i, place in enumerate(places)}
+            for number, (label, line) in enumerate(lines.groupby(level=list(by), sort=False)):
+                style: dict[str, Any] = {
+                    "color": f"C{number}",
+                    "label": " · ".join(map(str, label)),
+                }
+                line = line.droplevel(list(by))
+                if NONE in line.index:
+                    panel.axhline(line.loc[NONE, "mean"], ls="--", lw=1, **style)
+                    continue
+                line = line.loc[sorted(line.index, key=natural)]
+                xs = [at[place] for place in line.index]
+                panel.plot(xs, line["mean"], "o-", ms=3, lw=1.3, **style)
+                low, high = line["mean"] - line["spread"], line["mean"] + line["spread"]
+                panel.fill_between(xs, low, high, color=f"C{number}", alpha=0.12, lw=0)
+            if not _numbers(places):
+                panel.set_xticks(range(len(places)), places)
+            panel.set(xlabel=x, ylabel=shown.title + (" (%)" if scale == 100 else ""))
+        panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        _save(figure, output)
+    return f"{', '.join(column(metric, {}).title for metric in wanted)} by {x}"
+
+
+def curves(
+    store: Store,
+    output: Path,
+    *,
+    by: Sequence[str],
+    names: Sequence[str] = (),
+    only: Mapping[str, str] | None = None,
+) -> str:
+    """Draw what trainings logged under ``names`` (all: none given), a panel a name, a line a value
+    of ``by`` (averaged), over the share of the training that was done; returns a title."""
+    results = list(store.read())
+    trials = select(results, [axis for axis in by if axis not in PIVOTS], only or {})
+    found: dict[str, dict[str, list[NDArray[Any]]]] = {}
+    for place, row in trials.iterrows():
+        label = " · ".join(str(row[axis]) for axis in by)
+        for name, values in store.curves(results[int(str(place))].trial).items():
+            if not names or name in names:
+                found.setdefault(name, {}).setdefault(label, []).append(values)
+    if not found:
+        raise UserError(f"no result in '{store.root}' has a curve {', '.join(names) or 'at all'}")
+    with mpl.rc_context(_STYLE):
+        figure = Figure((_PANEL[0] * len(found), _PANEL[1]), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(found)))
+        for panel, (name, lines) in zip(panels, found.items(), strict=True):
+            for label, runs in lines.items():
+                length = min(map(len, runs))
+                mean = np.mean([run[:length] for run in runs], axis=0)
+                panel.plot(np.arange(1, length + 1) / length * 100, mean, lw=1.2, label=label)
+            panel.set(xlabel="training done (%)", ylabel=name, yscale="log")
+        panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        _save(figure, output)
+    return f"{', '.join(found)} of the training"
+
+
+def _numbers(places: Sequence[str]) -> bool:
+    return all(natural(place)[0] == 0 for place in places)
+
+
+def _save(figure: Figure, output: Path) -> None:
+    try:
+        figure.savefig(output, metadata={"Date": None} if output.suffix == ".svg" else None)
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{output}' cannot be drawn: {error}") from None

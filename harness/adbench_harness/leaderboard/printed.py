@@ -1,0 +1,78 @@
+"""Numbers that papers printed, as rows beside the measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from adbench_harness.leaderboard.columns import AXES, METRICS
+from adbench_harness.trial import NONE, SHORTENED
+
+if TYPE_CHECKING:
+    from adbench_harness.types import Reported
+
+MEAN = "mean"
+_PRINTED_AS = "printed-as-"
+_SYMBOLS = "‡§¶#"
+
+
+def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame, list[str]]:
+    """``trials`` with a row a printed method and category, and notes on what was left out.
+
+    A number stands in the column under whose heading it was printed. A shortened model
+    is left out: it is no reproduction.
+    """
+    short = trials["flags"].map(lambda flags: SHORTENED in flags)
+    left_out = ", ".join(sorted(trials.loc[short, "model"].unique()))
+    notes = [f"left out beside printed numbers: {left_out}"] if left_out else []
+    # What all measured rows share does not tell any apart, so printed ones share it too.
+    shared = {
+        axis: trials[axis].iloc[0] for axis in ("backbone", "device") if trials[axis].nunique() == 1
+    }
+    found: dict[tuple[str, str, str], dict[str, object]] = {}
+    for row in rows:
+        key = (row.method, row.dataset, row.category)
+        entry = found.setdefault(
+            key,
+            {
+                **dict.fromkeys(AXES, NONE),
+                **shared,
+                "dataset": row.dataset,
+                "category": row.category,
+                "model": f"{row.method} (reported)",
+                "seed": 0,
+                "split_seed": 0,
+                "status": "ok",
+                "flags": (),
+                "source": row.source,
+                "covers": row.categories,
+                "reported": True,
+            },
+        )
+        as_printed = {
+            mark.removeprefix(_PRINTED_AS).replace("-", "_")
+            for mark in row.marks
+            if mark.startswith(_PRINTED_AS)
+        }
+        entry[min(as_printed, default=row.metric)] = row.value
+        entry["flags"] = tuple(dict.fromkeys([*entry["flags"], *row.marks]))  # type: ignore[misc]
+    together = pd.concat([trials[~short], pd.DataFrame(list(found.values()))], ignore_index=True)
+    numbers = list(METRICS.keys() | trials.select_dtypes(float).columns)
+    texts = together.columns.difference([*numbers, "covers", "reported"])
+    together = together.fillna(dict.fromkeys(texts, NONE))
+    return together.astype(dict.fromkeys(together.columns.intersection(numbers), float)), notes
+
+
+def means_first(trials: pd.DataFrame) -> pd.DataFrame:
+    """Without the printed categories of a method whose mean was printed too."""
+    mean = trials["reported"] & trials["category"].eq(MEAN)
+    has_mean = mean.groupby([trials["dataset"], trials["model"]]).transform("any")
+    return trials.loc[~trials["reported"] | mean | ~has_mean]
+
+
+def symbols(trials: pd.DataFrame) -> dict[str, str]:
+    """A footnote's symbol for each mark that a printed number bears."""
+    marks = trials.loc[trials["reported"], "flags"].explode().dropna().unique()
+    return {mark: _SYMBOLS[i % len(_SYMBOLS)] for i, mark in enumerate(marks)}

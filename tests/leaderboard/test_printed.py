@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from adbench_harness.errors import UserError
+from adbench_harness.leaderboard import render
+from adbench_harness.trial import SHORTENED
+from adbench_harness.types import Reported
+
+
+def printed(method, category, value, metric="image_auroc", marks=(), categories=1):
+    source = f"table 1, {method}"
+    return Reported(method, "mini", category, metric, value, source, None, marks, categories)
+
+
+@pytest.fixture
+def reported():
+    return [
+        printed("Old AE", "brick", 0.9, "pixel_auroc", ("printed-as-image-auroc",)),
+        printed("Old AE", "grass", 0.8, "pixel_auroc", ("printed-as-image-auroc", "misprint")),
+        printed("Old AE", "mean", 0.86, "pixel_auroc", ("printed-as-image-auroc",), 3),
+        printed("Best AE", "brick", 1.0),
+        printed("Best AE", "mean", 0.99, categories=3),
+        printed("Best AE", "mean", 2.4e7, "params", categories=3),
+    ]
+
+
+def cells(text):
+    lines = [line for line in text.splitlines() if line.startswith("|") and "|:" not in line]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_printed_methods_stand_beside_measured_ones(result, reported):
+    text = render([result(0.7)], format="markdown", rows=["category"], reported=reported)
+    assert cells(text) == [
+        ["category", "patchcore · knn", "Old AE (reported)", "Best AE (reported)"],
+        ["brick", "70.0", "90.0‡", "100.0"],
+        ["grass", "–", "80.0‡§", "–"],
+        ["mean of 2", "70.0 (1/2)", "86.0‡", "99.0"],
+    ]
+    assert "‡ printed as image auroc: table 1, Old AE" in text
+    assert "§ misprint" in text
+    assert "**" not in text  # nothing competes with print
+
+
+def test_a_printed_mean_says_over_how_many_ours_is(result, reported):
+    text = render(
+        [result({"image_auroc": 0.7, "params": 1e6})],
+        format="markdown",
+        rows=["method"],
+        metrics=["image_auroc", "params"],
+        reported=[row for row in reported if row.method == "Best AE"],
+    )
+    assert cells(text)[1:] == [
+        ["patchcore · knn", "70.0 (1/3)", "1.0 M (1/3)"],
+        ["Best AE (reported)", "99.0", "24.0 M"],
+    ]
+
+
+def test_a_shortened_schedule_is_left_out(result, reported):
+    text = render(
+        [result(0.7), result(0.6, model="ours", params={"steps": 3}, flags=(SHORTENED,))],
+        format="markdown",
+        rows=["category"],
+        reported=reported,
+    )
+    assert "ours" not in text.partition("\n")[0]
+    assert "left out beside printed numbers: ours(steps=3)" in text
+
+
+def test_reported_needs_rows(result, reported):
+    with pytest.raises(UserError, match="--rows"):
+        render([result(0.7)], reported=reported)
