@@ -311,8 +311,10 @@ class Component(Protocol):
     """What every component class carries; its parameters are typed, keyword-only, defaulted.
 
     Construction does no work. ``version`` grows when the component's numbers may change.
-    ``default`` False keeps a component out of an axis that nobody named. ``xfail`` maps a
-    conformance check that it cannot meet to the reason.
+    ``default`` False keeps a component out of an axis that nobody named. ``presets`` maps names to
+    parameters that differ from the paper's, which are the defaults; the first one is used where
+    none is named. ``xfail`` maps a conformance check that it cannot meet to the reason, and
+    ``check_parameters`` are those that make it quick to check.
     """
 
     name: ClassVar[str]

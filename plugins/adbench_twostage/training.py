@@ -49,7 +49,7 @@ def train_stages(
             optimiser.load_state_dict(state["optimiser"])
             start = state["step"]
         stage.train()
-        total = torch.zeros((), device=tools.device)
+        total, shares = torch.zeros((), device=tools.device), []
         for step, images in zip(
             range(start, steps), _batches(train, batch, seed + number, start), strict=False
         ):
@@ -57,7 +57,9 @@ def train_stages(
                 fallen = (step >= 0.8 * steps) + (step >= 0.9 * steps)
                 group["lr"] = learning_rate * 0.2**fallen
             generator = torch.Generator().manual_seed(seed + number * steps + step)
-            loss = loss_of(tools.augmenter.augment(images, generator))
+            augmented = tools.augmenter.augment(images, generator)
+            shares.append(augmented.masks.float().mean((1, 2)))
+            loss = loss_of(augmented)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -66,6 +68,11 @@ def train_stages(
             if (step + 1) % window == 0:
                 tools.log(f"loss {number + 1}", float(total) / window)
                 total.zero_()
+                if number == 0:  # how much there is to learn from an image, and how evenly
+                    share = torch.cat(shares)
+                    tools.log("anomalous pixels", float(share.mean()))
+                    tools.log("anomalous pixels, deviation", float(share.std(correction=0)))
+                shares.clear()
                 tools.checkpoint.save(
                     {
                         "stage": number,

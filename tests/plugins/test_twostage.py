@@ -309,8 +309,11 @@ def learnt():
 
 def test_both_stages_learn(learnt):
     built, curves = learnt
-    assert set(curves) == {"loss 1", "loss 2"}
-    for curve in curves.values():
+    # A square of 8 x 8 in each image.
+    assert curves["anomalous pixels"] == pytest.approx([64 / SIDE**2] * 60)
+    assert curves["anomalous pixels, deviation"] == pytest.approx([0.0] * 60)
+    assert len(curves) == 4
+    for curve in (curves["loss 1"], curves["loss 2"]):
         assert len(curve) == 60
         assert np.mean(curve[-5:]) < 0.4 * np.mean(curve[:5])
     found = Squares().augment(batch_of(fitting.textures(6, SIDE, seed=3)), draws(5))

@@ -47,17 +47,19 @@ def render(
     ``rows`` or ``columns`` (of ``PIVOTS``, or parameters, which then leave the labels) asks for
     a pivot of a metric, the other one being the methods, or the categories; ``rows`` and several
     ``metrics`` for a column a metric. Otherwise the first metric ranks the board. ``only`` keeps
-    the trials whose axes have these values; ``reported`` puts printed numbers beside the rows or
-    columns. CSV holds fractions: a row a combination and category, or the table's cells.
-    ``store`` is the folder whose tracebacks the notes point at; ``width`` and ``color`` are the
-    terminal's. Raises UserError where there are no results, or none with the metric.
+    the trials (and printed numbers) whose axes have these values; ``reported`` puts printed
+    numbers beside the rows or columns. CSV holds fractions: a row a combination and category, or
+    the table's cells. ``store`` is the folder whose tracebacks the notes point at; ``width`` and
+    ``color`` are the terminal's. Raises UserError where there are no results, or none with the
+    metric.
     """
     results = list(results)
     directions = {name: False for result in results for name in result.lower_is_better}
-    reported = list(reported)
+    only = only or {}
+    reported = [r for r in reported if all(getattr(r, a, v) == v for a, v in only.items())]
     if reported and not (rows or columns):
         raise UserError("reported numbers need --rows or --columns: --rows method, say")
-    trials = select(results, [*rows, *([columns] if columns else ())], only or {})
+    trials = select(results, [*rows, *([columns] if columns else ())], only)
     notes = _notes(trials, results, store or Path())
     if reported:
         trials, left_out = beside(trials, reported)
