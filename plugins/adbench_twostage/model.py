@@ -32,16 +32,9 @@ from adbench_twostage.training import train_stages
 EPOCHS = 4000
 """Passes over the training images in the authors' code."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {
-        "size": 128,
-        "width": 16,
-        "batch": 4,
-        "steps": 300,
-        "learning_rate": 2e-3,
-        "statistics": "normal",
-    },
+    "fast": {"size": 128, "width": 16, "batch": 4, "steps": 300, "statistics": "normal"},
     "paper": {},
-    "smoke": {"size": 48, "width": 4, "batch": 2, "steps": 6, "learning_rate": 2e-3},
+    "smoke": {"size": 48, "width": 4, "batch": 2, "steps": 6},
 }
 
 Count = Annotated[int, Field(ge=1)]

@@ -459,9 +459,7 @@ def test_learned_are_all_weights():
 def test_fast_is_the_default_and_says_so_in_the_row(name):
     catalogue = plugins.load(["twostage"])
     label = parameters.resolve(catalogue, "model", component(name)).label
-    assert label == (
-        f"{name}(size=128,width=16,batch=4,steps=300,learning_rate=0.002,statistics=normal)"
-    )
+    assert label == (f"{name}(size=128,width=16,batch=4,steps=300,statistics=normal)")
     paper = parameters.resolve(catalogue, "model", component(f"{name}:preset=paper:steps=9"))
     assert paper.label == f"{name}(steps=9)"
     assert (paper.params["size"], paper.params["width"], paper.params["batch"]) == (256, 128, 1)
