@@ -71,3 +71,16 @@ def test_a_shortened_schedule_is_left_out(result, reported):
 def test_reported_needs_rows(result, reported):
     with pytest.raises(UserError, match="--rows"):
         render([result(0.7)], reported=reported)
+
+
+def test_printed_numbers_may_stand_alone(result, reported):
+    text = render(
+        [result(0.7, dataset="own")],
+        format="markdown",
+        rows=["method"],
+        metrics=["image_auroc"],
+        only={"dataset": "mini"},
+        reported=reported,
+    )
+    assert [row[0] for row in cells(text)[1:]] == ["Old AE (reported)", "Best AE (reported)"]
+    assert "as reported" in text

@@ -59,7 +59,8 @@ def render(
     reported = [r for r in reported if all(getattr(r, a, v) == v for a, v in only.items())]
     if reported and not (rows or columns):
         raise UserError("reported numbers need --rows or --columns: --rows method, say")
-    trials = select(results, [*rows, *([columns] if columns else ())], only)
+    axes = [*rows, *([columns] if columns else ())]
+    trials = select(results, axes, only, empty=bool(reported))
     notes = _notes(trials, results, store or Path())
     if reported:
         trials, left_out = beside(trials, reported)

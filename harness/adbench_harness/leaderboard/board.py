@@ -87,7 +87,7 @@ def board(
             trials,
             columns,
             hidden=[axis for axis in KEYS if axis in same or axis not in keys],
-            seeds=labels["seeds"].iloc[0] if "seeds" in same else None,
+            repeated=repeats(trials[trials["status"].eq("ok")]) if "seeds" in same else "",
         ),
     )
 
@@ -111,12 +111,19 @@ def _ranks(shown: Column, means: NDArray[np.float64], seen: NDArray[np.int64]) -
     return ranks
 
 
+def repeats(trials: pd.DataFrame) -> str:
+    """How often everything was run: over seeds, over splits, or over both."""
+    counts = {"split": trials["split_seed"].nunique(), "seed": trials["seed"].nunique()}
+    said = [f"{n} {name}{'s' if n > 1 else ''}" for name, n in counts.items() if n > 1]
+    return " x ".join(said) or "1 seed" * bool(counts["seed"])
+
+
 def caption(
     trials: pd.DataFrame,
     columns: Iterable[Column],
     *,
     hidden: Iterable[str],
-    seeds: int | None,
+    repeated: str,
 ) -> str:
     """What no column says: axes that are constant, or the categories averaged over."""
     parts = []
@@ -127,8 +134,8 @@ def caption(
             parts.append(f"{places} categories")
         elif value != NONE:
             parts.append(value if axis == "device" else f"{axis} {value}")
-    if seeds:
-        parts.append("1 seed" if seeds == 1 else f"{seeds} seeds")
+    if repeated:
+        parts.append(repeated)
     if any(shown.show is percent for shown in columns):
         parts.append("scores in %")
     return " · ".join(parts)

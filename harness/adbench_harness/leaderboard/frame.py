@@ -15,7 +15,7 @@ from adbench_harness.results import TrialResult
 from adbench_harness.trial import NONE, Choice, Trial, show
 
 REPEATS = ("seed", "split_seed")
-FIELDS = (*KEYS, *REPEATS, "status", "flags", "covers", "reported")
+FIELDS = (*KEYS, *REPEATS, "status", "flags", "marks", "covers", "reported")
 
 
 def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.DataFrame:
@@ -52,11 +52,15 @@ def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.
 
 
 def select(
-    results: Sequence[TrialResult], axes: Sequence[str], only: Mapping[str, str]
+    results: Sequence[TrialResult],
+    axes: Sequence[str],
+    only: Mapping[str, str],
+    *,
+    empty: bool = False,
 ) -> pd.DataFrame:
     """A frame with the parameters among ``axes`` and ``only``, of the trials that ``only`` allows.
 
-    Raises UserError where none is left.
+    Raises UserError where none is left, unless it may be ``empty``.
     """
     if not results:
         raise UserError("no results to show: run a suite first, or name another folder")
@@ -65,7 +69,7 @@ def select(
     trials = trials.assign(method=method(trials))
     for axis, value in only.items():
         trials = trials[trials[axis].astype(str).eq(value)]
-        if trials.empty:
+        if trials.empty and not empty:
             raise UserError(f"no result has {axis} {value!r}")
     return trials
 
@@ -213,6 +217,7 @@ def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
         "split_seed": trial.split_seed,
         "status": result.status,
         "flags": result.flags,
+        "marks": {},
         "covers": 1,
         "reported": False,
         **shown,

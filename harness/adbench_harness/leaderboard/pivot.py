@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from adbench_harness.errors import UserError
-from adbench_harness.leaderboard.board import caption
+from adbench_harness.leaderboard.board import caption, repeats
 from adbench_harness.leaderboard.columns import (
     ABSENT,
     AXES,
@@ -19,8 +19,8 @@ from adbench_harness.leaderboard.columns import (
     column,
     percent,
 )
-from adbench_harness.leaderboard.frame import REPEATS, Summary, method, summarise
-from adbench_harness.leaderboard.printed import MEAN, means_first, symbols
+from adbench_harness.leaderboard.frame import Summary, method, summarise
+from adbench_harness.leaderboard.printed import MEAN, footnotes, means_first, symbol
 from adbench_harness.leaderboard.table import Table
 
 PIVOTS = (*KEYS, "seed", "method")
@@ -60,16 +60,18 @@ def listing(
     mean, spread, seen, whole = (
         part.loc[index] for part in (summary.mean, summary.spread, summary.seen, summary.whole)
     )
-    total, footnotes = summary.total.loc[index], _footnotes(trials, keys).loc[index]
-    competing = footnotes.eq("") & ~trials.groupby(list(keys))["reported"].all().loc[index]
+    total, fair = summary.total.loc[index], summary.fair.loc[index]
+    competing = fair & ~trials.groupby(list(keys))["reported"].all().loc[index]
+    footnotes = Footnotes(trials, metrics)
     shown = [column(name, directions) for name in metrics]
     cells, best = [], []
     for name, one in zip(metrics, shown, strict=True):
         texts = one.cells(mean[name], spread[name], seen[name], total)
+        signs = footnotes.of(trials, keys, name).loc[index]
         cells.append(
             [
-                text + ("" if text == ABSENT else note)
-                for text, note in zip(texts, footnotes, strict=True)
+                text + ("" if text == ABSENT else sign)
+                for text, sign in zip(texts, signs, strict=True)
             ]
         )
         best.append(one.best(mean[name].to_numpy(), (whole[name] & competing).to_numpy()))
@@ -83,7 +85,7 @@ def listing(
         labels=len(keys),
         best=frozenset((int(i), int(j) + len(keys)) for j, i in np.argwhere(best)),
         caption=_caption(trials, shown, keys),
-        notes=_notes(trials),
+        notes=footnotes.notes,
     )
 
 
@@ -106,14 +108,15 @@ def pivot(
     shown = column(metric, directions)
     mean, seen = summary.mean[metric], summary.seen[metric]
     texts = shown.cells(mean, summary.spread[metric], seen, summary.total)
-    footnotes = _footnotes(trials, [rows, columns]).loc[mean.index]
+    footnotes = Footnotes(everything, [metric])
+    signs = footnotes.of(trials, [rows, columns], metric).loc[mean.index]
     names = sorted(everything[across].unique(), key=_sorting(everything, [across]))
     places = sorted(trials[down].unique(), key=_sorting(trials, [down]))
 
     def laid_out(values: pd.Series[Any]) -> pd.DataFrame:
         return values.unstack(across).reindex(index=places, columns=names)
 
-    cells = laid_out(footnotes.radd(texts).where(seen > 0, ABSENT)).fillna(ABSENT)
+    cells = laid_out(signs.radd(texts).where(seen > 0, ABSENT)).fillna(ABSENT)
     values = laid_out(mean.where(summary.whole[metric]))
     whole = values.notna()
     fair = laid_out(summary.fair.astype(float)).fillna(1).astype(bool)
@@ -122,7 +125,7 @@ def pivot(
     if down in _AVERAGED:
         means, size, label = values.mean(), len(values), f"mean of {len(values)}"
         averages = shown.cells(means, means * np.nan, whole.sum(), [size] * len(means))
-        marks = _footnotes(overall, [across])
+        marks = footnotes.of(overall, [across], metric)
         printed = overall.set_index(across)[metric].astype(float)
         cells.loc[label] = [
             f"{shown.show(printed[name])}{marks[name]}"
@@ -149,7 +152,7 @@ def pivot(
         best=frozenset((int(i), int(j) + 1) for i, j in np.argwhere(best)),
         sections=frozenset({len(places)}) if down in _AVERAGED and not turned else frozenset(),
         caption=f"{shown.header} · {_caption(everything, [shown], [rows, columns])}",
-        notes=_notes(everything),
+        notes=footnotes.notes,
     )
 
 
@@ -182,30 +185,34 @@ def natural(value: Any) -> tuple[int, float, str]:
         return (1, 0.0, str(value))
 
 
-def _footnotes(trials: pd.DataFrame, keys: Sequence[str]) -> pd.Series[str]:
-    """By group of ``keys``: symbols of what bars it from a comparison, or was marked in print."""
-    signs = symbols(trials)
-    per_trial = [
-        "".join(sign for mark, sign in signs.items() if mark in flags)
-        if reported
-        else ""
-        if UNRANKED.isdisjoint(flags)
-        else "†"
-        for flags, reported in zip(trials["flags"], trials["reported"], strict=True)
-    ]
-    return (
-        pd.Series(per_trial, trials.index, dtype=str).groupby([trials[key] for key in keys]).max()
-    )
+class Footnotes:
+    """Signs of what bars a number from a comparison, or was marked where it was printed."""
 
+    def __init__(self, trials: pd.DataFrame, metrics: Sequence[str]) -> None:
+        found = footnotes(trials, metrics)
+        self.signs = {mark: symbol(number) for number, mark in enumerate(found)}
+        self.notes = [
+            f"{self.signs[mark]} {mark.replace('-', ' ')}: {'; '.join(sources)}"
+            for mark, sources in found.items()
+        ]
+        unfair = ~trials["flags"].map(UNRANKED.isdisjoint) & ~trials["reported"]
+        if unfair.any():
+            self.notes.insert(0, "† looked at the test part: not compared")
 
-def _notes(trials: pd.DataFrame) -> list[str]:
-    unfair = ~trials["flags"].map(UNRANKED.isdisjoint) & ~trials["reported"]
-    notes = []
-    for mark, sign in symbols(trials).items():
-        bears = trials["flags"].map(lambda flags, mark=mark: mark in flags)
-        sources = trials.loc[bears & trials["reported"], "source"].unique()
-        notes.append(f"{sign} {mark.replace('-', ' ')}: {'; '.join(sources)}")
-    return ["† looked at the test part: not compared"] * bool(unfair.any()) + notes
+    def of(self, trials: pd.DataFrame, keys: Sequence[str], metric: str) -> pd.Series[str]:
+        """The signs of each group of ``keys``."""
+        signs = [
+            "".join(sign for mark, sign in self.signs.items() if mark in marks.get(metric, ()))
+            if reported
+            else ""
+            if UNRANKED.isdisjoint(flags)
+            else "†"
+            for flags, marks, reported in zip(
+                trials["flags"], trials["marks"], trials["reported"], strict=True
+            )
+        ]
+        groups = [trials[key] for key in keys]
+        return pd.Series(signs, trials.index, dtype=str).groupby(groups).max()
 
 
 def _caption(trials: pd.DataFrame, shown: Sequence[Column], keys: Sequence[str]) -> str:
@@ -217,5 +224,5 @@ def _caption(trials: pd.DataFrame, shown: Sequence[Column], keys: Sequence[str])
         own,
         shown,
         hidden=[axis for axis in constant if axis not in keys],
-        seeds=len(own[list(REPEATS)].drop_duplicates()),
+        repeated=repeats(own),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 MEAN = "mean"
 _PRINTED_AS = "printed-as-"
-_SYMBOLS = "‡§¶#"
 
 
 def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame, list[str]]:
@@ -31,7 +30,7 @@ def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame
     shared = {
         axis: trials[axis].iloc[0] for axis in ("backbone", "device") if trials[axis].nunique() == 1
     }
-    found: dict[tuple[str, str, str], dict[str, object]] = {}
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows:
         key = (row.method, row.dataset, row.category)
         entry = found.setdefault(
@@ -46,7 +45,7 @@ def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame
                 "split_seed": 0,
                 "status": "ok",
                 "flags": (),
-                "source": row.source,
+                "marks": {},
                 "covers": row.categories,
                 "reported": True,
             },
@@ -56,8 +55,10 @@ def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame
             for mark in row.marks
             if mark.startswith(_PRINTED_AS)
         }
-        entry[min(as_printed, default=row.metric)] = row.value
-        entry["flags"] = tuple(dict.fromkeys([*entry["flags"], *row.marks]))  # type: ignore[misc]
+        metric = min(as_printed, default=row.metric)
+        entry[metric] = row.value
+        entry["flags"] += row.marks
+        entry["marks"][metric] = dict.fromkeys(row.marks, row.source)
     together = pd.concat([trials[~short], pd.DataFrame(list(found.values()))], ignore_index=True)
     numbers = list(METRICS.keys() | trials.select_dtypes(float).columns)
     texts = together.columns.difference([*numbers, "covers", "reported"])
@@ -72,7 +73,18 @@ def means_first(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.loc[~trials["reported"] | mean | ~has_mean]
 
 
-def symbols(trials: pd.DataFrame) -> dict[str, str]:
-    """A footnote's symbol for each mark that a printed number bears."""
-    marks = trials.loc[trials["reported"], "flags"].explode().dropna().unique()
-    return {mark: _SYMBOLS[i % len(_SYMBOLS)] for i, mark in enumerate(marks)}
+def footnotes(trials: pd.DataFrame, metrics: Iterable[str]) -> dict[str, list[str]]:
+    """The marks that printed numbers of ``metrics`` bear, with where each is explained."""
+    found: dict[str, list[str]] = {}
+    for marks in trials["marks"]:
+        for metric in metrics:
+            for mark, source in marks.get(metric, {}).items():
+                found.setdefault(mark, [])
+                if source not in found[mark]:
+                    found[mark].append(source)
+    return found
+
+
+def symbol(number: int) -> str:
+    """The sign of a table's ``number``-th footnote; the dagger has a meaning of its own."""
+    return "‡§¶#"[number] if number < 4 else f"[{number}]"
