@@ -51,10 +51,7 @@ class Parameter:
     @property
     def type(self) -> str:
         """The type as a person would write it."""
-        base = _noteless(self.annotation)
-        if self.kind:
-            return self.kind
-        return base.__name__ if isinstance(base, type) and not get_args(base) else _type(base)
+        return self.kind or _type(self.annotation)
 
     @property
     def is_sequence(self) -> bool:
@@ -76,9 +73,16 @@ def _noteless(annotation: Any) -> Any:
 
 
 def _type(annotation: Any) -> str:
-    if get_origin(annotation) is typing.Literal:
-        return " | ".join(map(str, get_args(annotation)))
-    return str(annotation).replace("typing.", "").replace("NoneType", "None")
+    base = _noteless(annotation)
+    origin, inner = get_origin(base), get_args(base)
+    if origin is typing.Literal:
+        return " | ".join(map(str, inner))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type, inner))
+    if origin:
+        return f"{origin.__name__}[{', '.join(map(_type, inner))}]"
+    names = {NoneType: "None", Ellipsis: "..."}
+    return names[base] if base in names else str(getattr(base, "__name__", base))
 
 
 def parameters(component: type) -> dict[str, Parameter]:

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.types import (
     Batch,
     FeatureRequest,
@@ -58,13 +59,9 @@ class PaDiM:
         epsilon: Annotated[
             float, Field(gt=0, description="added to the diagonal of the covariance")
         ] = 0.01,
-        resize: Annotated[int, Field(ge=1, description="shorter side of the image in px")] = 256,
-        crop: Annotated[
-            int | None, Field(ge=1, description="side of the centre crop in px, or none")
-        ] = 224,
-        aspect: Annotated[
-            Literal["keep", "squash"], "squash resizes both sides to the same length"
-        ] = "keep",
+        resize: Resize = 256,
+        crop: Crop = 224,
+        aspect: Aspect = "keep",
     ) -> None:
         self.features = (FeatureRequest(backbone, layers),)
         self.dimensions = dimensions

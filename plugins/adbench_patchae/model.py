@@ -13,7 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from adbench_harness.nn.coreset import greedy_coreset
+from adbench_harness.nn.coreset import Ratio, greedy_coreset
+from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.nn.neighbours import Neighbours
 from adbench_harness.types import (
     Batch,
@@ -74,16 +75,10 @@ class PatchAE:
             Literal["population", "unbiased"], "how a patch's standard deviation is taken"
         ] = "population",
         learning_rate: Annotated[float, Field(gt=0, description="Adam's")] = 1e-4,
-        coreset_ratio: Annotated[
-            float, Field(gt=0, le=1, description="share of the training patches that is kept")
-        ] = 0.01,
-        resize: Annotated[int, Field(ge=1, description="shorter side of the image in px")] = 256,
-        crop: Annotated[
-            int | None, Field(ge=1, description="side of the centre crop in px, or none")
-        ] = 224,
-        aspect: Annotated[
-            Literal["keep", "squash"], "squash resizes both sides to the same length"
-        ] = "keep",
+        coreset_ratio: Ratio = 0.01,
+        resize: Resize = 256,
+        crop: Crop = 224,
+        aspect: Aspect = "keep",
     ) -> None:
         self.epochs = epochs
         self.batch = batch

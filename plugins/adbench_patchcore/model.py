@@ -15,7 +15,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from adbench_harness.nn.coreset import greedy_coreset
+from adbench_harness.nn.coreset import Ratio, greedy_coreset
+from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.nn.neighbours import Neighbours
 from adbench_harness.types import (
     Batch,
@@ -63,20 +64,14 @@ class PatchCore:
         dimension: Annotated[
             int, Field(ge=1, description="dimension of the pooled embedding")
         ] = 1024,
-        coreset_ratio: Annotated[
-            float, Field(gt=0, le=1, description="share of the training patches that is kept")
-        ] = 0.01,
+        coreset_ratio: Ratio = 0.01,
         projection: Annotated[
             int | None,
             Field(ge=1, description="dimension in which the coreset is chosen, or none: its own"),
         ] = 128,
-        resize: Annotated[int, Field(ge=1, description="shorter side of the image in px")] = 256,
-        crop: Annotated[
-            int | None, Field(ge=1, description="side of the centre crop in px, or none")
-        ] = 224,
-        aspect: Annotated[
-            Literal["keep", "squash"], "squash resizes both sides to the same length"
-        ] = "keep",
+        resize: Resize = 256,
+        crop: Crop = 224,
+        aspect: Aspect = "keep",
     ) -> None:
         if neighbourhood % 2 == 0:
             raise ValueError(f"neighbourhood must be odd, so that it has a centre: {neighbourhood}")

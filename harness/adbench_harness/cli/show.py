@@ -50,7 +50,8 @@ def _text(offer: Any, catalogue: Any) -> str:
     lines += _contract(offer, catalogue)
     for number, (name, values) in enumerate(getattr(component, "presets", {}).items()):
         said = ", ".join(f"{key}={value}" for key, value in values.items()) or "the defaults below"
-        lines.append(f"  {'' if number else 'presets':<10} {name}: {said}")
+        default = "" if number else " (where none is named)"
+        lines.append(f"  {'' if number else 'presets':<10} {name}{default}: {said}")
     parameters = _parameters(offer)
     if parameters:
         lines += ["", options.table(parameters)]

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
+
+Ratio = Annotated[
+    float, Field(gt=0, le=1, description="share of the training patches that is kept")
+]
 
 POOL = 4096
 """Farthest points among which picks are made between two updates of all distances."""
