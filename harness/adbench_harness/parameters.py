@@ -7,14 +7,13 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from adbench_harness import grammar
 from adbench_harness.errors import UserError, nearest
-from adbench_harness.plugins import Catalogue
 from adbench_harness.trial import Choice
 from adbench_harness.types import Augmenter, Backbone, Dataset, Model, Preprocessor, Scorer
 
@@ -27,6 +26,12 @@ _PROTOCOLS: Mapping[str, Any] = {
     "preprocessor": Preprocessor,
     "scorer": Scorer,
 }
+
+
+class Catalogue(Protocol):
+    """Where components are found by kind and name."""
+
+    def get(self, kind: str, name: str) -> Any: ...
 
 
 @dataclass(frozen=True)

@@ -66,20 +66,10 @@ class AFPS:
     paper: ClassVar[str | None] = "Ono and Meng, Anomaly-Focused Patch Selection (KolektorSDD2)"
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
-    check_parameters: ClassVar[Mapping[str, Any]] = PRESETS["smoke"]
-    xfail: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        (
-            "constructs_without_arguments",
-            "shapes_and_types",
-            "same_seed_same_result",
-            "subset_invariance",
-            "order_invariance",
-            "leaves_its_input_alone",
-            "refit_forgets",
-            "planted_blob_scores_above_normal",
-        ),
-        "the checks do not construct its detector and scorer",
-    )
+    check_parameters: ClassVar[Mapping[str, Any]] = {
+        **PRESETS["smoke"],
+        "detector": "padim(dimensions=32,resize=64,crop=none)",
+    }
     emits: frozenset[type] = frozenset({DefectLogits})
     protocols: frozenset[Split] = frozenset({"classification"})
 

@@ -23,6 +23,7 @@ from typing import Any
 from adbench_harness import parameters
 from adbench_harness.basic.scorers import MapScorer, OwnScorer, SoftmaxScorer
 from adbench_harness.errors import UserError, nearest
+from adbench_harness.grammar import Wanted
 from adbench_harness.plugins import Catalogue
 from adbench_harness.testing.augmenters import CHECKS as AUGMENTER
 from adbench_harness.testing.backbones import CHECKS as BACKBONE
@@ -69,7 +70,7 @@ def parametrize_with_checks(components: Iterable[Any]) -> Any:
     components = list(components)
     scorers = _judges(components)
     cases = []
-    for component in components:
+    for component in [whole(component, components) for component in components]:
         reasons = getattr(component, "xfail", {})
         for name, check in checks(component, scorers):
             declared = name in reasons
@@ -80,6 +81,36 @@ def parametrize_with_checks(components: Iterable[Any]) -> Any:
                 )
             )
     return pytest.mark.parametrize(("component", "check"), cases)
+
+
+def whole(component: Any, components: Iterable[Any]) -> Any:
+    """``component``, or one that takes those that are its parameters from ``components``."""
+    try:
+        known = {} if isinstance(component, Metric) else parameters.parameters(component)
+    except UserError:
+        return component  # a check will say what is wrong
+    if not any(parameter.kind for parameter in known.values()):
+        return component
+    beside = _Beside(components)
+
+    def built(_: type) -> Any:
+        given = getattr(component, "check_parameters", {})
+        choice = parameters.resolve(beside, kind_of(component), Wanted(component.name, given))
+        return parameters.build(beside, kind_of(component), choice)
+
+    return type(component.__name__, (component,), {"__new__": built, "check_parameters": {}})
+
+
+class _Beside:
+    """Components by kind and name, as a catalogue has them."""
+
+    def __init__(self, components: Iterable[Any]) -> None:
+        self._known = {(kind_of(c), c.name): c for c in components}
+
+    def get(self, kind: str, name: str) -> Any:
+        if (kind, name) not in self._known:
+            raise Skipped(f"there is no {kind} {name} beside it")
+        return self._known[kind, name]
 
 
 def _judges(components: Iterable[Any]) -> list[Any]:
@@ -110,12 +141,14 @@ def check(name: str, catalogue: Catalogue) -> list[Outcome]:
             f"no plugin or component '{name}'{nearest(name, known)}; 'adbench list --components' "
             "shows them"
         )
-    scorers = _judges(offer.component for offer in offers)
+    components = [offer.component for offer in offers if offer.kind != "recipe"]
+    scorers = _judges(components)
     return [
-        _outcome(offer.component, f"{offer.kind} {offer.name}", check_name, function)
+        _outcome(component, f"{offer.kind} {offer.name}", check_name, function)
         for offer in chosen
         if offer.kind != "recipe"
-        for check_name, function in checks(offer.component, scorers)
+        for component in [whole(offer.component, components)]
+        for check_name, function in checks(component, scorers)
     ]
 
 
