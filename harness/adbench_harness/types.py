@@ -457,7 +457,10 @@ class Recipe:
 class Reported:
     """One printed number (a fraction, unless the metric is a count) and its place in the paper.
 
-    ``category`` "mean" is the mean over as many categories as ``categories`` says.
+    ``category`` "mean" is the mean over as many categories as ``categories`` says. ``marks`` say
+    what is wrong with it and become footnotes: "misprint", "not-reproducible", "test-selected" or
+    "transductive" (which bar it from a comparison), "printed-as-METRIC" where it stands under the
+    heading of another metric, or words of the plugin's own.
     """
 
     method: str
