@@ -61,10 +61,11 @@ def render(
         raise UserError("reported numbers need --rows or --columns: --rows method, say")
     axes = [*rows, *([columns] if columns else ())]
     trials = select(results, axes, only, empty=bool(reported))
-    notes = _notes(trials, results, store or Path())
+    notes = list(_failures(trials, results, store or Path()))
     if reported:
         trials, left_out = beside(trials, reported)
         notes += left_out
+    notes = [*_flags(trials[~trials["reported"]]), *notes]
     names = measured(trials, metrics)
     if len(rows) > 1 or len(metrics) > 1:
         if columns:
@@ -93,10 +94,6 @@ def render(
         return table.terminal(width, color)
     writers = {"markdown": table.markdown, "html": table.html, "latex": table.latex}
     return writers[format]()
-
-
-def _notes(trials: pd.DataFrame, results: Sequence[TrialResult], store: Path) -> list[str]:
-    return [*_flags(trials), *_failures(trials, results, store)]
 
 
 def _opposite(axis: str | None) -> str:
