@@ -21,7 +21,7 @@ from adbench_harness.trial import NONE
 if TYPE_CHECKING:
     from adbench_harness.results import Store
 
-_PANEL = (5.0, 3.4)  # inches
+_PANEL = (4.6, 3.8)  # inches
 _STYLE: Any = {
     "svg.hashsalt": "adbench",  # the same numbers make the same file
     "axes.spines.top": False,
@@ -79,7 +79,7 @@ def sweep(
             if not _numbers(places):
                 panel.set_xticks(range(len(places)), places)
             panel.set(xlabel=x, ylabel=shown.title + (" (%)" if scale == 100 else ""))
-        panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         _save(figure, output)
     return f"{', '.join(column(metric, {}).title for metric in wanted)} by {x}"
 
@@ -107,13 +107,16 @@ def curves(
     with mpl.rc_context(_STYLE):
         figure = Figure((_PANEL[0] * len(found), _PANEL[1]), layout="constrained")
         panels = np.atleast_1d(figure.subplots(1, len(found)))
+        labels = list(dict.fromkeys(label for lines in found.values() for label in lines))
+        drawn: dict[str, Any] = {}
         for panel, (name, lines) in zip(panels, found.items(), strict=True):
             for label, runs in lines.items():
                 length = min(map(len, runs))
                 mean = np.mean([run[:length] for run in runs], axis=0)
-                panel.plot(np.arange(1, length + 1) / length * 100, mean, lw=1.2, label=label)
+                done = np.arange(1, length + 1) / length * 100
+                [drawn[label]] = panel.plot(done, mean, lw=1.2, color=f"C{labels.index(label)}")
             panel.set(xlabel="training done (%)", ylabel=name, yscale="log")
-        panels[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=2)
         _save(figure, output)
     return f"{', '.join(found)} of the training"
 
