@@ -368,7 +368,7 @@ def test_losses_are_the_papers(learnt, monkeypatch, loss, with_ssim):
                 for a, b in zip(maps, truth, strict=True)
             ]
             expected += 1 - np.mean(similarities)
-        assert float(value) == pytest.approx(expected, rel=1e-3)
+        assert value.item() == pytest.approx(expected, rel=1e-3)
     assert seen == [TRAIN]
 
 

@@ -116,7 +116,7 @@ def pivot(
     def laid_out(values: pd.Series[Any]) -> pd.DataFrame:
         return values.unstack(across).reindex(index=places, columns=names)
 
-    cells = laid_out(signs.radd(texts).where(seen > 0, ABSENT)).fillna(ABSENT)
+    cells = laid_out(signs.radd(texts).where(seen > 0, ABSENT)).astype(object).fillna(ABSENT)
     values = laid_out(mean.where(summary.whole[metric]))
     whole = values.notna()
     fair = laid_out(summary.fair.astype(float)).fillna(1).astype(bool)
