@@ -25,14 +25,21 @@ from adbench_harness.types import (
     Tools,
     TrainSet,
 )
-from adbench_twostage.network import Segmenter
+from adbench_twostage.network import Padding, Segmenter
 from adbench_twostage.refinement import TEST, TRAIN, refined
 from adbench_twostage.training import train_stages
 
 EPOCHS = 4000
 """Passes over the training images in the authors' code."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"size": 128, "width": 16, "batch": 4, "steps": 300, "statistics": "normal"},
+    "fast": {
+        "size": 128,
+        "width": 16,
+        "batch": 4,
+        "steps": 300,
+        "statistics": "normal",
+        "padding": "replicate",
+    },
     "paper": {},
     "smoke": {"size": 48, "width": 4, "batch": 2, "steps": 6},
 }
@@ -47,6 +54,7 @@ Statistics = Annotated[
     Literal["running", "normal"],
     "batch normalisation's: of the last steps, or taken from the normal images at the end",
 ]
+Border = Annotated[Padding, "beyond the image: zeros, or its outermost pixels"]
 Similarity = Annotated[Denominator, "SSIM's denominator: the formula's, or as the paper prints it"]
 
 
@@ -77,6 +85,7 @@ class Stage1:
         steps: Steps = None,
         learning_rate: Rate = 1e-4,
         statistics: Statistics = "running",
+        padding: Border = "zeros",
         ssim: Similarity = "standard",
     ) -> None:
         self.input = InputSpec(size, None, "squash")
@@ -85,6 +94,7 @@ class Stage1:
         self.steps = steps
         self.learning_rate = learning_rate
         self.restate = statistics == "normal"
+        self.padding = padding
         self.ssim = ssim
 
     @property
@@ -94,7 +104,7 @@ class Stage1:
 
     def fit(self, train: TrainSet, tools: Tools) -> Stage1:
         """Train every stage on pseudo-anomalies that the augmenter draws."""
-        stages = [Segmenter(self.width, tools.generator) for _ in self.losses]
+        stages = [Segmenter(self.width, tools.generator, self.padding) for _ in self.losses]
         self.stages = nn.ModuleList(stages).to(tools.device)
         train_stages(
             self.stages,
@@ -147,6 +157,7 @@ class TwoStage(Stage1):
         steps: Steps = None,
         learning_rate: Rate = 1e-4,
         statistics: Statistics = "running",
+        padding: Border = "zeros",
         ssim: Similarity = "standard",
         stage2_loss: Annotated[
             Literal["both", "mse"], "the second stage's: as the first's, or as in the authors' code"
@@ -159,6 +170,7 @@ class TwoStage(Stage1):
             steps=steps,
             learning_rate=learning_rate,
             statistics=statistics,
+            padding=padding,
             ssim=ssim,
         )
         self.stage2_loss = stage2_loss

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+Padding = Literal["zeros", "replicate"]
 
 
 class Segmenter(nn.Module):
@@ -13,22 +17,24 @@ class Segmenter(nn.Module):
 
     H and W are multiples of 4. ``width`` are the channels of the first block: 128 in the paper,
     which makes 11.959681 million parameters. Weights are drawn from N(0, 0.02) by ``generator``.
+    Beyond its border an image is ``padding``.
     """
 
-    def __init__(self, width: int, generator: torch.Generator) -> None:
+    def __init__(self, width: int, generator: torch.Generator, padding: Padding = "zeros") -> None:
         super().__init__()
         fine, middle, coarse = width, 2 * width, 4 * width
+        blocks = partial(_blocks, padding)
         self.layers = nn.Sequential(
-            *_blocks(3, fine, fine),
+            *blocks(3, fine, fine),
             nn.MaxPool2d(2),
-            *_blocks(fine, middle, middle),
+            *blocks(fine, middle, middle),
             nn.MaxPool2d(2),
-            *_blocks(middle, coarse, coarse),
+            *blocks(middle, coarse, coarse),
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
-            *_blocks(coarse, coarse, coarse, middle),
+            *blocks(coarse, coarse, coarse, middle),
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
-            *_blocks(middle, middle, middle, fine),
-            nn.Conv2d(fine, 1, 3, padding=1),
+            *blocks(middle, middle, middle, fine),
+            nn.Conv2d(fine, 1, 3, padding=1, padding_mode=padding),
         )
         with torch.no_grad():
             for layer in self.layers:
@@ -43,10 +49,10 @@ class Segmenter(nn.Module):
         return maps[:, 0]
 
 
-def _blocks(*channels: int) -> list[nn.Module]:
+def _blocks(padding: Padding, *channels: int) -> list[nn.Module]:
     """A 3 x 3 convolution, batch normalisation and ReLU from each count of channels to the next."""
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):
-        convolution = nn.Conv2d(before, after, 3, padding=1)
+        convolution = nn.Conv2d(before, after, 3, padding=1, padding_mode=padding)
         layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
     return layers

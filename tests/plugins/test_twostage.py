@@ -25,6 +25,7 @@ from adbench_twostage.network import Segmenter
 from adbench_twostage.refinement import TEST, TRAIN, kept, refined
 
 SIDE = 32
+PADDINGS = ("zeros", "replicate")
 TINY = {**PRESETS["smoke"], "size": SIDE, "width": 2}
 
 
@@ -459,10 +460,24 @@ def test_learned_are_all_weights():
 def test_fast_is_the_default_and_says_so_in_the_row(name):
     catalogue = plugins.load(["twostage"])
     label = parameters.resolve(catalogue, "model", component(name)).label
-    assert label == (f"{name}(size=128,width=16,batch=4,steps=300,statistics=normal)")
+    changed = "size=128,width=16,batch=4,steps=300,statistics=normal,padding=replicate"
+    assert label == f"{name}({changed})"
     paper = parameters.resolve(catalogue, "model", component(f"{name}:preset=paper:steps=9"))
     assert paper.label == f"{name}(steps=9)"
     assert (paper.params["size"], paper.params["width"], paper.params["batch"]) == (256, 128, 1)
+
+
+def test_padding_is_every_layers():
+    image = fitting.textures(1, 64)
+    zeros, replicate = (Segmenter(4, draws(1), padding).eval() for padding in PADDINGS)
+    for first, second in zip(zeros.layers, replicate.layers, strict=True):
+        if isinstance(first, torch.nn.Conv2d):
+            assert torch.equal(first.weight, second.weight)
+            assert (first.padding_mode, second.padding_mode) == PADDINGS
+    inside = (..., slice(1, -1), slice(1, -1))
+    first, second = zeros.layers[0](image), replicate.layers[0](image)
+    assert torch.equal(first[inside], second[inside])
+    assert not torch.equal(first, second)
 
 
 def test_an_unknown_preset_is_refused():
