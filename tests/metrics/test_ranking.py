@@ -126,6 +126,13 @@ def test_only_the_order_of_scores_counts(case: Pixels) -> None:
 
 
 @settings(deadline=None)
+@given(pixels())
+def test_no_bit_depends_on_the_number_of_threads(case: Pixels) -> None:
+    one, three = (metrics(Ranking.of_pixels(*case, threads=threads)) for threads in (1, 3))
+    np.testing.assert_array_equal(one, three)
+
+
+@settings(deadline=None)
 @given(pixels(), st.randoms())
 def test_the_order_of_images_and_the_number_of_threads_do_not_count(case: Pixels, random) -> None:
     order = list(range(len(case[0])))
