@@ -1,4 +1,4 @@
-"""The race: our work beside a named peer's, in one run on the same inputs, as a row of one table."""
+"""The race: our work beside a named peer's, in one run on the same inputs; a row of one table."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ if folder := os.environ.get("ADBENCH_PEERS"):
     # Peers that no package index has; after everything installed, so that they hide nothing.
     sys.path.append(folder)
 
-HEAD = "| work | ours | peer | its time | ratio | MB | limit | share of limit |\n" + (
-    "|---|---:|---|---:|---:|---|---|---:|\n"
-)
+HEAD = """\
+| work | ours | peer | its time | ratio | MB | limit | share of limit |
+|---|---:|---|---:|---:|---|---|---:|
+"""
 _rows: list[str] = []
 
 
@@ -170,7 +171,7 @@ def _place() -> str:
         name = next(_cpu_names(), "CPU")
     return (
         f"{name}, {torch.get_num_threads()} threads of {psutil.cpu_count()} cores, load "
-        f"{os.getloadavg()[0]:.1f} at the end; torch {torch.__version__}. Ratio: the peer's seconds "
+        f"{os.getloadavg()[0]:.1f} at the end; torch {torch.__version__}. Ratio: the peer's time "
         "over ours; MB: peak memory, ours / the peer's."
     )
 
