@@ -132,7 +132,6 @@ def test_source(source, count):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("source", ["same", "other"])
 def test_a_gpu_pastes_the_same(source):
     images = torch.rand(8, 3, 64, 64, generator=draws())

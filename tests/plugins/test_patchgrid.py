@@ -171,7 +171,6 @@ def test_all_draws_come_from_the_generator(source):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_gpu_draws_the_same(source):
     images, component = noise(8, 100), fitted(source)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench_harness.metrics.ranking import Ranking
+if TYPE_CHECKING:
+    from adbench_harness.metrics.ranking import Ranking
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,8 @@ class Evaluation:
     @cached_property
     def images(self) -> Ranking:
         """The images in order of their scores; images of unknown label are left out."""
+        from adbench_harness.metrics.ranking import Ranking  # its kernels take long to load
+
         assert self.scores is not None
         known = self.labels >= 0
         return Ranking.of_images(self.scores[known], self.labels[known] == 1)
@@ -44,6 +48,8 @@ class Evaluation:
     @cached_property
     def pixels(self) -> Ranking:
         """All pixels in order of their scores: one order serves every pixel metric."""
+        from adbench_harness.metrics.ranking import Ranking
+
         assert self.maps is not None
         assert self.masks is not None
         return Ranking.of_pixels(self.maps, self.masks)

@@ -6,20 +6,24 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adbench_harness.metrics.regions import region_weights
+from adbench_harness.metrics.tally import Tally, keys, not_finite
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Scores = NDArray[np.floating[Any]]
 Labels = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 Weights = NDArray[np.float64]
 
-_RANGE = 1 << 25  # scores that a thread sorts at once, at most: bounds the memory
-_STRIDE = 64  # one score in so many is sampled to find ranges of about that size
+CHUNK = 1 << 24
+"""Scores on a GPU that are compared at once: some 500 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,30 +55,60 @@ class Ranking:
         Raises:
             ValueError: the shapes differ, or a score is not finite.
         """
-        return _rank([scores], [labels], regions=False, threads=1)
+        return _rank([scores], [labels], [np.ones(np.count_nonzero(labels))], threads=1)
 
     @classmethod
     def of_pixels(
-        cls, maps: Sequence[Scores], masks: Sequence[Labels], *, threads: int | None = None
+        cls,
+        maps: Sequence[Scores] | Sequence[Tensor],
+        masks: Sequence[Labels],
+        *,
+        threads: int | None = None,
     ) -> Ranking:
         """Rank the pixels of all images together.
 
-        Each thread sorts up to 128 MiB of scores at a time, so that memory does not grow with the
-        number of images, save for some 80 bytes for each defective pixel.
+        Memory does not grow with the number of images, save for some 100 bytes for each defective
+        pixel; it takes some 20 MB a thread.
 
         Args:
             maps: one anomaly map [H,W] an image, used as it is; sizes may differ between images.
+                Tensors are compared on their device.
             masks: one mask [H,W] an image, true where defective.
             threads: as many as torch uses if None.
 
         Raises:
             ValueError: maps and masks differ in number or shape, or a score is not finite.
         """
-        if threads is None:
-            import torch
+        import torch
 
-            threads = torch.get_num_threads()
-        return _rank(maps, masks, regions=True, threads=threads)
+        threads = threads or torch.get_num_threads()
+        masks = [np.asarray(mask, bool) for mask in masks]
+        with ThreadPoolExecutor(threads) as pool:  # OpenCV works without the GIL
+            weights = list(pool.map(region_weights, masks))
+        if maps and isinstance(maps[0], torch.Tensor):
+            return _rank_tensors(maps, masks, weights)
+        return _rank(maps, masks, weights, threads)
+
+    @classmethod
+    def of_counts(cls, positives: Counts, counts: Counts, weights: Weights) -> Ranking:
+        """Sum up what was counted at U ascending thresholds.
+
+        Args:
+            positives: [U], how many score each threshold.
+            counts: [2U+1], positives and negatives below the first threshold, at it, between it
+                and the second, and so on.
+            weights: [U], of the positives that score each threshold.
+        """
+        below = np.cumsum(counts)
+        every, reached = below[-1] - below[:-1:2], np.cumsum(positives[::-1])
+        overlap = np.cumsum(weights[::-1])
+        return cls(
+            true_positives=reached,
+            false_positives=every[::-1] - reached,
+            tied=(counts[1::2] - positives)[::-1],
+            overlap=overlap / (overlap[-1] or 1.0),
+            negatives=int(below[-1] - reached[-1]),
+        )
 
     @property
     def positives(self) -> int:
@@ -135,100 +169,50 @@ class Ranking:
         return float(area) / end
 
 
-@dataclass(frozen=True, eq=False)
-class _Range:
-    """A ``Ranking`` of some of the scores; ``gain`` is the weight at each threshold."""
-
-    true_positives: Counts
-    false_positives: Counts
-    tied: Counts
-    gain: Weights
-    positives: int
-    negatives: int
-
-
 def _rank(
-    scores: Sequence[Scores], labels: Sequence[Labels], *, regions: bool, threads: int
+    scores: Sequence[Any], labels: Sequence[Labels], weights: Sequence[Weights], threads: int
 ) -> Ranking:
     scores = [np.asarray(score) for score in scores]
-    labels = [np.asarray(label, dtype=bool) for label in labels]
-    if not scores or [score.shape for score in scores] != [label.shape for label in labels]:
+    _check(scores, labels)
+    width = np.result_type(np.float32, *(score.dtype for score in scores))
+    scores = [score.astype(width, copy=False) for score in scores]
+    found = keys(np.concatenate([s[label] for s, label in zip(scores, labels, strict=True)]))
+    ordered = np.sort(found)
+    first = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    # Without positives no metric is defined, but the scores are looked at all the same.
+    tally = Tally(ordered[first] if first.size else np.zeros(1, found.dtype))
+    positives = np.diff(first, append=len(found)) if first.size else np.zeros(1, int)
+    counts = tally.count(scores, threads)
+    return Ranking.of_counts(positives, counts, tally.weigh(found, np.concatenate(weights)))
+
+
+def _rank_tensors(
+    maps: Sequence[Any], masks: Sequence[Labels], weights: Sequence[Weights]
+) -> Ranking:
+    """As ``_rank``, by a binary search for every score: a GPU has the memory bandwidth for it."""
+    import torch
+
+    _check(maps, masks)
+    device = maps[0].device
+    for index, finite in enumerate(torch.stack([m.isfinite().all() for m in maps]).tolist()):
+        if not finite:
+            raise not_finite(index)
+    truth = [torch.from_numpy(mask).to(device) for mask in masks]
+    found = torch.cat([m[mask] for m, mask in zip(maps, truth, strict=True)])
+    thresholds, place, positives = torch.unique(found, return_inverse=True, return_counts=True)
+    if not len(thresholds):
+        thresholds, positives = found.new_zeros(1), found.new_zeros(1, dtype=torch.int64)
+    last = len(thresholds) - 1
+    counts = torch.zeros(2 * last + 3, dtype=torch.int64, device=device)
+    for chunk in (part for m in maps for part in torch.split(m.flatten(), CHUNK)):
+        below = torch.searchsorted(thresholds, chunk)
+        tied = thresholds[below.clamp(max=last)] == chunk
+        counts += torch.bincount(2 * below + tied, minlength=len(counts))
+    summed = torch.zeros(len(thresholds), dtype=torch.float64, device=device)
+    summed.index_add_(0, place, torch.from_numpy(np.concatenate(weights)).to(device))
+    return Ranking.of_counts(*(part.cpu().numpy() for part in (positives, counts, summed)))
+
+
+def _check(scores: Sequence[Any], labels: Sequence[Labels]) -> None:
+    if not scores or [tuple(s.shape) for s in scores] != [label.shape for label in labels]:
         raise ValueError("scores and ground truth are empty or differ in number or shape")
-    for index, score in enumerate(scores):
-        if not np.isfinite(score).all():
-            raise ValueError(f"scores {index} hold a value that is not finite (nan or infinity)")
-    positives = np.concatenate([s[label] for s, label in zip(scores, labels, strict=True)])
-    cuts = _cuts(scores, threads)
-    with ThreadPoolExecutor(threads) as pool:  # NumPy selects, sorts and searches without the GIL
-        if regions:
-            weights = np.concatenate(list(pool.map(region_weights, labels)))
-        else:
-            weights = np.ones(len(positives))
-
-        def rank_range(low: float, high: float) -> _Range:
-            return _rank_range(scores, positives, weights, low, high)
-
-        return _stack(list(pool.map(rank_range, [*cuts, -math.inf], [math.inf, *cuts])))
-
-
-def _cuts(scores: Sequence[Scores], threads: int) -> list[float]:
-    """Cut the scores, highest first, into ranges of about the same number of them."""
-    size = sum(score.size for score in scores)
-    ranges = threads * math.ceil(size / (threads * _RANGE))
-    sample = np.sort(np.concatenate([score.ravel()[::_STRIDE] for score in scores]))
-    return [sample[len(sample) * cut // ranges] for cut in range(ranges - 1, 0, -1)]
-
-
-def _rank_range(
-    scores: Sequence[Scores], positives: Scores, weights: Weights, low: float, high: float
-) -> _Range:
-    """Rank the scores in [low,high) as if there were no others."""
-    room = np.empty(sum(score.size for score in scores), positives.dtype)  # taken up once written
-    size = 0
-    for score in scores:
-        chosen = score.ravel().compress(_inside(score, low, high))  # far faster than by indexing
-        room[size : size + len(chosen)] = chosen
-        size += len(chosen)
-    every = room[:size]
-    every.sort()
-    inside = _inside(positives, low, high)
-    positives, weights = positives.compress(inside), weights.compress(inside)
-    order = np.argsort(positives, kind="stable")
-    thresholds, first = np.unique(positives[order], return_index=True)
-    true_positives = len(positives) - first
-    left = np.searchsorted(every, thresholds)
-    tied = np.searchsorted(every, thresholds, side="right") - left
-    gain = np.add.reduceat(weights[order], first) if first.size else weights
-    return _Range(
-        true_positives=true_positives[::-1],
-        false_positives=(len(every) - left - true_positives)[::-1],
-        tied=(tied - np.diff(first, append=len(positives)))[::-1],
-        gain=gain[::-1],
-        positives=len(positives),
-        negatives=len(every) - len(positives),
-    )
-
-
-def _inside(scores: Scores, low: float, high: float) -> Labels:
-    return ((scores >= low) & (scores < high)).ravel()
-
-
-def _stack(parts: Sequence[_Range]) -> Ranking:
-    """Join adjacent ranges, highest first: what lies above adds to every count.
-
-    Weights are added up over all ranges at once, so that no bit depends on where the cuts were.
-    """
-    positives = negatives = 0
-    for part in parts:
-        np.add(part.true_positives, positives, out=part.true_positives)
-        np.add(part.false_positives, negatives, out=part.false_positives)
-        positives += part.positives
-        negatives += part.negatives
-    weight = np.cumsum(np.concatenate([part.gain for part in parts]))
-    return Ranking(
-        true_positives=np.concatenate([part.true_positives for part in parts]),
-        false_positives=np.concatenate([part.false_positives for part in parts]),
-        tied=np.concatenate([part.tied for part in parts]),
-        overlap=weight / (weight[-1] if weight.size else 1.0),
-        negatives=negatives,
-    )
