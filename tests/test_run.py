@@ -394,7 +394,11 @@ def test_seconds_and_megabytes_are_those_spent(ran):
     assert 60 <= metrics["peak_mb"] < 600
     assert result.stages["fit"] >= 0.2
     assert result.stages["predict"] >= 0.02
-    assert set(result.stages) == {"preprocess", "fit", "predict", "metrics", "scorer fit", "score"}
+    stages = {"load", "preprocess", "fit", "scorer fit", "predict", "score", "cost", "metrics"}
+    assert set(result.stages) == stages - {"scorer fit"}
+    # Every second of the run is in one stage or in what is left over.
+    assert set(result.spent) == set(result.stages) | {"other"}
+    assert result.spent["fit"] == pytest.approx(result.stages["fit"])
 
 
 def test_shared_features_are_charged_to_each_fit(ran):
