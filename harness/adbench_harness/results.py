@@ -37,9 +37,11 @@ class TrialResult:
     """A trial's outcome.
 
     ``metrics`` are fractions (AUROC ...) and costs by their column's name; an undefined one is
-    absent; ``lower_is_better`` names those that are so. ``stages`` are seconds by stage as if the
-    trial had run alone; ``spent`` are those that the run took since the result before, ``other``
-    included, so that they add up to the run's time (empty where an older version stored it).
+    absent; ``lower_is_better`` names those that are so; ``intervals`` are the ends of 95%
+    confidence intervals of those that have one. ``stages`` are seconds by stage as if the trial
+    had run alone; ``spent`` are those that the run took since the result before, ``other``
+    included, so that they add up to the run's time. Older versions stored neither intervals nor
+    what was spent.
     ``images`` holds one array an entry over the test images, in the data set's order: ``path``
     (relative to the data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32),
     ``probability`` (float32 [N, C]) with the names in ``class``. ``maps`` holds ``map`` uint16
@@ -50,6 +52,7 @@ class TrialResult:
     trial: Trial
     status: Literal["ok", "failed"]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)
     spent: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -91,6 +94,7 @@ class Store:
             result,
             trial=replace(result.trial, weights=weights),
             metrics=_finite(result.metrics),
+            intervals={n: i for n, i in result.intervals.items() if all(map(math.isfinite, i))},
             spent=result.spent and {**result.spent, "store": time.perf_counter() - start},
             images={},
             maps={},
@@ -113,6 +117,7 @@ class Store:
                 **{
                     **content,
                     "trial": Trial.from_json(content["trial"]),
+                    "intervals": {n: tuple(i) for n, i in content.get("intervals", {}).items()},
                     "lower_is_better": tuple(content["lower_is_better"]),
                     "flags": tuple(content["flags"]),
                     "failures": tuple(Failure(**failure) for failure in content["failures"]),

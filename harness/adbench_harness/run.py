@@ -78,6 +78,7 @@ class _Scored:
     classes: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
     @contextmanager
@@ -304,6 +305,8 @@ class _Runner:
                 if evaluation.has(metric.needs):
                     with one.guarded(f"metric {metric.name}"):
                         one.metrics[metric.name] = float(metric.compute(evaluation))
+                        if metric.interval is not None:
+                            one.intervals[metric.name] = metric.interval(evaluation)
 
     def evaluation(self, spec: InputSpec, one: _Scored) -> Evaluation:
         test = self.material.places["test"]
@@ -365,6 +368,7 @@ class _Runner:
             trial=one.trial,
             status="failed" if one.failures else "ok",
             metrics=one.metrics,
+            intervals=one.intervals,
             stages=stages,
             provenance=self.provenance(one.trial),
             flags=flags(one.trial, self.catalogue.get("model", one.trial.model.name), one.scorer),
