@@ -82,8 +82,8 @@ def covariance(methods: Sequence[Placements]) -> Array:
     """Covariance [K, K] of the AUROCs of K methods on the same images."""
     above = np.stack([each.above for each in methods])
     below = np.stack([each.below for each in methods])
-    spread: Array = np.atleast_2d(np.cov(above)) / above.shape[1]
-    return spread + np.atleast_2d(np.cov(below)) / below.shape[1]
+    found: Array = np.cov(above) / above.shape[1] + np.cov(below) / below.shape[1]
+    return np.atleast_2d(found)
 
 
 def paired(methods: Sequence[Placements]) -> Array:
