@@ -142,7 +142,9 @@ def test_delong_decides_nothing_where_it_degenerates() -> None:
     perfect = Placements.of(labels.astype("f4"), labels)
     good = Placements.of(labels + rng.normal(size=20), labels)
     p = delong.paired([perfect, good, good])
-    assert np.isnan(p).all()
+    assert np.isnan(p[0]).all()
+    assert np.isnan(np.diag(p)).all()
+    assert p[1, 2] == 1  # they place every image alike
     few = Placements.of(np.arange(3.0), np.array([True, False, False]))
     assert np.isnan(delong.paired([few, few])).all()
 
