@@ -93,6 +93,10 @@ def test_ranks_and_bars_share_what_cannot_be_told_apart() -> None:
     for i, j in ((0, 1), (0, 2)):
         p[i, j] = p[j, i] = 0.5
     assert significance.ranks(values, p).tolist() == [1, 1, 2, 4]
+    p[1, 3] = p[3, 1] = p[2, 3] = p[3, 2] = math.nan  # undecided: by what they look like
+    assert significance.ranks(values, p).tolist() == [1, 1, 2, 4]
+    assert significance.ranks(np.array([0.9, 0.95, 0.5003, 0.5]), p).tolist() == [1, 1, 2, 3]
+    p[1, 3] = p[3, 1] = p[2, 3] = p[3, 2] = 0.001
     order = np.argsort(-values)  # 1, 0, 2, 3: 1 and 2 differ
     assert significance.cliques(order, p) == [(0, 1), (1, 2)]
 

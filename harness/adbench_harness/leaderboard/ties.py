@@ -23,7 +23,7 @@ MOST = 50
 
 
 class Verdict(NamedTuple):
-    """Ranks of the rows, or None where the test cannot decide; and what there is to say."""
+    """Ranks of the rows, or None where nothing was tested; and what there is to say."""
 
     ranks: NDArray[np.int64] | None
     sentence: str
@@ -61,7 +61,7 @@ def verdict(
             return Verdict(None, "")
         p = significance.holm(delong.paired(placements))
         how = "paired DeLong tests on the same images, Holm"
-    ranks = None if np.isnan(p).all() else significance.ranks(values.mean(axis=1), p)
+    ranks = significance.ranks(values.mean(axis=1), p)
     return Verdict(ranks, _sentence(names, values, p, f"{shown.title}; {how}"))
 
 
