@@ -415,18 +415,21 @@ def test_shared_features_are_charged_to_each_fit_that_used_them(ran):
 def test_every_second_is_told_once_and_what_is_shared_counts_in_each(planned):
     slow = "probe-slow:fit=0.2:predict=0.02"
     (bundle,) = planned(models=f"{slow},toy-raises", scorers="toy-map,probe-random", seeds=2)
-    start = time.perf_counter()
-    results = []
-    for result in run.run_bundle(bundle):
-        results.append(result)
+    trials = run.run_bundle(bundle)
+    results, took = [], 0.0
+    for _ in bundle.trials:
+        start = time.perf_counter()
+        results.append(next(trials))
+        took += time.perf_counter() - start
         time.sleep(0.05)  # what the taker does with a result is not the run's
-    took = time.perf_counter() - start - 0.05 * len(results)
     told = sum(sum(result.spent.values()) for result in results)
-    assert told == pytest.approx(took, abs=0.05)
+    assert told == pytest.approx(took, rel=0.05)
     assert all(result.spent["other"] > -1e-6 for result in results)
     slow_ones = [r for r in results if r.trial.model.name == "probe-slow"]
-    assert sum(r.spent.get("fit", 0.0) for r in slow_ones) == pytest.approx(0.4, abs=0.1)
-    assert sum(r.stages["fit"] for r in slow_ones) == pytest.approx(0.8, abs=0.2)
+    fits = sum(r.spent.get("fit", 0.0) for r in slow_ones)
+    assert fits >= 0.4
+    # Two scorers each.
+    assert sum(r.stages["fit"] for r in slow_ones) == pytest.approx(2 * fits)
     for stage in ("score", "metrics"):  # nobody shares these
         spent = sum(r.spent.get(stage, 0.0) for r in results)
         assert spent == pytest.approx(sum(r.stages.get(stage, 0.0) for r in results))
@@ -456,12 +459,12 @@ def test_latency_is_the_models_and_the_scorers_alone(ran, monkeypatch):
     check = run.contract.check_outputs
 
     def slow(*args, **kwargs):
-        time.sleep(0.1)
+        time.sleep(1)
         check(*args, **kwargs)
 
     monkeypatch.setattr(run.contract, "check_outputs", slow)
     (result,) = ran(models="probe-brightness")
-    assert result.metrics["ms_per_image"] < 50
+    assert result.metrics["ms_per_image"] < 500
 
 
 def test_image_auroc_has_its_interval(ran):

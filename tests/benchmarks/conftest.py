@@ -32,6 +32,7 @@ _rows: list[str] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--speed-table", type=Path, help="also write the table of races to this file")
+    parser.addoption("--growth", type=Path, help="full sizes; plot and table into this folder")
 
 
 @dataclass(frozen=True)
