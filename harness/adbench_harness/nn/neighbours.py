@@ -169,14 +169,17 @@ class Neighbours:
             yield self.bank[part] - self._mean, self._squares[part]
 
     def _distances(self, queries: Tensor, indices: Tensor) -> Tensor:
-        width = max(1, TILE // len(queries))
-        return torch.cat(
-            [
-                (queries[:, None] - self.bank[columns]).square_().sum(2)
-                for columns in torch.split(indices, width, dim=1)
-            ],
-            1,
-        )
+        # No more vectors at a time than a CPU's cache holds; a GPU wants few and large steps.
+        rows = TILE if self.bank.is_cuda else max(1, TILE // 32)
+        parts = zip(torch.split(queries, rows), torch.split(indices, rows), strict=True)
+        return torch.cat([self._few_distances(*part) for part in parts])
+
+    def _few_distances(self, queries: Tensor, indices: Tensor) -> Tensor:
+        distances = []
+        for columns in torch.split(indices, max(1, TILE // len(queries)), dim=1):
+            vectors = self.bank.index_select(0, columns.flatten()).view(*columns.shape, -1)
+            distances.append(vectors.sub_(queries[:, None]).square_().sum(2))
+        return torch.cat(distances, 1)
 
 
 def _layout(tensor: Tensor) -> _Layout:
