@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adbench_harness import backbones, data, parameters
+from adbench_harness import backbones, cache, data, parameters
 from adbench_harness.errors import ContractError
 from adbench_harness.metrics import cost
 from adbench_harness.pipelines import requests
 from adbench_harness.plan import samples_of
 from adbench_harness.plugins import Catalogue
-from adbench_harness.trial import Bundle, Choice, Trial, Weights
-from adbench_harness.types import GOOD, FeatureRequest, Features, InputSpec
+from adbench_harness.trial import Bundle, Choice, Trial
+from adbench_harness.types import GOOD, FeatureRequest, Features, InputSpec, Sample
 
 Progress = Callable[[str, int, int], None]
 PARTS = ("train", "validation", "test")
+# Images that a backbone is given at once while others are decoded: what fills a GPU.
+_AT_ONCE = 64
 
 
 class Material:
@@ -59,24 +62,97 @@ class Material:
             for part in PARTS
         }
         models = [self.build("model", trial.model) for trial in self.bundle.trials]
-        with self.timed("preprocess"):
-            self.preprocess = self._fitted(first.preprocessors)
-            self.inputs = data.prepare(
-                self.samples,
-                self.preprocess,
-                list(dict.fromkeys(model.input for model in models)),
-                lambda done, total: self.progress("images", done, total),
-            )
+        asked = self._asked(models)
+        self.stage = "preprocess"
+        self.inputs, ready = self._inputs(
+            self.samples,
+            self.root,
+            first.fingerprint,
+            first.preprocessors,
+            list(dict.fromkeys(model.input for model in models)),
+        )
+        seen = 0
+        for part, places in self._parts(ready):
+            for (name, spec), layers in list(asked.items()):
+                try:
+                    with self.timed(f"features {part}"):
+                        self._extract(name, spec, tuple(layers), places)
+                except Exception:
+                    # A model that needs a broken backbone meets the same error in its own fit.
+                    del asked[name, spec]
+            seen += len(places)
+            if asked:
+                self.progress("features", seen, len(self.samples))
+            self.stage = "preprocess"
+
+    def _asked(self, models: Sequence[Any]) -> dict[tuple[str, InputSpec], dict[str, None]]:
+        """The union of the layers that models ask of a backbone at one input."""
         asked: dict[tuple[str, InputSpec], dict[str, None]] = {}
         for model in models:
             for request in requests(model):
                 union = asked.setdefault((request.backbone, model.input), {})
                 union.update(dict.fromkeys(request.layers))
-        found = {w.backbone: w for trial in self.bundle.trials for w in trial.weights}
-        for (name, spec), union in asked.items():
-            # A model that needs a broken backbone meets the same error in its own fit.
-            with suppress(Exception):
-                self._extract(found[name], spec, tuple(union))
+        return asked
+
+    def _extract(
+        self, name: str, spec: InputSpec, layers: tuple[str, ...], places: Sequence[int]
+    ) -> None:
+        if (name, spec) not in self._stores:
+            found = {w.backbone: w for trial in self.bundle.trials for w in trial.weights}
+            backbone = self.build("backbone", Choice(name, found[name].version))
+            self._stores[name, spec] = backbones.FeatureStore(backbone, found[name], self.device)
+        images = data.Images(self.inputs[spec], places, self._image_seeds(0), self.device)
+        self._stores[name, spec].extract(images, layers, len(self.samples))
+
+    def _inputs(
+        self,
+        samples: Sequence[Sample],
+        root: Path,
+        fingerprint: str,
+        chain: Sequence[Choice],
+        specs: Sequence[InputSpec],
+    ) -> tuple[dict[InputSpec, data.Inputs], Iterator[int]]:
+        """As ``data.prepare``, but for what the cache has; what is made is kept there."""
+        made_of = [
+            fingerprint,
+            # The fingerprint knows no order.
+            [data.relative(root, sample.image) for sample in samples],
+            [choice.plain() for choice in chain],
+            [cache.source(self.catalogue.get("preprocessor", choice.name)) for choice in chain],
+        ]
+        entries = {spec: cache.entry(made_of, spec) for spec in specs}
+        loaded = {spec: cache.load(path, samples) for spec, path in entries.items()}
+        found = {spec: inputs for spec, inputs in loaded.items() if inputs is not None}
+        missing = [spec for spec in specs if spec not in found]
+        if not missing:
+            return found, iter(range(len(samples)))
+        made, places = data.prepare(samples, self.preprocess if chain else _as_it_is, missing)
+
+        def walk() -> Iterator[int]:
+            yield from places
+            # Files that changed since the run was planned would be kept under a false name.
+            if data.fingerprint(root, samples) == fingerprint:
+                for spec, inputs in made.items():
+                    cache.save(entries[spec], inputs)
+
+        return found | made, walk()
+
+    def _parts(self, ready: Iterator[int]) -> Iterator[tuple[str, list[int]]]:
+        """Some places of a part at a time, as soon as their images are there."""
+        waiting: dict[str, list[int]] = {part: [] for part in PARTS}
+        ready = self._counted(ready)
+        for place in ready if _overlaps(self.device) else list(ready):
+            part = self.samples[place].part
+            waiting[part].append(place)
+            if len(waiting[part]) == _AT_ONCE:
+                yield part, waiting[part]
+                waiting[part] = []
+        yield from ((part, places) for part, places in waiting.items() if places)
+
+    def _counted(self, ready: Iterator[int]) -> Iterator[int]:
+        for done, place in enumerate(ready, 1):
+            self.progress("images", done, len(self.samples))
+            yield place
 
     def build(self, kind: str, choice: Choice) -> Any:
         """The component of ``choice``, constructed."""
@@ -91,29 +167,21 @@ class Material:
         cost.synchronise(self.device)
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
-    def _fitted(self, chain: Sequence[Choice]) -> data.Preprocess:
+    @cached_property
+    def preprocess(self) -> data.Preprocess:
         """The preprocessors as one function, each fitted on the normals that those before made."""
         steps: list[data.Preprocess] = []
 
         def so_far(image: data.Image) -> data.Image:
             return reduce(lambda made, step: data.checked(step, made), steps, image)
 
-        for choice in chain:
+        for choice in self.bundle.trials[0].preprocessors:
             step = self.build("preprocessor", choice)
             if hasattr(step, "fit"):
                 normals = (self.samples[i] for i in self.places["train"])
                 step.fit(so_far(data.decode(s.image)) for s in normals if not s.label)
             steps.append(step)
         return so_far
-
-    def _extract(self, weights: Weights, spec: InputSpec, layers: tuple[str, ...]) -> None:
-        backbone = self.build("backbone", Choice(weights.backbone, weights.version))
-        store = backbones.FeatureStore(backbone, weights, self.device)
-        self._stores[weights.backbone, spec] = store
-        for number, part in enumerate(PARTS, 1):
-            with self.timed(f"features {part}"):
-                store.extract(self.images(spec, part, 0), layers, len(self.samples))
-            self.progress("features", number, len(PARTS))
 
     # ------------------------------------------------------------ what components are given
 
@@ -170,9 +238,11 @@ class Material:
         dataset = self.catalogue.get("dataset", name)()
         root = Path(roots[name])
         samples = [s for c in dataset.categories(root) for s in dataset.samples(root, c, 0)]
-        inputs = data.prepare(samples, lambda image: image, [spec], lambda *_: None)[spec]
+        prints = dict(pair for trial in self.bundle.trials for pair in trial.auxiliary)
+        inputs, ready = self._inputs(samples, root, prints[name], (), [spec])
+        deque(ready, maxlen=0)
         seeds = np.random.default_rng([seed, 3]).integers(2**63 - 1, size=len(samples))
-        return data.Images(inputs, range(len(samples)), seeds, self.device, handles=False)
+        return data.Images(inputs[spec], range(len(samples)), seeds, self.device, handles=False)
 
     def _image_seeds(self, seed: int) -> NDArray[np.int64]:
         return np.random.default_rng([seed, 2]).integers(2**63 - 1, size=len(self.samples))
@@ -195,8 +265,23 @@ class Material:
     def masks(self) -> dict[int, NDArray[np.bool_]]:
         """The mask of each test image whose truth by pixel is known."""
         test = self.places["test"]
-        sizes = next(iter(self.inputs.values())).sizes
+        inputs = next(iter(self.inputs.values()))
         threshold = self.build("dataset", self.bundle.trials[0].dataset).mask_threshold
         with ThreadPoolExecutor(data.workers()) as pool:
-            found = list(pool.map(lambda i: data.mask(self.samples[i], threshold, sizes[i]), test))
+            found = list(
+                pool.map(lambda i: data.mask(self.samples[i], threshold, inputs.size(i)), test)
+            )
         return {i: mask for i, mask in zip(test, found, strict=True) if mask is not None}
+
+
+def _overlaps(device: torch.device) -> bool:
+    """Whether a backbone runs while later images are decoded.
+
+    On a CPU both want the same cores: nothing is gained, and the seconds of either would grow by
+    the other's.
+    """
+    return device.type != "cpu"
+
+
+def _as_it_is(image: data.Image) -> data.Image:
+    return image
