@@ -82,6 +82,7 @@ def _save(path: Path, inputs: Inputs) -> None:
     count, *shape = inputs.pixels.shape
     pixels = ("pixels", "u1", tuple(shape))
     record = np.zeros(1, [pixels, ("size", "<i4", 2), ("seconds", "<f8"), ("crc", "<u4")])
+    raw = record.view(np.uint8)
     size = record.nbytes * count
     path.parent.mkdir(parents=True, exist_ok=True)
     if size > LIMIT or size > shutil.disk_usage(path.parent).free / 2:
@@ -95,8 +96,8 @@ def _save(path: Path, inputs: Inputs) -> None:
             for place in range(count):
                 record["pixels"] = inputs.pixels[place].numpy()
                 record["size"], record["seconds"] = inputs.sizes[place], inputs.seconds[place]
-                record["crc"] = zlib.crc32(record.tobytes()[:-4])
-                file.write(record.tobytes())
+                record["crc"] = zlib.crc32(raw[:-4].data)
+                file.write(raw.data)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -230,8 +230,9 @@ class Inputs:
     """A bundle's images as one model input: uint8 [N, 3, side, side], in the samples' order.
 
     ``sizes`` int32 [N, 2] are the images' own heights and widths in px. ``seconds`` [N] is what
-    preprocessing and resizing each image took. ``handles`` [N] name images to components without
-    saying which they are: their order, and so their labels, stay unknown.
+    preprocessing and resizing each image took, divided by the threads that did it. ``handles`` [N]
+    name images to components without saying which they are: their order, and so their labels, stay
+    unknown.
     """
 
     samples: tuple[Sample, ...]
@@ -276,7 +277,7 @@ def prepare(
         for spec, made in inputs.items():
             start = time.perf_counter()
             made.pixels[place] = to_input(clean, spec)
-            made.seconds[place] = shared + time.perf_counter() - start
+            made.seconds[place] = (shared + time.perf_counter() - start) / workers()
         return place
 
     def walk() -> Iterator[int]:

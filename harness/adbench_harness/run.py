@@ -300,7 +300,7 @@ class _Runner:
     def result(self, spec: InputSpec, one: _Scored) -> TrialResult:
         material = self.material
         test = material.places["test"]
-        seconds = material.inputs[spec].seconds / data.workers()
+        seconds = material.inputs[spec].seconds
         stages = {
             **material.seconds,
             "preprocess": float(seconds.sum()),
