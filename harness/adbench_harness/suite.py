@@ -88,6 +88,7 @@ class Suite(BaseModel):
     seeds: Seeds = Field(default_factory=lambda: [0])
     split_seeds: Seeds = Field(default_factory=lambda: [0])
     backbone: str | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
     evaluation: EvaluationSwitches = Field(default_factory=EvaluationSwitches)
     keep_maps: bool = False
 

@@ -14,6 +14,8 @@ def test_doctor_says_what_is_here_and_what_to_do(adbench, tmp_path):
     for backbone in BACKBONES:
         assert f"backbone {backbone.name}" in done.out
     assert "adbench weights fetch resnet18" in done.out
+    assert "of at most 10240 MB in " in done.out
+    assert "delete it at any time" in done.out
     assert "adbench data fetch mvtec_ad" in done.out
     assert "--data folder=DIR" in done.out
 

@@ -23,7 +23,7 @@ def handle(given: argparse.Namespace) -> int:
 def _machine() -> list[tuple[str, str, str]]:
     import torch
 
-    from adbench_harness.data import cache_folder
+    from adbench_harness import cache, data
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     rows = [
@@ -42,7 +42,15 @@ def _machine() -> list[tuple[str, str, str]]:
         rows.append(("faiss", f"{faiss.__version__}, {count} GPUs", note))
     except ImportError as error:
         rows.append(("faiss", f"no ({error})", "nothing: torch searches instead"))
-    rows.append(("cache", str(cache_folder()), "ADBENCH_CACHE moves it"))
+    kept = sum(path.stat().st_size for path in cache.folder().glob("*"))
+    rows += [
+        ("cache", str(data.cache_folder()), "ADBENCH_CACHE moves it"),
+        (
+            "prepared images",
+            f"{kept / 2**20:.0f} of at most {cache.LIMIT / 2**20:.0f} MB in {cache.folder()}",
+            "delete it at any time",
+        ),
+    ]
     return rows
 
 

@@ -42,6 +42,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     axes.add_argument("--protocol", choices=("unsupervised", "classification"))
     axes.add_argument("--backbone", metavar="NAME", help="for every model that has one")
     axes.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="of the frozen backbone's features"
+    )
+    axes.add_argument(
         "--eval-size", type=int, metavar="PX", help="longer side where maps meet masks"
     )
     axes.add_argument("--eval-border", choices=("full", "crop"), help="what a crop cut away")
@@ -106,7 +109,7 @@ def _content(given: argparse.Namespace) -> dict[str, Any]:
         content = suite.read(Path(given.suite))
         # By itself, so that a mistake in the file and one in a flag are told apart.
         suite.validate({"plugins": ["any"], **content}, given.suite)
-    for key in ("plugins", "recipe", *_AXES, "metrics", "protocol", "backbone"):
+    for key in ("plugins", "recipe", *_AXES, "metrics", "protocol", "backbone", "precision"):
         if getattr(given, key) is not None:
             content[key] = getattr(given, key)
     for key in ("seeds", "split_seeds"):
