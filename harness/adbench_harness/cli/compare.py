@@ -45,8 +45,9 @@ def handle(given: argparse.Namespace) -> int:
     tolerance = _tolerance(suite_file)
     from adbench_harness import compare, results
 
-    if given.accept and not (place / "trials").is_dir():
-        return _accept(results.Store(place), new)
+    accepted = _acceptable(new) if given.accept else []
+    if accepted and not (place / "trials").is_dir():
+        return _accept(results.Store(place), new, accepted)
     baseline = options.store(str(place))
     found = compare.compare(baseline, new, tolerance)
     _check(tolerance, found, suite_file)
@@ -55,7 +56,7 @@ def handle(given: argparse.Namespace) -> int:
         if getattr(given, name):
             _write(Path(getattr(given, name)), write(found))
     print(compare.text(found))
-    return _accept(baseline, new) if given.accept else found.exit_code
+    return _accept(baseline, new, accepted) if accepted else found.exit_code
 
 
 def _board(given: argparse.Namespace) -> tuple[Path, str | None]:
@@ -92,29 +93,29 @@ def _check(tolerance: Any, found: Any, suite_file: str | None) -> None:
             )
 
 
-def _accept(baseline: Any, new: Any) -> int:
-    """Replace the baseline by the trials that count of ``new``; arrays of curves and maps stay."""
+def _acceptable(new: Any) -> list[str]:
+    """Ids of the trials that count of ``new``; raises UserError where one failed."""
     from adbench_harness.compare.comparison import latest
 
     results = list(latest(new).values())
     failed = [result.trial.title for result in results if result.status == "failed"]
     if failed or not results:
-        raise UserError(
-            f"'{new.root}' cannot be accepted: "
-            + (f"{len(failed)} trials failed, the first of them {failed[0]}" if failed else "empty")
-            + "; run the suite again"
-        )
+        reason = f"{len(failed)} failed, the first of them {failed[0]}" if failed else "is empty"
+        raise UserError(f"'{new.root}' cannot be accepted: {reason}; run the suite again")
+    return [result.trial.id for result in results]
+
+
+def _accept(baseline: Any, new: Any, ids: list[str]) -> int:
+    """Replace the baseline by trials of ``new``; curves and maps are not kept."""
     fresh = baseline.root / "trials.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    for result in results:
-        for suffix in ("json", "npz"):
-            path = new.trials / f"{result.trial.id}.{suffix}"
-            if path.exists():
-                shutil.copy(path, fresh)
+    for name in (f"{trial}.{suffix}" for trial in ids for suffix in ("json", "npz")):
+        if (new.trials / name).exists():
+            shutil.copy(new.trials / name, fresh)
     shutil.rmtree(baseline.trials, ignore_errors=True)
     fresh.rename(baseline.trials)
-    print(f"accepted: {len(results)} trials in {baseline.root}")
+    print(f"accepted: {len(ids)} trials in {baseline.root}")
     return 0
 
 
