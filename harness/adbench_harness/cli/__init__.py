@@ -18,6 +18,7 @@ import argcomplete
 from adbench_harness import __version__
 from adbench_harness.cli import (
     check,
+    compare,
     data,
     doctor,
     fill,
@@ -33,18 +34,8 @@ from adbench_harness.cli import list as list_
 from adbench_harness.errors import UserError
 
 _COMMANDS = (
-    run,
-    leaderboard,
-    plot,
-    timings,
-    rescore,
-    fill,
-    list_,
-    show,
-    data,
-    weights,
-    check,
-    doctor,
+    *(run, leaderboard, plot, compare, rescore, timings, fill),
+    *(list_, show, data, weights, check, doctor),
 )
 
 
@@ -91,7 +82,7 @@ def _completion(_: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 as asked, 1 if a trial failed, 2 for a mistake in what was asked."""
+    """Run the command; 0 as asked, 1 if a trial failed or is worse, 2 for what cannot be done."""
     # Threads that spin while they wait make a shared machine many times slower; torch reads this
     # when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
