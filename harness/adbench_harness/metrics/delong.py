@@ -101,7 +101,7 @@ def paired(methods: Sequence[Placements]) -> Array:
     areas = np.array([each.auroc for each in methods])
     differences = areas[:, None] - areas
     variances = variance[:, None] + variance - 2 * spread
-    alike = variances < 1e-12 * variance.max()
+    alike = variances <= 1e-12 * variance.max()
     z = np.abs(differences) / np.sqrt(np.where(alike, math.inf, variances))
     p = np.vectorize(math.erfc, otypes=[float])(z / math.sqrt(2))
     decided = (variance[:, None] > 0) & (variance > 0) & ~np.eye(count, dtype=bool)
