@@ -484,7 +484,7 @@ class TestProcesses:
         code = (
             "import sys, time; from pathlib import Path\n"
             "from adbench_harness.fetch import extract\n"
-            "extract(Path(sys.argv[1]), Path(sys.argv[2]), max_bytes=None, "
+            "extract([Path(sys.argv[1])], Path(sys.argv[2]), max_bytes=None, "
             "progress=lambda *step: time.sleep(0.01))"
         )
         folder = tmp_path / "many"
@@ -495,7 +495,7 @@ class TestProcesses:
         assert process.returncode == -signal.SIGKILL
         assert not folder.exists()
         (part_of(folder) / "stale").touch()
-        extract(archive, folder, max_bytes=None)
+        extract([archive], folder, max_bytes=None)
         assert {path.name for path in folder.iterdir()} == {f"{index}.bin" for index in range(500)}
         assert not part_of(folder).exists()
 
@@ -543,7 +543,7 @@ def refuse(archive: Path, match: str, max_bytes: int | None = None) -> None:
     folder = archive.parent / "inner" / "folder"
     before = set(archive.parent.rglob("*")) | {folder.parent, Path(f"{folder}.lock")}
     with pytest.raises(UserError, match=match) as caught:
-        extract(archive, folder, max_bytes=max_bytes)
+        extract([archive], folder, max_bytes=max_bytes)
     assert "\n" not in str(caught.value)
     assert str(archive) in str(caught.value)
     assert set(archive.parent.rglob("*")) == before
@@ -555,7 +555,7 @@ class TestExtract:
         archive = pack(tmp_path / f"data.{kind}", FILES)
         seen: list[tuple[int, int | None]] = []
         extract(
-            archive, tmp_path / "new" / "data", max_bytes=None, progress=lambda *s: seen.append(s)
+            [archive], tmp_path / "new" / "data", max_bytes=None, progress=lambda *s: seen.append(s)
         )
         assert contents(tmp_path / "new" / "data") == FILES
         assert len(seen) == len(FILES)
@@ -567,43 +567,71 @@ class TestExtract:
         archive = pack(tmp_path / f"data.{kind}", FILES)
         size = sum(map(len, FILES.values()))
         refuse(archive, "more bytes than allowed", max_bytes=size - 1)
-        extract(archive, tmp_path / "data", max_bytes=size)
+        extract([archive], tmp_path / "data", max_bytes=size)
         assert contents(tmp_path / "data") == FILES
 
     @pytest.mark.parametrize("kind", FORMATS[1:])
     def test_bomb(self, tmp_path: Path, kind: str) -> None:
         archive = pack(tmp_path / f"bomb.{kind}", {"a": bytes(20_000_000)})
         refuse(archive, "more bytes than allowed")
-        extract(archive, tmp_path / "trusted", max_bytes=20_000_000)
+        extract([archive], tmp_path / "trusted", max_bytes=20_000_000)
 
     def test_empty_archive(self, tmp_path: Path) -> None:
         for kind in FORMATS:
-            extract(pack(tmp_path / f"x.{kind}", {}), tmp_path / kind, max_bytes=None)
+            extract([pack(tmp_path / f"x.{kind}", {})], tmp_path / kind, max_bytes=None)
             assert list((tmp_path / kind).iterdir()) == []
 
     def test_tar_that_ends_in_a_zip_is_a_tar(self, tmp_path: Path) -> None:
         inner = pack(tmp_path / "inner.zip", FILES).read_bytes()
-        extract(pack(tmp_path / "x.tar", {"in.zip": inner}), tmp_path / "x", max_bytes=None)
+        extract([pack(tmp_path / "x.tar", {"in.zip": inner})], tmp_path / "x", max_bytes=None)
         assert contents(tmp_path / "x") == {"in.zip": inner}
+
+    @pytest.mark.parametrize("kinds", [("zip", "zip"), ("tar.gz", "zip"), ("zip", "tar", "tar.xz")])
+    def test_several_archives_fill_one_folder(self, tmp_path: Path, kinds: list[str]) -> None:
+        packed = {f"Class{i}/train/{i}.png": bytes([i]) * 9 for i in range(len(kinds))}
+        archives = [
+            pack(tmp_path / f"{name.partition('/')[0]}.{kind}", {name: data})
+            for kind, (name, data) in zip(kinds, packed.items(), strict=True)
+        ]
+        extract(archives, tmp_path / "data", max_bytes=None)
+        assert contents(tmp_path / "data") == packed
+
+    @pytest.mark.parametrize("kinds", [("zip", "zip"), ("tar", "zip"), ("zip", "tar")])
+    def test_no_archive_overwrites_another_ones_files(
+        self, tmp_path: Path, kinds: tuple[str, str]
+    ) -> None:
+        one = pack(tmp_path / f"one.{kinds[0]}", {"a/0.png": b"one", "a/1.png": b"one"})
+        two = pack(tmp_path / f"two.{kinds[1]}", {"b/0.png": b"two", "a/1.png": b"two"})
+        with pytest.raises(UserError, match=r"two.*'a/1.png' is in an archive before it"):
+            extract([one, two], tmp_path / "data", max_bytes=None)
+        assert not (tmp_path / "data").exists()
+
+    def test_one_bad_archive_of_several_leaves_nothing(self, tmp_path: Path) -> None:
+        good = pack(tmp_path / "good.zip", FILES)
+        (tmp_path / "bad.zip").write_bytes(good.read_bytes()[:-30])
+        with pytest.raises(UserError, match=r"bad.zip: cannot be unpacked"):
+            extract([good, tmp_path / "bad.zip"], tmp_path / "data", max_bytes=None)
+        assert not (tmp_path / "data").exists()
+        assert not part_of(tmp_path / "data").exists()
 
     def test_full_folder_is_left_and_empty_one_filled(self, tmp_path: Path) -> None:
         archive = pack(tmp_path / "data.zip", FILES)
         (tmp_path / "data").mkdir()
-        extract(archive, tmp_path / "data", max_bytes=None)
+        extract([archive], tmp_path / "data", max_bytes=None)
         assert contents(tmp_path / "data") == FILES
         archive.unlink()
-        extract(archive, tmp_path / "data", max_bytes=None)
+        extract([archive], tmp_path / "data", max_bytes=None)
         assert contents(tmp_path / "data") == FILES
 
     def test_destination_is_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "data").write_bytes(b"mine")
         with pytest.raises(UserError, match="Not a directory"):
-            extract(pack(tmp_path / "data.zip", FILES), tmp_path / "data", max_bytes=None)
+            extract([pack(tmp_path / "data.zip", FILES)], tmp_path / "data", max_bytes=None)
         assert (tmp_path / "data").read_bytes() == b"mine"
 
     def test_absent_archive(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="No such file"):
-            extract(tmp_path / "absent.zip", tmp_path / "data", max_bytes=None)
+            extract([tmp_path / "absent.zip"], tmp_path / "data", max_bytes=None)
 
     @pytest.mark.parametrize("kind", ["tar", "zip"])
     @pytest.mark.parametrize(
@@ -649,7 +677,7 @@ class TestExtract:
             add(tar, "train/000.png", b"pixels")
             add(tar, "test/same.png", type=tarfile.LNKTYPE, linkname="train/000.png")
             add(tar, "train/alias.png", type=tarfile.SYMTYPE, linkname="000.png")
-        extract(tmp_path / "links.tar", tmp_path / "links", max_bytes=None)
+        extract([tmp_path / "links.tar"], tmp_path / "links", max_bytes=None)
         names = ("train/000.png", "test/same.png", "train/alias.png")
         assert contents(tmp_path / "links") == dict.fromkeys(names, b"pixels")
 
@@ -671,7 +699,7 @@ class TestExtract:
     def test_no_set_user_id(self, tmp_path: Path) -> None:
         with tarfile.open(tmp_path / "x.tar", "w") as tar:
             add(tar, "tool", b"x", mode=0o6777)
-        extract(tmp_path / "x.tar", tmp_path / "x", max_bytes=None)
+        extract([tmp_path / "x.tar"], tmp_path / "x", max_bytes=None)
         assert stat.S_IMODE((tmp_path / "x" / "tool").stat().st_mode) & 0o7022 == 0
 
     @pytest.mark.parametrize("kind", FORMATS)
