@@ -341,8 +341,9 @@ class Dataset(Component, Protocol):
     ``role`` "auxiliary" means images only, never tested on. A pixel of a mask above
     ``mask_threshold`` is anomalous. A data set whose images need no download defines
     ``build(root)``, which makes them under ``root`` and returns their folder; one that others
-    publish may define ``page``, the address of its terms, ``published()``, its number of images
-    by category, and ``departure(category, samples)``, how these differ from it, in words or None.
+    publish may define ``page``, the address of its terms; ``published()``, its number of images
+    by category; ``departure(category, samples)``, how these differ from it, in words or None; and
+    ``empty_masks``, how many of a category's anomalous images have a mask that marks nothing.
     """
 
     licence: ClassVar[str]

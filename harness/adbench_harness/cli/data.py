@@ -85,22 +85,24 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
     """Say how a data set, or only one category of it, is; the number of mistakes."""
     from adbench_harness import verify
 
-    print(f"{dataset.name} in {root}", flush=True)
+    title = f"{dataset.name} in {root}"
     try:
         categories = list(dataset.categories(root))
     except UserError as error:
+        print(title)
         return _print_mistakes([str(error)])
     if only and only not in categories:
         raise UserError(
             f"data set '{dataset.name}' has no category '{only}'{nearest(only, categories)}; it "
             f"has {', '.join(categories)}"
         )
+    print(title, flush=True)
     wrong = 0
     for category in [only] if only else categories:
         found = verify.category(dataset, root, category)
         print(f"  {category}: {_counted(dataset, category, found)}", flush=True)
         wrong += _print_mistakes(found.wrong)
-    if only:
+    if only or not dataset.archives:
         return wrong
     files = verify.files(root)
     print(f"  checksums: {_checked(files)}")

@@ -129,11 +129,11 @@ def _check_by_hand(dataset: Any, parent: Path) -> None:
 
 def _check_licences(licences: Sequence[tuple[str, str]], accepted: bool) -> None:
     """Say the licences of what is about to be downloaded, and go on only if they are accepted."""
-    if licences and not accepted:
-        listed = "; ".join(f"{name} is under {licence}" for name, licence in licences)
-        raise UserError(f"{listed}; read that, then add --accept-license to accept it")
-    for name, licence in licences:
-        _say(f"{name}: licence {licence}")
+    lines = [f"{name}: licence {licence}" for name, licence in licences]
+    if lines and not accepted:
+        raise UserError(f"{'; '.join(lines)}; read that, then add --accept-license to accept it")
+    for line in lines:
+        _say(line)
 
 
 def _licence(dataset: Any) -> str:

@@ -96,9 +96,12 @@ def whereabouts(dataset: Any, places: dict[str, Any]) -> str | None:
     except UserError as error:
         return str(error) if dataset.name in places["datasets"] else None
     try:
-        return f"{len(dataset.categories(root))} categories in {root}"
+        found = len(dataset.categories(root))
     except UserError as error:
         return str(error)
+    published = len(dataset.published()) if hasattr(dataset, "published") else found
+    part = f"{found} of {published}" if found < published else str(found)
+    return f"{part} categor{'y' if published == 1 else 'ies'} in {root}"
 
 
 def loaded(given: argparse.Namespace) -> Catalogue:

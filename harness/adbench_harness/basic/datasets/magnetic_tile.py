@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -23,6 +23,7 @@ class MagneticTile:
 
     There is no official split: papers train on 80% (761) of the 952 free tiles, drawn at random.
     DifferNet published its own draw, ``mtd_train_filenames.txt``, which ``train_list`` reads.
+    The masks of four uneven tiles are empty: these count as anomalous without an anomalous pixel.
     """
 
     name: ClassVar[str] = "mtd"
@@ -44,6 +45,7 @@ class MagneticTile:
         ),
     )
     mask_threshold: ClassVar[int] = 127
+    empty_masks: ClassVar[Mapping[str, int]] = {CATEGORY: 4}
 
     def __init__(
         self,
