@@ -105,7 +105,7 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
     if only or not dataset.archives:
         return wrong
     files = verify.files(root)
-    print(f"  checksums: {_checked(files)}")
+    print(f"  checksums: {_checked(dataset, files)}")
     wrong += _print_mistakes(files.wrong)
     if missing := verify.missing(dataset, categories):
         print(f"  not here: {', '.join(missing)}")
@@ -113,18 +113,20 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
 
 
 def _counted(dataset: Any, category: str, found: Findings) -> str:
-    text = f"{found.images} images, {found.masks} masks"
+    text = f"{found.images} images, {found.masks} mask{'s' * (found.masks != 1)}"
     known = getattr(dataset, "empty_masks", {}).get(category, 0)
     if found.empty:
         text += f" ({found.empty} empty, {'as published' if found.empty == known else 'look'})"
     return text + ("" if found.wrong else ", sound")
 
 
-def _checked(files: Findings) -> str:
+def _checked(dataset: Any, files: Findings) -> str:
     if files.wrong:
         return f"{len(files.wrong)} of {files.images} files differ"
     if files.images:
-        return f"{files.images} files agree"
+        known = all(archive.sha256 or archive.md5 for archive in dataset.archives)
+        note = "" if known else "; unverified: for what was downloaded none is published"
+        return f"{files.images} files agree with what was unpacked{note}"
     return "none here, since it was not unpacked by 'adbench data fetch'"
 
 

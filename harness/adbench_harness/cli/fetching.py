@@ -85,7 +85,10 @@ def _fetch(dataset: Any, parent: Path) -> None:
         if archive.url is None:
             fetch.check(target, sha256=archive.sha256, md5=archive.md5)
         else:
-            _download(archive.url, target, archive.sha256, archive.md5)
+            try:
+                _download(archive.url, target, archive.sha256, archive.md5)
+            except UserError as error:
+                raise UserError(f"{error}{_instead(dataset, target)}") from error
         if not archive.sha256 and not archive.md5:
             digest = fetch.sha256(target)
             _say(
@@ -125,6 +128,12 @@ def _check_by_hand(dataset: Any, parent: Path) -> None:
                 f" from {dataset.page} as that page asks, put it at "
                 f"'{parent / archive.name}', and run the same command again to check and unpack it"
             )
+
+
+def _instead(dataset: Any, target: Path) -> str:
+    """What to do where an address has moved."""
+    page = getattr(dataset, "page", "")
+    return f"; or get it from {page} yourself and put it at '{target}'" if page else ""
 
 
 def _check_licences(licences: Sequence[tuple[str, str]], accepted: bool) -> None:
