@@ -503,6 +503,17 @@ class TestExtract:
         assert not (tmp_path / "data").exists()
         assert not part_of(tmp_path / "data").exists()
 
+    def test_finish_sees_the_folder_before_anybody_else(self, tmp_path: Path) -> None:
+        archive = pack(tmp_path / "data.zip", FILES)
+
+        def finish(folder: Path) -> None:
+            assert contents(folder) == FILES
+            assert not (tmp_path / "data").exists()
+            (folder / "sums").write_bytes(b"x")
+
+        extract([archive], tmp_path / "data", max_bytes=None, finish=finish)
+        assert contents(tmp_path / "data") == {**FILES, "sums": b"x"}
+
     def test_full_folder_is_left_and_empty_one_filled(self, tmp_path: Path) -> None:
         archive = pack(tmp_path / "data.zip", FILES)
         (tmp_path / "data").mkdir()

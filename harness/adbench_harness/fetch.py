@@ -181,13 +181,15 @@ def extract(
     *,
     max_bytes: int | None,
     progress: Progress | None = None,
+    finish: Callable[[Path], object] | None = None,
 ) -> None:
     """Unpack zip or tar archives (plain, gzip, bzip2, xz) into one folder, `destination`.
 
     The folder appears whole or not at all, so one that is there and not empty is left as it is.
-    `progress` counts bytes of an archive. Raises UserError for an archive that is damaged, that
-    would unpack to more than `max_bytes` (None: 100 times its own size), that holds anything but
-    folders, files, and, in tar, links that need no `..`, or a file that an earlier one holds.
+    `progress` counts bytes of an archive; `finish` adds to the folder before it appears. Raises
+    UserError for an archive that is damaged, that would unpack to more than `max_bytes` (None: 100
+    times its own size), that holds anything but folders, files, and, in tar, links that need no
+    `..`, or a file that an earlier one holds.
     """
     part, archive = Path(f"{destination}.part"), archives[0]
     try:
@@ -200,6 +202,8 @@ def extract(
             try:
                 for archive in archives:
                     _unpack(archive, part, max_bytes, progress)
+                if finish:
+                    finish(part)
                 part.replace(destination)
             finally:
                 shutil.rmtree(part, ignore_errors=True)

@@ -98,8 +98,7 @@ def _fetch(dataset: Any, parent: Path) -> None:
     root = parent / dataset.name
     with _bar(f"unpacking {dataset.name}") as progress:
         targets = [parent / archive.name for archive in dataset.archives]
-        fetch.extract(targets, root, max_bytes=None, progress=progress)
-    checksums.write(root)
+        fetch.extract(targets, root, max_bytes=None, progress=progress, finish=checksums.write)
     for archive in dataset.archives:
         if archive.url is None:
             _say(f"{dataset.name}: '{parent / archive.name}' is no longer needed")
