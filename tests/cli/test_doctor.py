@@ -24,5 +24,5 @@ def test_weights_and_data_given_are_found(adbench, tmp_path):
     (tmp_path / "data" / "mvtec_ad" / "bottle").mkdir(parents=True)
     torch.save({}, tmp_path / "resnet18-f37072fd.pth")
     done = adbench("doctor", "--data", "data", "--weights", ".", COLUMNS="250")
-    assert "1 categories in data/mvtec_ad" in done.out
+    assert "1 of 15 categories in data/mvtec_ad" in done.out
     assert "not the published file: its rows are marked" in done.out

@@ -72,19 +72,13 @@ def _backbones(given: argparse.Namespace) -> list[tuple[str, str, str]]:
 
 
 def _datasets(given: argparse.Namespace) -> list[tuple[str, str, str]]:
-    from adbench_harness import data, plugins
-    from adbench_harness.errors import UserError
+    from adbench_harness import plugins
 
     places = options.places(given)
     rows = []
     for name, offer in plugins.load(()).offers["dataset"].items():
         dataset = offer.component()
-        try:
-            root = data.locate(dataset, places["data"], places["datasets"])
-            found = f"{len(dataset.categories(root))} categories in {root}"
-            rows.append((f"data {name}", found, ""))
-        except UserError as error:
-            step = f"adbench data fetch {name}" if dataset.archives else f"--data {name}=DIR"
-            missing = "not here" if "is not in" in str(error) else str(error)
-            rows.append((f"data {name}", missing, step))
+        found = options.whereabouts(dataset, places)
+        step = f"adbench data fetch {name}" if dataset.archives else f"--data {name}=DIR"
+        rows.append((f"data {name}", found or "not here", "" if found else step))
     return rows
