@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import time
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import cv2
@@ -304,14 +303,6 @@ def folder(tmp_path):
 def _write(path, image):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), image)
-
-
-def in_tree():
-    return sorted(
-        entry.name
-        for entry in entry_points(group="adbench")
-        if entry.dist and entry.dist.name == "adbench-harness"
-    )
 
 
 @pytest.mark.parametrize("plugin", in_tree())
