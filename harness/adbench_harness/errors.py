@@ -23,9 +23,7 @@ class ContractError(Exception):
 def require(package: str) -> None:
     """Raise NotInstalled unless ``package``, which the extra of that name installs, is here."""
     if importlib.util.find_spec(package) is None:
-        raise NotInstalled(
-            f"{package} is not installed; pip install 'adbench-harness[{package}]'"
-        )
+        raise NotInstalled(f"{package} is not installed; pip install 'adbench-harness[{package}]'")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -31,9 +31,8 @@ from adbench_harness.types import (
 )
 
 _OFF: Final = ("post_processor", "evaluator", "visualizer")
-_SIDES: Final = {"image_size": lambda side: side, "input_shape": lambda side: (side, side)}
 SET_BY_US: Final = frozenset(
-    {"self", "pre_processor", "epochs", "batch_size", "api_key", *_OFF, *_SIDES}
+    {"self", "pre_processor", "epochs", "batch_size", "api_key", "image_size", "input_shape", *_OFF}
 )
 """Parameters of anomalib's constructors that follow from ours, or that no result may hold."""
 
@@ -145,13 +144,14 @@ class AnomalibModel:
         steps = [step for step in self._steps() if not isinstance(step, v2.Resize | v2.CenterCrop)]
         # Resizing to the size that they have changes nothing, and tells the model the size.
         transform = v2.Compose([v2.Resize((side, side), antialias=True), *steps])
-        known = inspect.signature(self.source.__init__).parameters  # type: ignore[misc]
+        known = inspect.signature(self.source.__init__).parameters
         ours = {
             "pre_processor": PreProcessor(transform),
             "batch_size": self.batch,
             "epochs": self.epochs,
+            "image_size": side,
+            "input_shape": (side, side),
             **dict.fromkeys(_OFF, False),
-            **{name: made(side) for name, made in _SIDES.items()},
         }
         given = {name: value for name, value in ours.items() if name in known and value is not None}
         module = self.source(**self.given, **given)
@@ -161,7 +161,7 @@ class AnomalibModel:
 
 
 def _plain(values: Tensor) -> Tensor:
-    return values.detach().as_subclass(Tensor).float()  # type: ignore[arg-type]
+    return values.detach().as_subclass(Tensor).float()
 
 
 def _missing(error: BaseException | None) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ CHECKED: Final[Mapping[str, Mapping[str, Any]]] = {
     "dfkde": {"n_pca_components": 4},
     "dinomaly": {"size": 70},
     "efficient_ad": {"size": 256},
-    "fastflow": {"epochs": 40},
+    "fastflow": {"epochs": 15},
     "foundad": {"size": 70},
     "fre": {"size": 256},
     "general_ad": {"size": 70, "network": "vit_small_patch14_dinov2.lvd142m", "layers": (12,)},
@@ -166,7 +166,7 @@ def _plain(annotation: Any) -> Any:
         return tuple[inner[0], ...]  # type: ignore[valid-type]
     if origin and len(inner) > 1 and type(None) in inner:
         others = [_plain(part) for part in inner if part is not type(None)]
-        return typing.Union[(*others, None)]  # noqa: UP007  # made of what was read
+        return typing.Union[(*others, None)]  # made of what was read
     return annotation
 
 
@@ -177,11 +177,10 @@ def _constructor(offered: Mapping[str, _Typed]) -> Any:
         if unknown := given.keys() - offered.keys():
             raise TypeError(f"{type(self).__name__} has no parameter {', '.join(sorted(unknown))}")
         values = {name: given.get(name, default) for name, (_, default) in offered.items()}
-        common = {name: values.pop(name) for name in _COMMON}
-        theirs: Iterable[tuple[str, Any]] = values.items()
-        ours = {ours: their for their, ours in _NAMES.items()}
+        common: dict[str, Any] = {name: values.pop(name) for name in _COMMON}
+        theirs = {ours: their for their, ours in _NAMES.items()}
         AnomalibModel.__init__(
-            self, **common, given={ours.get(name, name): value for name, value in theirs}
+            self, **common, given={theirs.get(name, name): value for name, value in values.items()}
         )
 
     keywords = [

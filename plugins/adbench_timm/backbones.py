@@ -53,7 +53,7 @@ class TimmNet(nn.Module):
         ends = ("norm", "cls")
         self.places = {n: self.last if n in ends else modules.index(n) for n in layers}
         self.network.prune_intermediate_layers(
-            max(self.places.values()), prune_norm=not set(ends) & set(layers), prune_head=True
+            [max(self.places.values())], prune_norm=not set(ends) & set(layers), prune_head=True
         )
         mean, std = (self.network.pretrained_cfg[key] for key in ("mean", "std"))
         self.mean: Tensor
@@ -66,7 +66,9 @@ class TimmNet(nn.Module):
             max(1, round(side / self.patch)) * self.patch for side in images.shape[-2:]
         )
         if (height, width) != images.shape[-2:]:
-            images = functional.interpolate(images, (height, width), mode="bilinear", antialias=True)
+            images = functional.interpolate(
+                images, (height, width), mode="bilinear", antialias=True
+            )
         indices = sorted(set(self.places.values()))
         prefixed = {"return_prefix_tokens": True} if self.prefixes else {}
         found = self.network.forward_intermediates(
@@ -81,11 +83,13 @@ class TimmNet(nn.Module):
 
     def _layer(self, name: str, found: Any) -> Tensor:
         """A grid without class and register tokens, or the class token [B, C]."""
+        grid: Any
+        prefix: Any
         grid, prefix = found if self.prefixes else (found, None)
-        if name == "norm":
+        if name == "cls":
+            grid = self.network.norm(prefix[:, 0])
+        elif name == "norm":
             grid = self.network.norm(grid.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        elif name == "cls":
-            return self.network.norm(prefix[:, 0])  # type: ignore[no-any-return]
         return grid  # type: ignore[no-any-return]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
@@ -130,7 +134,9 @@ def _timm(
     return type(name.title().replace("_", "").replace(".", ""), (_Timm,), members)
 
 
-def _vit(name: str, size: str, training: str, paper: str, licence: str = "Apache-2.0") -> type[_Timm]:
+def _vit(
+    name: str, size: str, training: str, paper: str, licence: str = "Apache-2.0"
+) -> type[_Timm]:
     blocks = 24 if size == "large" else 12
     return _timm(name, _blocks(blocks), f"ViT-{size[0].upper()}, {training}", paper, licence)
 

@@ -14,6 +14,7 @@ from adbench_harness import parameters, plugins
 from adbench_harness.cli import main
 from adbench_harness.grammar import Wanted
 from adbench_harness.results import Store
+from installed import in_tree
 
 PROBES = str(Path(__file__).parent.with_name("probes.py"))
 COSTS = {"fit_seconds", "ms_per_image", "ms_per_image_batched", "peak_mb"}
