@@ -214,7 +214,7 @@ def test_training_follows_the_models_own_steps():
 # ---------------------------------------------------------------- the contract
 
 
-@parametrize_with_checks([MODELS[name] for name in ("padim", "stfpm", "fastflow")])
+@parametrize_with_checks([MODELS[name] for name in ("padim", "stfpm", "fastflow", "patchcore")])
 def test_conformance(component, check):
     check(component)
 
