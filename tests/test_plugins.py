@@ -167,6 +167,14 @@ def test_a_broken_plugin_is_refused_only_when_asked_for(
     assert plugins.load(["patchcore"]).named == ("patchcore",)
 
 
+def test_a_plugin_without_its_extra_says_so_in_one_line(plugin_file: PluginFile) -> None:
+    body = "from adbench_harness.errors import require\nrequire('no_such_package')"
+    assert refused(plugin_file("mine", body)) == (
+        "plugin 'mine': no_such_package is not installed; "
+        "pip install 'adbench-harness[no_such_package]'"
+    )
+
+
 def test_an_unknown_requirement_names_who_requires_it(plugin_file: PluginFile) -> None:
     message = refused(plugin_file("mine", "requires = ('patchcor',)"))
     assert "plugin 'mine'" in message

@@ -64,7 +64,8 @@ def _belongs(backbone: Backbone, path: Path) -> bool:
 def _identified(backbone: Backbone, path: Path) -> Weights:
     assert backbone.weights is not None
     digest = _sha256(path, path.stat().st_mtime_ns)
-    verified = digest.startswith(backbone.weights.sha256)
+    published = backbone.weights.sha256
+    verified = published is not None and digest.startswith(published)
     return Weights(backbone.name, backbone.version, str(path), digest, verified)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import textwrap
 from collections.abc import Iterable
 
@@ -11,8 +12,18 @@ class UserError(Exception):
     """Bad input: one line that names the thing, the reason and the next step (exit code 2)."""
 
 
+class NotInstalled(UserError):  # noqa: N818  # no mistake of anybody's
+    """A plugin's optional package is not here; whoever did not ask for the plugin hears nothing."""
+
+
 class ContractError(Exception):
     """A component broke the contract; recorded as its own trials' failure, never the run's."""
+
+
+def require(package: str) -> None:
+    """Raise NotInstalled unless ``package``, which the extra of that name installs, is here."""
+    if importlib.util.find_spec(package) is None:
+        raise NotInstalled(f"{package} is not installed; pip install 'adbench-harness[{package}]'")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

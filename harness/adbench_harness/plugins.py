@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 from adbench_harness import hookspecs
-from adbench_harness.errors import UserError, nearest, said
+from adbench_harness.errors import NotInstalled, UserError, nearest, said
 
 if TYPE_CHECKING:
     from adbench_harness.types import Reported
@@ -217,6 +217,8 @@ def _file(text: str) -> Plugin:
 def _import(plugin: Plugin) -> Any:
     try:
         return plugin.load()
+    except NotInstalled as error:
+        raise NotInstalled(f"plugin '{plugin.name}': {error}") from None
     except Exception as error:
         raise UserError(
             f"plugin '{plugin.name}' of {plugin.origin} cannot be imported: {said(error)}; mend it "

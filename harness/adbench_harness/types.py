@@ -415,11 +415,14 @@ class Scorer(Component, Protocol):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """Published weights: address, file name, sha256 (or its published prefix), licence."""
+    """Published weights: address, file name, sha256 (or its published prefix), licence.
+
+    Without a published sha256 (None) no file can be verified, and its rows bear a mark.
+    """
 
     url: str
     filename: str
-    sha256: str
+    sha256: str | None
     licence: str
 
 

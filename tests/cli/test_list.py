@@ -52,3 +52,19 @@ def test_a_broken_plugin_that_nobody_asked_for_is_left_out(adbench, tmp_path):
     asked = adbench("run", "--plugins", "broken")
     assert asked.code == 2
     assert asked.err.startswith("adbench: error: plugin 'broken' of broken 1.0 cannot be imported")
+
+
+def test_a_plugin_without_its_extra_is_left_out_without_a_word(adbench, tmp_path):
+    site = tmp_path / "site"
+    (site / "adbench_lacking.py").write_text(
+        "from adbench_harness.errors import require\nrequire('no_such_package')"
+    )
+    metadata = site / "lacking-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: lacking\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[adbench]\nlacking = adbench_lacking\n")
+    done = adbench("show", "nn")
+    assert (done.code, done.err) == (0, "")
+    asked = adbench("run", "--plugins", "lacking")
+    assert asked.code == 2
+    assert asked.err.endswith("pip install 'adbench-harness[no_such_package]'\n")

@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import time
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,7 @@ from adbench_harness import parameters, plugins
 from adbench_harness.cli import main
 from adbench_harness.grammar import Wanted
 from adbench_harness.results import Store
+from installed import in_tree
 
 PROBES = str(Path(__file__).parent.with_name("probes.py"))
 COSTS = {"fit_seconds", "ms_per_image", "ms_per_image_batched", "peak_mb"}
@@ -317,14 +317,6 @@ def folder(tmp_path):
 def _write(path, image):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), image)
-
-
-def in_tree():
-    return sorted(
-        entry.name
-        for entry in entry_points(group="adbench")
-        if entry.dist and entry.dist.name == "adbench-harness"
-    )
 
 
 @pytest.mark.parametrize("plugin", in_tree())

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import NotInstalled, UserError
 
 if TYPE_CHECKING:
     from adbench_harness.plugins import Catalogue
@@ -125,6 +125,8 @@ def loaded(given: argparse.Namespace) -> Catalogue:
         try:
             plugins.load([name])
             sound.append(name)
+        except NotInstalled:
+            pass
         except UserError as error:
             print(f"adbench: left out: {error}", file=sys.stderr)
     return plugins.load(sound)

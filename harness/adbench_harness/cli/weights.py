@@ -42,7 +42,7 @@ def handle(given: argparse.Namespace) -> int:
                 else "not here"
                 if found is None
                 else f"{found.path}{'' if found.verified else ' (not the published file)'}",
-                "sha256": (found.sha256 or "")[:16] if found else backbone.weights.sha256,
+                "sha256": (found.sha256 or "")[:16] if found else backbone.weights.sha256 or "",
                 "licence": backbone.weights.licence if backbone.weights else "",
             }
         )

@@ -1,0 +1,21 @@
+"""Every image model of anomalib, as adbench models that say what the model says, raw."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+from adbench_harness.errors import require
+from adbench_harness.hookspecs import hookimpl
+from adbench_harness.types import Model
+
+require("anomalib")
+
+
+@hookimpl
+def adbench_models() -> Iterable[type[Model]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what anomalib's own imports will no longer be
+        from adbench_anomalib.zoo import models
+
+    return models()

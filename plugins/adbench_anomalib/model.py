@@ -1,0 +1,175 @@
+"""One anomalib model behind adbench's contract: trained by itself, asked for its raw output."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+import torch
+from anomalib.data import ImageBatch
+from anomalib.pre_processing import PreProcessor
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from adbench_anomalib.training import train_module
+from adbench_harness.errors import UserError
+from adbench_harness.types import (
+    AnomalyMap,
+    Batch,
+    ImageScore,
+    InputSpec,
+    Level,
+    Outputs,
+    Port,
+    Split,
+    Tools,
+    TrainSet,
+)
+
+_OFF: Final = ("post_processor", "evaluator", "visualizer")
+SET_BY_US: Final = frozenset(
+    {"self", "pre_processor", "epochs", "batch_size", "api_key", "image_size", "input_shape", *_OFF}
+)
+"""Parameters of anomalib's constructors that follow from ours, or that no result may hold."""
+
+UNABLE: Final = {
+    "CFM": "it needs a point cloud beside each image",
+    "VlmAd": "it reads images from their files, and no component is told where they are",
+}
+"""What the harness's images are not enough for."""
+
+
+class AnomalibModel:
+    """What the generated classes share; ``source`` is anomalib's class."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str | None]
+    version: ClassVar[int]
+    source: ClassVar[type[Any]]
+    emits: frozenset[type]
+    protocols: frozenset[Split] = frozenset({"unsupervised"})
+    augmentation: Literal["required", "optional", "none"] = "none"
+
+    def __init__(
+        self, *, size: int | None, epochs: int | None, batch: int, given: Mapping[str, Any]
+    ) -> None:
+        self.size = size
+        self.epochs = epochs
+        self.batch = batch
+        self.given = given
+
+    @property
+    def input(self) -> InputSpec:
+        """What the model's own pre-processor does to an image's size."""
+        sides = {type(step): step.size for step in self._steps() if hasattr(step, "size")}
+        resize, crop = sides.get(v2.Resize), sides.get(v2.CenterCrop)
+        if resize is None:
+            return InputSpec(self.size or 256, None, "squash")
+        squash = len(resize) == 2
+        inner = crop[0] if crop and crop[0] < resize[0] else None
+        return InputSpec(resize[0], inner, "squash" if squash else "keep")
+
+    def fit(self, train: TrainSet, tools: Tools) -> AnomalibModel:
+        """Build the anomalib model and train it as its own steps and hooks say."""
+        if reason := UNABLE.get(self.source.__name__):
+            raise UserError(f"{self.name} cannot run on images alone: {reason}; leave it out")
+        seed = int(torch.randint(2**32, (), generator=tools.generator))
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002  # what anomalib's models draw from
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            try:
+                self.module = train_module(self._built, train, tools, self.epochs, self.batch)
+            except Exception as error:
+                if (missing := _missing(error)) is None:
+                    raise
+                raise UserError(
+                    f"{self.name} needs '{missing}', which is not here and cannot be fetched "
+                    f"({type(error).__name__}); run it once with a connection, or put the file "
+                    "into the cache that is looked at"
+                ) from error
+        return self
+
+    def predict(self, batch: Batch) -> Outputs:
+        """The map [B, H, W] and the score [B] before any post-processing.
+
+        Where the model gives no score it is the map's maximum, as in anomalib's post-processor.
+        """
+        images = self.module.pre_processor.transform(batch.images)
+        said = self.module.predict_step(ImageBatch(image=images), 0)
+        ports: list[Port] = []
+        score, maps = said.pred_score, said.anomaly_map
+        if maps is not None:
+            maps = _plain(maps).reshape(len(batch), *maps.shape[-2:])
+            ports.append(AnomalyMap((Level(maps),)))
+        if score is not None:
+            ports.append(ImageScore(_plain(score).reshape(len(batch))))
+        elif maps is not None:
+            ports.append(ImageScore(maps.flatten(1).amax(1)))
+        return Outputs((batch.images.shape[2], batch.images.shape[3]), *ports)
+
+    def learned(self) -> Sequence[Tensor]:
+        """Parameters, and what the fit remembered: buffers other than batch normalisation's."""
+        remembered = (
+            buffer
+            for module in self.module.model.modules()
+            if not isinstance(module, nn.modules.batchnorm._BatchNorm)
+            for buffer in module.buffers(recurse=False)
+        )
+        return [*self.module.model.parameters(), *remembered]
+
+    # ------------------------------------------------------------ anomalib's side
+
+    def _steps(self) -> list[Any]:
+        """The transforms of the model's own pre-processor, at our size where one was named."""
+        known = inspect.signature(self.source.configure_pre_processor).parameters
+        side = self.size or 0
+        wanted = {
+            "image_size": (side, side),
+            "center_crop_size": (side, side),
+            "crop_size": side,
+        }
+        sized = {name: value for name, value in wanted.items() if side and name in known}
+        transform = self.source.configure_pre_processor(**sized).transform
+        return list(getattr(transform, "transforms", [transform]))
+
+    def _built(self) -> Any:
+        """The anomalib module for images that the harness has resized and cropped already."""
+        side = self.input.side
+        steps = [step for step in self._steps() if not isinstance(step, v2.Resize | v2.CenterCrop)]
+        # Resizing to the size that they have changes nothing, and tells the model the size.
+        transform = v2.Compose([v2.Resize((side, side), antialias=True), *steps])
+        known = inspect.signature(self.source.__init__).parameters
+        ours = {
+            "pre_processor": PreProcessor(transform),
+            "batch_size": self.batch,
+            "epochs": self.epochs,
+            "image_size": side,
+            "input_shape": (side, side),
+            **dict.fromkeys(_OFF, False),
+        }
+        given = {name: value for name, value in ours.items() if name in known and value is not None}
+        module = self.source(**self.given, **given)
+        if module.pre_processor is None or isinstance(module.pre_processor, bool):
+            module.pre_processor = PreProcessor(transform)
+        return module
+
+
+def _plain(values: Tensor) -> Tensor:
+    return values.detach().as_subclass(Tensor).float()
+
+
+def _missing(error: BaseException | None) -> str | None:
+    """What a download that failed was to bring: its address or its repository on a hub."""
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            for name in ("repo_id", "url"):
+                if isinstance(value := frame.f_locals.get(name), str):
+                    return value
+        error = error.__cause__ or error.__context__
+    return None
