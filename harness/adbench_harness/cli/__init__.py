@@ -23,6 +23,7 @@ from adbench_harness.cli import (
     fill,
     leaderboard,
     plot,
+    report,
     run,
     show,
     timings,
@@ -31,7 +32,20 @@ from adbench_harness.cli import (
 from adbench_harness.cli import list as list_
 from adbench_harness.errors import UserError
 
-_COMMANDS = (run, leaderboard, plot, timings, fill, list_, show, data, weights, check, doctor)
+_COMMANDS = (
+    run,
+    leaderboard,
+    plot,
+    report,
+    timings,
+    fill,
+    list_,
+    show,
+    data,
+    weights,
+    check,
+    doctor,
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def pairs(items: list[str]) -> dict[str, str]:
     return dict(item.split("=", 1) for item in items)
 
 
-def add_places(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         action="append",
@@ -69,6 +70,10 @@ def add_places(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|NAME=DIR",
         help="folder whose sub-folder X is data set X, or one data set's folder (ADBENCH_DATA)",
     )
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    add_data(parser)
     parser.add_argument(
         "--weights", metavar="PATH", help="folder or file of weights (ADBENCH_WEIGHTS)"
     )
@@ -95,14 +100,21 @@ def loaded(given: argparse.Namespace) -> Catalogue:
         names = grammar.split(given.plugins, ",")
         plugins.check_names(names)
         return plugins.load(names)
-    sound = []
-    for name in plugins.available():
+    return sound(plugins.available())
+
+
+def sound(names: Iterable[str]) -> Catalogue:
+    """The catalogue of those of ``names`` that load; broken ones are left out, and said."""
+    from adbench_harness import plugins
+
+    found = []
+    for name in names:
         try:
             plugins.load([name])
-            sound.append(name)
+            found.append(name)
         except UserError as error:
             print(f"adbench: left out: {error}", file=sys.stderr)
-    return plugins.load(sound)
+    return plugins.load(found)
 
 
 def store(folder: str) -> Any:
