@@ -21,13 +21,13 @@ from adbench_harness.leaderboard.board import board
 from adbench_harness.leaderboard.columns import AXES, column, primary
 from adbench_harness.leaderboard.frame import measured, method, select, summarise
 from adbench_harness.leaderboard.pivot import listing, pivot
-from adbench_harness.leaderboard.printed import beside
+from adbench_harness.leaderboard.printed import MEAN, beside
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.report import comparison, figure
 from adbench_harness.report.gallery import Pictures
 from adbench_harness.report.panel import Panel, Panels, Picture
 from adbench_harness.results import Store, TrialResult
-from adbench_harness.trial import NONE, Choice, show
+from adbench_harness.trial import show
 
 if TYPE_CHECKING:
     from adbench_harness.pipelines import Places
@@ -83,10 +83,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Section:
-    """A data set's part of the board."""
+    """A data set's part of the board; ``flags`` are those that all its rows bear."""
 
     dataset: str
     caption: str
+    flags: Sequence[str]
     heads: Sequence[Head]
     rows: Sequence[Row]
     filters: Mapping[str, Sequence[str]]
@@ -153,7 +154,7 @@ class _Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.templates.globals |= {"version": __version__, "show": show, "none": NONE}
+        self.templates.globals |= {"version": __version__, "show": show}
 
     def write(self, trials: pd.DataFrame, metric: str | None, progress: Progress) -> Written:
         sections = [
@@ -191,6 +192,7 @@ class _Site:
         summary = summarise(trials, AXES)
         shown = {column(name, self.directions).header: name for name in names}
         groups = trials.groupby(list(AXES))
+        shared = set.intersection(*map(set, trials["flags"]))
         rows, keys = [], []
         for place, texts in enumerate(table.rows):
             told = dict(zip(table.headers, texts, strict=True))
@@ -202,7 +204,7 @@ class _Site:
                 if head not in ("#", *AXES)
             ]
             label = own["method"].iloc[0]
-            flags = sorted({flag for row in own["flags"] for flag in row})
+            flags = sorted({flag for row in own["flags"] for flag in row} - shared)
             axes = dict(zip(AXES, key, strict=True))
             rows.append(
                 Row(label, told["#"], f"rows/{_named(label, *key)}.html", axes, cells, flags, own)
@@ -213,6 +215,7 @@ class _Site:
         return Section(
             dataset=dataset,
             caption=table.caption,
+            flags=sorted(shared),
             heads=[
                 Head(head, column(shown[head], self.directions).higher_is_better)
                 if head in shown
@@ -301,8 +304,18 @@ class _Site:
 
     def printed(self, trials: pd.DataFrame) -> Iterator[tuple[str, Table]]:
         """By metric: what papers printed for this data set, beside what was measured."""
-        own = {choice.name for choice in self.datasets(trials)}
-        rows = [row for row in self.reported if row.dataset in own]
+        own = {self.results[place].trial.dataset.name for place in trials.index}
+        categories = set(trials["category"])
+        # A mean over more categories than were measured is no number to stand beside theirs.
+        rows = [
+            row
+            for row in self.reported
+            if row.dataset in own
+            and (
+                row.category in categories
+                or (row.category == MEAN and row.categories <= len(categories))
+            )
+        ]
         if not rows:
             return
         together, notes = beside(trials, rows)
@@ -311,10 +324,6 @@ class _Site:
             if counted[name].notna().any() and trials[name].notna().any():
                 table = pivot(together, "method", "category", name, self.directions)
                 yield column(name, {}).title, replace(table, notes=(*table.notes, *notes))
-
-    def datasets(self, trials: pd.DataFrame) -> Iterator[Choice]:
-        for place in trials.index:
-            yield self.results[place].trial.dataset
 
     def ranking(self, ranks: comparison.Ranks) -> Picture | None:
         if len(ranks.methods) < 2 or ranks.blocks < ranks.needed:
