@@ -56,7 +56,7 @@ def handle(given: argparse.Namespace) -> int:
     for reason in written.missing:
         print(f"adbench: without images: {reason}", file=sys.stderr)
     print(
-        f"{written.rows} rows in {time.monotonic() - start:.0f} s; "
+        f"{written.rows} row{'s' * (written.rows > 1)} in {time.monotonic() - start:.0f} s; "
         f"open {Path(given.output) / 'index.html'}"
     )
     return 0

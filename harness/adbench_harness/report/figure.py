@@ -45,7 +45,7 @@ _STYLE: Any = {
     "ytick.color": _INK,
 }
 _SQUARE = (3.6, 3.2)  # inches
-_NAME = 30
+_NAME = 28
 """Letters of a method's name in a plot; the tables have all of it."""
 
 Array = NDArray[np.floating[Any]]
@@ -74,7 +74,7 @@ def histogram(scores: Mapping[str, Array]) -> str:
             counts, _ = np.histogram(values, edges)
             heights = row + 0.82 * counts / max(counts.max(), 1)
             axes.stairs(heights, edges, baseline=row, fill=True, color=_ONE)
-        names = [f"{_short(name, 18)} ({len(values)})" for name, values in scores.items()]
+        names = [f"{_short(name, 14)} ({len(values)})" for name, values in scores.items()]
         axes.set_yticks([row + 0.4 for row in range(len(names))], names[::-1])
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
@@ -112,8 +112,8 @@ def ranking(names: Sequence[str], ranks: Array, cliques: Sequence[tuple[int, int
     count, bars = len(names), len(cliques)
     half = (count + 1) // 2
     with mpl.rc_context(_STYLE):
-        figure = Figure((8, 0.55 + 0.14 * bars + 0.24 * half))
-        axes = figure.add_axes((0.28, 0.02, 0.44, 0.96))
+        figure = Figure((9, 0.55 + 0.14 * bars + 0.24 * half))
+        axes = figure.add_axes((0.3, 0.02, 0.4, 0.96))
         axes.set_axis_off()
         low, high = 1, max(count, 2)
         axes.set(xlim=(low, high), ylim=(-(1 + bars * 0.6 + half), 1.3))
@@ -170,7 +170,9 @@ def _numbers(axes: Axes, x: Array, y: Array) -> list[tuple[str, tuple[float, flo
 
 
 def _short(name: str, length: int) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    """Cut in the middle: names that begin alike often end apart."""
+    end = length // 2
+    return name if len(name) <= length else f"{name[: length - end - 1]}…{name[-end:]}"
 
 
 def _svg(figure: Figure) -> str:

@@ -31,11 +31,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """An image's place in its array, how wrong it is (a share), and that in words."""
+    """An image's place in its array, how wrong it is (a share), that in words, and whether."""
 
     place: int
     wrong: float
     words: str
+    mistaken: bool = False
 
 
 def verdicts(images: Arrays) -> list[Verdict]:
@@ -72,7 +73,7 @@ def verdicts(images: Arrays) -> list[Verdict]:
                 f"above all {len(others)} normal" if label else f"below all {len(others)} defective"
             )
         margin = score - others.max() if label else others.min() - score
-        found.append((-wrong, float(margin), Verdict(place, wrong, words)))
+        found.append((-wrong, float(margin), Verdict(place, wrong, words, wrong > 0)))
     return [verdict for *_, verdict in sorted(found, key=lambda item: item[:2])]
 
 
@@ -85,7 +86,7 @@ def _classified(images: Arrays) -> list[Verdict]:
         said = names[int(row.argmax())]
         wrong = 1 - float(row[names.index(defect)]) if defect in names else 1.0
         verb = "taken for" if said != defect else "recognised as"
-        found.append(Verdict(place, wrong, f"{verb} {said} ({row.max():.0%})"))
+        found.append(Verdict(place, wrong, f"{verb} {said} ({row.max():.0%})", said != defect))
     return sorted(found, key=lambda verdict: -verdict.wrong)
 
 

@@ -98,7 +98,7 @@ class Panels:
                 defect=str(images["defect"][verdict.place]),
                 score=f"{images['score'][verdict.place]:.4g}" if "score" in images else "",
                 words=verdict.words,
-                wrong=verdict.wrong > 0,
+                wrong=verdict.mistaken,
             )
             panel.items.append(self._pictured(item, result, verdict.place, maps, here))
         return panel
@@ -143,16 +143,16 @@ def _plots(
     if "score" in images and {0, 1} <= set(images["label"].tolist()):
         known = images["label"] >= 0
         ranking = Ranking.of_images(images["score"][known], images["label"][known] == 1)
-        lines["images"] = _curve(ranking, ranking.true_positives / ranking.positives, 1.0)
+        lines["images"] = curve(ranking, ranking.true_positives / ranking.positives, 1.0)
         words.append(f"image AUROC {said('image_auroc')}")
     if pixels:
-        lines["pixels"] = _curve(pixels, pixels.true_positives / pixels.positives, 1.0)
+        lines["pixels"] = curve(pixels, pixels.true_positives / pixels.positives, 1.0)
         words.append(f"pixel AUROC {said('pixel_auroc')}")
     if lines:
         svg = figure.curves(lines, "false positive rate", "true positive rate")
         yield "ROC", svg, f"ROC curve of {' and '.join(lines)}; {', '.join(words)}"
     if pixels:
-        line = _curve(pixels, pixels.overlap, PRO_LIMIT)
+        line = curve(pixels, pixels.overlap, PRO_LIMIT)
         svg = figure.curves({"pixels": line}, "false positive rate", "mean overlap", PRO_LIMIT)
         yield "PRO", svg, f"PRO curve up to a false positive rate of 30%; AUPRO {said('aupro')}"
     if "score" in images:
@@ -163,7 +163,7 @@ def _plots(
         yield "Scores by defect type", figure.histogram(scores), words[0]
 
 
-def _curve(ranking: Ranking, height: Array, limit: float) -> tuple[Array, Array]:
+def curve(ranking: Ranking, height: Array, limit: float) -> tuple[Array, Array]:
     """A curve over the false positive rate, straight along ties, thinned to what a plot shows."""
     before, after = ranking.false_positives - ranking.tied, ranking.false_positives
     x = np.concatenate([[0], np.stack([before, after], 1).ravel(), [ranking.negatives]])

@@ -10,8 +10,8 @@ for (const table of document.querySelectorAll("table.board")) {
     paging: false,
     language: {
       search: "Search",
-      info: "_TOTAL_ rows",
-      infoEmpty: "0 rows",
+      info: "Rows: _TOTAL_",
+      infoEmpty: "Rows: 0",
       infoFiltered: "of _MAX_",
       zeroRecords: "No row matches",
     },
