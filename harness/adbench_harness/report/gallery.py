@@ -184,7 +184,8 @@ def save(image: Image, path: Path) -> None:
 
 
 def _outline(image: Image, mask: NDArray[np.bool_]) -> None:
-    """Bright on dark, so that it shows on any image."""
-    edges, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    """A line around a defect, not over it; bright on dark, so that it shows on any image."""
+    around = cv2.dilate(mask.view(np.uint8), np.ones((7, 7), np.uint8))
+    edges, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(image, edges, -1, (0, 0, 0), 3)
     cv2.drawContours(image, edges, -1, _TRUTH, 1)

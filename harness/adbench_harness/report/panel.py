@@ -90,6 +90,8 @@ class Panels:
             Picture(self._plot(f"{trial.id}-{number}", text), title, words)
             for number, (title, text, words) in enumerate(_plots(result, images, maps, here))
         ]
+        if not panel.plots:
+            panel.notes.append("No scores of images or pixels were stored: there are no curves.")
         panel.total = len(images["path"])
         for verdict in verdicts(images)[: self._count]:
             path = str(images["path"][verdict.place])

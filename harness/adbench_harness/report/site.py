@@ -447,7 +447,7 @@ def _facts(results: Sequence[TrialResult]) -> dict[str, list[str]]:
     found: dict[str, dict[str, None]] = {}
     for result in results:
         for name, value in result.provenance.items():
-            if name in ("images", "finished", "weights"):
+            if name in ("images", "finished", "weights") or value is None:
                 continue
             if isinstance(value, Mapping):
                 value = ", ".join(f"{key}: {item}" for key, item in value.items())
