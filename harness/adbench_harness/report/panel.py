@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench_harness.errors import UserError
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.report import figure
 from adbench_harness.report.gallery import Arrays, Maps, Pictures, save, verdicts
@@ -23,6 +22,10 @@ _POINTS = 300
 NO_MAPS = (
     "No anomaly maps were stored: there are no overlays and no PRO curve. A run with --keep-maps "
     "into a new folder stores them."
+)
+NO_IMAGES = (
+    "The images that these results were measured on were not found when this site was made: there "
+    "are no pictures and no PRO curve. adbench report --data NAME=DIR says where they are."
 )
 
 Array = NDArray[np.floating[Any]]
@@ -71,8 +74,8 @@ class Panels:
         self._count = count
         self._written: set[str] = set()
 
-    def of(self, result: TrialResult, pictures: Pictures | UserError) -> Panel:
-        """The panel of a trial whose images are ``pictures``, or are not here and why."""
+    def of(self, result: TrialResult, here: Pictures | None) -> Panel:
+        """The panel of a trial whose images are ``here``, or are not."""
         trial = result.trial
         panel = Panel(trial.category, result)
         images = self._store.images(trial)
@@ -81,9 +84,8 @@ class Panels:
             return panel
         arrays = self._store.maps(trial)
         maps = Maps(arrays) if arrays else None
-        here = pictures if isinstance(pictures, Pictures) else None
-        if isinstance(pictures, UserError):
-            panel.notes.append(f"The images are not shown: {pictures}.")
+        if here is None:
+            panel.notes.append(NO_IMAGES)
         if maps is None and ("score" in images or "probability" not in images):
             panel.notes.append(NO_MAPS)
         panel.plots = [

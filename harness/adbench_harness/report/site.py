@@ -360,7 +360,9 @@ class _Site:
                 before, pictures = key, self.pictures(result)
                 if isinstance(pictures, UserError):
                     missing[f"{key[0]}/{key[1]}: {pictures}"] = None
-            panels[page].append(self.panels.of(result, pictures))
+            # Where data lie on this machine is for the command line only: a site is for others.
+            here = None if isinstance(pictures, UserError) else pictures
+            panels[page].append(self.panels.of(result, here))
         progress(len(todo), len(todo))
         return panels, list(missing)
 
