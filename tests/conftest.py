@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from adbench_harness import plugins
+from adbench_harness import fetch, plugins
 
 # A shared machine is slow now and then; how long an example takes is no finding.
 settings.register_profile("adbench", deadline=None)
@@ -18,6 +18,8 @@ settings.load_profile("adbench")
 TOYS = Path(__file__).with_name("toys.py")
 # Tests, and plugins that tests write, import the toys by name.
 sys.path.insert(0, str(TOYS.parent))
+
+from servers import Server, serving  # noqa: E402
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -59,3 +61,12 @@ def plugin_file(tmp_path: Path) -> Callable[[str, str], str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server on this machine, and no waiting between tries."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(fetch, "BACKOFF_SECONDS", 0.0)
+    with serving() as state:
+        yield state

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,8 +17,10 @@ from torch import Tensor, nn
 from adbench_harness.hookspecs import hookimpl
 from adbench_harness.types import (
     AnomalyMap,
+    Archive,
     Backbone,
     Batch,
+    Dataset,
     DefectLogits,
     FeatureRequest,
     InputSpec,
@@ -25,6 +29,7 @@ from adbench_harness.types import (
     Model,
     Outputs,
     Preprocessor,
+    Sample,
     Scorer,
     Scores,
     Split,
@@ -129,6 +134,22 @@ class Brightness:
 
     def predict(self, batch: Batch) -> Outputs:
         return Outputs((32, 32), AnomalyMap((Level(batch.images.mean(1)),)))
+
+
+class AuxiliaryModel(Brightness):
+    """Distance to the mean of an auxiliary data set."""
+
+    name: ClassVar[str] = "probe-auxiliary"
+    auxiliary: ClassVar[tuple[str, ...]] = ("probe-textures",)
+
+    def fit(self, train: TrainSet, tools: Tools) -> Any:
+        (batch,) = tools.auxiliary("probe-textures").batches()
+        self.mean = batch.images.mean()
+        return self
+
+    def predict(self, batch: Batch) -> Outputs:
+        distance = (batch.images.mean(1) - self.mean).abs()
+        return Outputs((32, 32), AnomalyMap((Level(distance),)))
 
 
 class ConvolutionModel(Brightness):
@@ -236,6 +257,44 @@ class Smaller(CountingPreprocessor):
         return image[::2, ::2]
 
 
+class FittedPreprocessor(CountingPreprocessor):
+    """Pixels less the mean of the normal images, around grey."""
+
+    name: ClassVar[str] = "probe-fitted"
+
+    def fit(self, images: Iterable[Image]) -> Any:
+        self.mean = np.mean([image.mean() for image in images])
+        return self
+
+    def __call__(self, image: Image) -> Image:
+        return (image - self.mean + 128).clip(0, 255).astype(np.uint8)
+
+
+class Textures:
+    """Two grey images that are never tested on."""
+
+    name: ClassVar[str] = "probe-textures"
+    summary: ClassVar[str] = "Two grey images."
+    paper: ClassVar[str | None] = None
+    version: ClassVar[int] = 1
+    licence: ClassVar[str] = "Apache-2.0"
+    role: ClassVar[Literal["benchmark", "auxiliary"]] = "auxiliary"
+    archives: ClassVar[tuple[Archive, ...]] = ()
+    mask_threshold: ClassVar[int] = 127
+
+    def build(self, root: Path) -> Path:
+        root.mkdir(parents=True, exist_ok=True)
+        for grey in (50, 100):
+            cv2.imwrite(str(root / f"{grey}.png"), np.full((40, 40), grey, np.uint8))
+        return root
+
+    def categories(self, root: Path) -> Sequence[str]:
+        return ["grey"]
+
+    def samples(self, root: Path, category: str, split_seed: int) -> Sequence[Sample]:
+        return [Sample(path, "train", 0) for path in sorted(root.glob("*.png"))]
+
+
 class RandomScorer:
     """Draws its scale from the global generator when it is fitted."""
 
@@ -273,13 +332,18 @@ def _raise(_: object) -> float:
 
 
 @hookimpl
+def adbench_datasets() -> Iterable[type[Dataset]]:
+    return [Textures]
+
+
+@hookimpl
 def adbench_backbones() -> Iterable[type[Backbone]]:
     return [CountingBackbone, BrokenBackbone]
 
 
 @hookimpl
 def adbench_preprocessors() -> Iterable[type[Preprocessor]]:
-    return [CountingPreprocessor, Negative, NegativeInPlace, Smaller]
+    return [CountingPreprocessor, Negative, NegativeInPlace, Smaller, FittedPreprocessor]
 
 
 @hookimpl
@@ -287,6 +351,7 @@ def adbench_models() -> Iterable[type[Model]]:
     return [
         FeatureModel,
         Brightness,
+        AuxiliaryModel,
         ConvolutionModel,
         SlowModel,
         NeedsHandles,

@@ -3,9 +3,11 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -252,9 +254,7 @@ def test_a_real_network_in_part_and_whole(tmp_path: Path, name: str) -> None:
 def images() -> Images:
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (20, 3, 8, 8), generator=draw, dtype=torch.uint8)
-    import numpy as np
-
-    inputs = Inputs((), pixels, ((8, 8),) * 20, np.zeros(20))
+    inputs = Inputs((), pixels, np.full((20, 2), 8, np.int32), np.zeros(20))
     return Images(inputs, range(20), np.arange(20), CPU)
 
 
@@ -337,6 +337,150 @@ def test_what_is_served_can_be_written_into(store: backbones.FeatureStore, image
     before = serve(images.batch([0, 1]))["layer1"].clone()
     serve(images.batch([0, 1]))["layer1"].zero_()
     assert torch.equal(serve(images.batch([0, 1]))["layer1"], before)
+
+
+class Hungry(Tiny):
+    """Has memory for ``room`` images at once; ``seen`` are the batches that it was given."""
+
+    def __init__(self, room: int, error: type[RuntimeError], message: str) -> None:
+        self.room = room
+        self.error = error
+        self.message = message
+        self.seen: list[int] = []
+
+    def network(self, layers: tuple[str, ...]) -> nn.Module:
+        network = TinyNet(layers)
+
+        def refuse(_: nn.Module, given: tuple[Tensor]) -> None:
+            self.seen.append(len(given[0]))
+            if len(given[0]) > self.room:
+                raise self.error(self.message)
+
+        network.register_forward_pre_hook(refuse)
+        return network
+
+
+def hungry(
+    store: backbones.FeatureStore,
+    room: int,
+    error: type[RuntimeError] = torch.OutOfMemoryError,
+    message: str = "CUDA out of memory. Tried to allocate 2.00 GiB",
+) -> tuple[backbones.FeatureStore, list[int]]:
+    """``store`` on a device with room for so many images, and the batches that it tried."""
+    backbone = Hungry(room, error, message)
+    return backbones.FeatureStore(backbone, store._weights, CPU), backbone.seen  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2.00 GiB"),
+        (RuntimeError, "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        (RuntimeError, "DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        (RuntimeError, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
+    ],
+)
+@pytest.mark.parametrize("room", [1, 3, 15])
+def test_a_batch_that_the_memory_does_not_hold_is_halved(
+    store: backbones.FeatureStore,
+    images: Images,
+    room: int,
+    error: type[RuntimeError],
+    message: str,
+) -> None:
+    both = ("layer1", "layer2")
+    small, tried = hungry(store, room, error, message)
+    small.extract(images, both, 20)
+    assert sum(size for size in tried if size <= room) == 20
+    # It is learnt once: no batch after the first that fitted is too large.
+    fitted = next(i for i, size in enumerate(tried) if size <= room)
+    assert max(tried[fitted:]) <= room
+    store.extract(images, both, 20)
+    batch = images.batch(range(20))
+    wanted, got = (s.serve(FeatureRequest("tiny", both))(batch) for s in (store, small))
+    for layer in both:
+        assert torch.allclose(got[layer], wanted[layer], atol=1e-6)
+    altered = Batch(1 - batch.images, batch.seeds)
+    wanted, got = (s.serve(FeatureRequest("tiny", both))(altered) for s in (store, small))
+    for layer in both:
+        assert got[layer].shape == wanted[layer].shape
+        assert torch.allclose(got[layer], wanted[layer], atol=1e-6)
+
+
+def test_memory_that_ends_in_the_middle_loses_no_image(
+    store: backbones.FeatureStore, images: Images
+) -> None:
+    small, tried = hungry(store, 16)
+    small.extract(images, ("layer1",), 40)
+    small._backbone.room = 2  # type: ignore[attr-defined]  # somebody else takes the rest
+    serve = small.serve(FeatureRequest("tiny", ("layer1",)))
+    batch = images.batch(range(20))
+    altered = Batch(1 - batch.images, batch.seeds)
+    expected = store.network(("layer1",))(altered.images)["layer1"]
+    assert torch.allclose(serve(altered)["layer1"], expected, atol=1e-6)
+    assert tried == [16, 4, 20, 10, 5, *[2] * 10]
+
+
+def test_what_no_halving_cures_is_raised(store: backbones.FeatureStore, images: Images) -> None:
+    small, tried = hungry(store, 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        small.extract(images, ("layer1",), 20)
+    assert tried == [16, 8, 4, 2, 1]
+    other, tried = hungry(store, 0, RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        other.extract(images, ("layer1",), 20)
+    assert tried == [16]
+
+
+def test_the_first_batch_is_smaller_for_larger_images() -> None:
+    assert [backbones.batch_size(CPU, side) for side in (8, 224, 256, 512, 2048)] == [
+        16,
+        16,
+        16,
+        4,
+        1,
+    ]
+    cuda = torch.device("cuda")
+    assert [backbones.batch_size(cuda, side) for side in (224, 512, 4096)] == [64, 16, 1]
+
+
+def test_features_of_another_precision_are_those_rounded(
+    store: backbones.FeatureStore, images: Images
+) -> None:
+    both = ("layer1", "layer2")
+    rounded = backbones.FeatureStore(
+        store._backbone, replace(store._weights, precision="bfloat16"), CPU
+    )
+    batch = images.batch(range(20))
+    whole = store.serve(FeatureRequest("tiny", both))(batch)
+    fresh = rounded.serve(FeatureRequest("tiny", both))(batch)
+    rounded.extract(images, both, 20)
+    kept = rounded.serve(FeatureRequest("tiny", both))(batch)
+    for layer in both:
+        assert rounded._grids[layer].dtype == torch.bfloat16
+        assert kept[layer].dtype == fresh[layer].dtype == torch.float32
+        # Memory changes nothing, and the difference is that of eight bits of mantissa.
+        assert torch.allclose(kept[layer], fresh[layer], atol=2**-7)
+        assert not torch.equal(fresh[layer], whole[layer])
+        assert torch.allclose(fresh[layer], whole[layer], atol=0.03, rtol=0.03)
+
+
+@pytest.mark.gpu
+def test_a_gpu_without_memory_gets_smaller_batches(store: backbones.FeatureStore) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    there = backbones.FeatureStore(store._backbone, store._weights, torch.device("cuda"))
+    batch = Batch(torch.rand(256, 3, 256, 256).cuda(), torch.zeros(256, dtype=torch.int64))
+    torch.cuda.empty_cache()
+    allowed = torch.cuda.memory_reserved() + 400 * 2**20
+    torch.cuda.set_per_process_memory_fraction(allowed / torch.cuda.mem_get_info()[1])
+    try:
+        got = there.serve(FeatureRequest("tiny", ("layer2",)))(batch)["layer2"]
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert there._most < 256
+    expected = store.network(("layer2",))(batch.images[::37].cpu())["layer2"]
+    assert torch.allclose(got[::37].cpu(), expected, atol=5e-3)
 
 
 # ---------------------------------------------------------------- devices

@@ -422,12 +422,11 @@ def test_full_size_evaluation_leaves_the_mask_untouched() -> None:
 def test_prepare_makes_every_input_of_every_sample(toy_root: Path) -> None:
     samples = dark(toy_root)
     specs = [InputSpec(32, None), InputSpec(40, 32)]
-    seen: list[tuple[int, int]] = []
     step = ToyPreprocessor(factor=0.5)
-    made = data.prepare(samples, step, specs, lambda *done: seen.append(done))
-    assert seen == [(i + 1, 12) for i in range(12)]
+    made, places = data.prepare(samples, step, specs)
+    assert list(places) == list(range(12))
     for spec in specs:
-        assert made[spec].sizes == ((HEIGHT, WIDTH),) * 12
+        assert made[spec].sizes.tolist() == [[HEIGHT, WIDTH]] * 12
         assert (made[spec].seconds > 0).all()
         for place, sample in enumerate(samples):
             expected = data.to_input(step(data.decode(sample.image)), spec)
@@ -452,7 +451,7 @@ def images(count: int = 7, **keywords: Any) -> data.Images:
     inputs = data.Inputs(
         samples=(),
         pixels=torch.arange(count, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4),
-        sizes=((4, 4),) * count,
+        sizes=np.full((count, 2), 4, np.int32),
         seconds=np.zeros(count),
     )
     seeds = np.arange(count, dtype=np.int64) * 11

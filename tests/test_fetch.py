@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import random
-import re
 import shutil
 import signal
 import socket
@@ -12,11 +11,8 @@ import stat
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 import zipfile
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,116 +21,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import adbench_harness
+import miniatures
 from adbench_harness import fetch
 from adbench_harness.errors import UserError
 from adbench_harness.fetch import download, extract
+from servers import BODY, Reply, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-BODY = random.Random(0).randbytes(1_000_003)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 MD5 = hashlib.md5(BODY).hexdigest()
-
-
-@dataclass(frozen=True)
-class Reply:
-    """How the server answers; the defaults are a server that does everything right."""
-
-    status: int | None = None
-    cut: int | None = None  # close the connection after so many bytes of the body
-    length: int = 0  # added to Content-Length
-    ranges: bool = True
-    if_range: bool = True
-    content_range: str | None = None
-    chunked: bool = False
-    location: str | None = None
-    stall: float = 0.0  # seconds before the body
-    pause: float = 0.0  # seconds between pieces of the body
-
-
-@dataclass
-class Server:
-    """What is served, what each request in turn gets (the last reply stays), what was asked."""
-
-    url: str = ""
-    body: bytes = field(default=BODY, repr=False)
-    etag: str | None = '"one"'
-    last_modified: str | None = None
-    replies: list[Reply] = field(default_factory=lambda: [Reply()])
-    requests: list[dict[str, str]] = field(default_factory=list)
-    sent: int = 0
-
-
-class Handler(BaseHTTPRequestHandler):
-    state: Server
-
-    def do_GET(self) -> None:
-        state = self.state
-        state.requests.append({name.title(): value for name, value in self.headers.items()})
-        reply = state.replies.pop(0) if len(state.replies) > 1 else state.replies[0]
-        self.close_connection = True
-        start, status = 0, reply.status or 200
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        condition = self.headers.get("If-Range")
-        same = condition in (None, state.etag, state.last_modified) or not reply.if_range
-        if asked and reply.ranges and same and status == 200:
-            start = int(asked[1])
-            status = 206 if start < len(state.body) else 416
-        self.send_response(status)
-        if status in (200, 206):
-            self.send_validators_and_body(state, reply, start, status)
-        else:
-            if reply.location:
-                self.send_header("Location", reply.location)
-            self.end_headers()
-
-    def send_validators_and_body(
-        self, state: Server, reply: Reply, start: int, status: int
-    ) -> None:
-        size = len(state.body)
-        for name, value in (("ETag", state.etag), ("Last-Modified", state.last_modified)):
-            if value:
-                self.send_header(name, value)
-        if status == 206:
-            right = f"bytes {start}-{size - 1}/{size}"
-            self.send_header("Content-Range", reply.content_range or right)
-        if reply.chunked:
-            self.send_header("Transfer-Encoding", "chunked")
-        else:
-            self.send_header("Content-Length", str(size - start + reply.length))
-        self.end_headers()
-        time.sleep(reply.stall)
-        body = state.body[start:] if reply.cut is None else state.body[start : start + reply.cut]
-        step = 1 << 15
-        try:
-            for at in range(0, len(body), step):
-                piece = body[at : at + step]
-                state.sent += len(piece)  # before the client can have it, so that tests may read it
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if reply.chunked else piece)
-                time.sleep(reply.pause)
-            if reply.chunked and reply.cut is None:
-                self.wfile.write(b"0\r\n\r\n")
-        except OSError:
-            return
-
-    def log_message(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(fetch, "BACKOFF_SECONDS", 0.0)
-    state = Server()
-    handler = type("BoundHandler", (Handler,), {"state": state, "protocol_version": "HTTP/1.1"})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        state.url = f"http://127.0.0.1:{httpd.server_address[1]}/weights.pth"
-        thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield state
-        httpd.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -484,7 +381,7 @@ class TestProcesses:
         code = (
             "import sys, time; from pathlib import Path\n"
             "from adbench_harness.fetch import extract\n"
-            "extract(Path(sys.argv[1]), Path(sys.argv[2]), max_bytes=None, "
+            "extract([Path(sys.argv[1])], Path(sys.argv[2]), max_bytes=None, "
             "progress=lambda *step: time.sleep(0.01))"
         )
         folder = tmp_path / "many"
@@ -495,7 +392,7 @@ class TestProcesses:
         assert process.returncode == -signal.SIGKILL
         assert not folder.exists()
         (part_of(folder) / "stale").touch()
-        extract(archive, folder, max_bytes=None)
+        extract([archive], folder, max_bytes=None)
         assert {path.name for path in folder.iterdir()} == {f"{index}.bin" for index in range(500)}
         assert not part_of(folder).exists()
 
@@ -518,15 +415,7 @@ def add(tar: tarfile.TarFile, name: str, data: bytes = b"", **fields: Any) -> No
 
 
 def pack(path: Path, files: dict[str, bytes]) -> Path:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in files.items():
-                archive.writestr(name, data)
-    else:
-        kind = path.suffix.removeprefix(".").replace("tar", "")
-        with tarfile.open(path, f"w:{kind}") as tar:  # type: ignore[call-overload]
-            for name, data in files.items():
-                add(tar, name, data)
+    path.write_bytes(miniatures.pack(path.name, files))
     return path
 
 
@@ -543,7 +432,7 @@ def refuse(archive: Path, match: str, max_bytes: int | None = None) -> None:
     folder = archive.parent / "inner" / "folder"
     before = set(archive.parent.rglob("*")) | {folder.parent, Path(f"{folder}.lock")}
     with pytest.raises(UserError, match=match) as caught:
-        extract(archive, folder, max_bytes=max_bytes)
+        extract([archive], folder, max_bytes=max_bytes)
     assert "\n" not in str(caught.value)
     assert str(archive) in str(caught.value)
     assert set(archive.parent.rglob("*")) == before
@@ -555,7 +444,7 @@ class TestExtract:
         archive = pack(tmp_path / f"data.{kind}", FILES)
         seen: list[tuple[int, int | None]] = []
         extract(
-            archive, tmp_path / "new" / "data", max_bytes=None, progress=lambda *s: seen.append(s)
+            [archive], tmp_path / "new" / "data", max_bytes=None, progress=lambda *s: seen.append(s)
         )
         assert contents(tmp_path / "new" / "data") == FILES
         assert len(seen) == len(FILES)
@@ -567,43 +456,82 @@ class TestExtract:
         archive = pack(tmp_path / f"data.{kind}", FILES)
         size = sum(map(len, FILES.values()))
         refuse(archive, "more bytes than allowed", max_bytes=size - 1)
-        extract(archive, tmp_path / "data", max_bytes=size)
+        extract([archive], tmp_path / "data", max_bytes=size)
         assert contents(tmp_path / "data") == FILES
 
     @pytest.mark.parametrize("kind", FORMATS[1:])
     def test_bomb(self, tmp_path: Path, kind: str) -> None:
         archive = pack(tmp_path / f"bomb.{kind}", {"a": bytes(20_000_000)})
         refuse(archive, "more bytes than allowed")
-        extract(archive, tmp_path / "trusted", max_bytes=20_000_000)
+        extract([archive], tmp_path / "trusted", max_bytes=20_000_000)
 
     def test_empty_archive(self, tmp_path: Path) -> None:
         for kind in FORMATS:
-            extract(pack(tmp_path / f"x.{kind}", {}), tmp_path / kind, max_bytes=None)
+            extract([pack(tmp_path / f"x.{kind}", {})], tmp_path / kind, max_bytes=None)
             assert list((tmp_path / kind).iterdir()) == []
 
     def test_tar_that_ends_in_a_zip_is_a_tar(self, tmp_path: Path) -> None:
         inner = pack(tmp_path / "inner.zip", FILES).read_bytes()
-        extract(pack(tmp_path / "x.tar", {"in.zip": inner}), tmp_path / "x", max_bytes=None)
+        extract([pack(tmp_path / "x.tar", {"in.zip": inner})], tmp_path / "x", max_bytes=None)
         assert contents(tmp_path / "x") == {"in.zip": inner}
+
+    @pytest.mark.parametrize("kinds", [("zip", "zip"), ("tar.gz", "zip"), ("zip", "tar", "tar.xz")])
+    def test_several_archives_fill_one_folder(self, tmp_path: Path, kinds: list[str]) -> None:
+        packed = {f"Class{i}/train/{i}.png": bytes([i]) * 9 for i in range(len(kinds))}
+        archives = [
+            pack(tmp_path / f"{name.partition('/')[0]}.{kind}", {name: data})
+            for kind, (name, data) in zip(kinds, packed.items(), strict=True)
+        ]
+        extract(archives, tmp_path / "data", max_bytes=None)
+        assert contents(tmp_path / "data") == packed
+
+    @pytest.mark.parametrize("kinds", [("zip", "zip"), ("tar", "zip"), ("zip", "tar")])
+    def test_no_archive_overwrites_another_ones_files(
+        self, tmp_path: Path, kinds: tuple[str, str]
+    ) -> None:
+        one = pack(tmp_path / f"one.{kinds[0]}", {"a/0.png": b"one", "a/1.png": b"one"})
+        two = pack(tmp_path / f"two.{kinds[1]}", {"b/0.png": b"two", "a/1.png": b"two"})
+        with pytest.raises(UserError, match=r"two.*'a/1.png' is in an archive before it"):
+            extract([one, two], tmp_path / "data", max_bytes=None)
+        assert not (tmp_path / "data").exists()
+
+    def test_one_bad_archive_of_several_leaves_nothing(self, tmp_path: Path) -> None:
+        good = pack(tmp_path / "good.zip", FILES)
+        (tmp_path / "bad.zip").write_bytes(good.read_bytes()[:-30])
+        with pytest.raises(UserError, match=r"bad.zip: cannot be unpacked"):
+            extract([good, tmp_path / "bad.zip"], tmp_path / "data", max_bytes=None)
+        assert not (tmp_path / "data").exists()
+        assert not part_of(tmp_path / "data").exists()
+
+    def test_finish_sees_the_folder_before_anybody_else(self, tmp_path: Path) -> None:
+        archive = pack(tmp_path / "data.zip", FILES)
+
+        def finish(folder: Path) -> None:
+            assert contents(folder) == FILES
+            assert not (tmp_path / "data").exists()
+            (folder / "sums").write_bytes(b"x")
+
+        extract([archive], tmp_path / "data", max_bytes=None, finish=finish)
+        assert contents(tmp_path / "data") == {**FILES, "sums": b"x"}
 
     def test_full_folder_is_left_and_empty_one_filled(self, tmp_path: Path) -> None:
         archive = pack(tmp_path / "data.zip", FILES)
         (tmp_path / "data").mkdir()
-        extract(archive, tmp_path / "data", max_bytes=None)
+        extract([archive], tmp_path / "data", max_bytes=None)
         assert contents(tmp_path / "data") == FILES
         archive.unlink()
-        extract(archive, tmp_path / "data", max_bytes=None)
+        extract([archive], tmp_path / "data", max_bytes=None)
         assert contents(tmp_path / "data") == FILES
 
     def test_destination_is_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "data").write_bytes(b"mine")
         with pytest.raises(UserError, match="Not a directory"):
-            extract(pack(tmp_path / "data.zip", FILES), tmp_path / "data", max_bytes=None)
+            extract([pack(tmp_path / "data.zip", FILES)], tmp_path / "data", max_bytes=None)
         assert (tmp_path / "data").read_bytes() == b"mine"
 
     def test_absent_archive(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="No such file"):
-            extract(tmp_path / "absent.zip", tmp_path / "data", max_bytes=None)
+            extract([tmp_path / "absent.zip"], tmp_path / "data", max_bytes=None)
 
     @pytest.mark.parametrize("kind", ["tar", "zip"])
     @pytest.mark.parametrize(
@@ -649,7 +577,7 @@ class TestExtract:
             add(tar, "train/000.png", b"pixels")
             add(tar, "test/same.png", type=tarfile.LNKTYPE, linkname="train/000.png")
             add(tar, "train/alias.png", type=tarfile.SYMTYPE, linkname="000.png")
-        extract(tmp_path / "links.tar", tmp_path / "links", max_bytes=None)
+        extract([tmp_path / "links.tar"], tmp_path / "links", max_bytes=None)
         names = ("train/000.png", "test/same.png", "train/alias.png")
         assert contents(tmp_path / "links") == dict.fromkeys(names, b"pixels")
 
@@ -671,7 +599,7 @@ class TestExtract:
     def test_no_set_user_id(self, tmp_path: Path) -> None:
         with tarfile.open(tmp_path / "x.tar", "w") as tar:
             add(tar, "tool", b"x", mode=0o6777)
-        extract(tmp_path / "x.tar", tmp_path / "x", max_bytes=None)
+        extract([tmp_path / "x.tar"], tmp_path / "x", max_bytes=None)
         assert stat.S_IMODE((tmp_path / "x" / "tool").stat().st_mode) & 0o7022 == 0
 
     @pytest.mark.parametrize("kind", FORMATS)

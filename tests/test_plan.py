@@ -534,6 +534,23 @@ def test_a_default_backbone_that_is_not_here_falls_back_with_one_note(
     assert labels(made, "model") == ["backed", "backed(layers=[layer2])"]
 
 
+def test_a_precision_is_another_trial_where_there_is_a_backbone(
+    backed: Callable[..., Plan],
+) -> None:
+    def ids(**keys: Any) -> dict[str, str]:
+        made = backed(models="backed,toy-mean", scorers="toy-map", augmenters="none", **keys)
+        return {trial.model.name: trial.id for trial in made.trials}
+
+    usual, rounded = ids(), ids(precision="bfloat16")
+    assert ids(precision="float32") == usual
+    assert rounded["backed"] != usual["backed"]
+    assert rounded["toy-mean"] == usual["toy-mean"]
+    made = backed(precision="bfloat16")
+    assert {trial.backbone for trial in made.trials} == {"embedded(precision=bfloat16)"}
+    with pytest.raises(UserError, match="'precision': input should be 'float32' or 'bfloat16'"):
+        backed(precision="float16")
+
+
 def test_a_default_backbone_that_is_here_is_used(backed: Callable[..., Plan], weights: str) -> None:
     made = backed(Places(weights=weights))
     (found,) = made.trials[0].weights

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from adbench_harness import data, plan, run, suite
+from adbench_harness import cache, data, material, plan, run, suite
 from adbench_harness.metrics import delong
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.pipelines import Places
@@ -372,6 +373,167 @@ def test_an_image_is_preprocessed_once(planned):
     assert sorted(preprocessor.seen.values())[:-1] == [1] * (sum(IMAGES.values()) - 1)
 
 
+# ---------------------------------------------------------------- prepared images are kept
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that were decoded so far."""
+    seen, decode = [], data.decode
+    monkeypatch.setattr(data, "decode", lambda path: seen.append(path) or decode(path))
+    return seen
+
+
+FITTED = "probe-fitted+toy-dim"
+
+
+@pytest.mark.usefixtures("own_data")
+@pytest.mark.parametrize("chain", ["none", FITTED])
+def test_the_next_run_starts_from_the_kept_images(planned, decoded, chain):
+    (bundle,) = planned(preprocessors=chain, models="toy-mean,probe-brightness")
+    first = list(run.run_bundle(bundle))
+    assert len(set(decoded)) == sum(IMAGES.values())
+    decoded.clear()
+    second = list(run.run_bundle(bundle))
+    # The clock's image, and what a preprocessor is fitted on.
+    assert len(decoded) == 2 * 1 + (IMAGES["train"] if chain == FITTED else 0)
+    assert [r.status for r in second] == ["ok", "ok"]
+    assert scores(second) == scores(first)
+    for before, after in zip(first, second, strict=True):
+        assert after.stages["preprocess"] > 0
+        if chain == "none":  # a preprocessor's fit is timed anew
+            assert after.stages["preprocess"] == before.stages["preprocess"]
+        same = ("image_auroc", "pixel_auroc", "aupro", "params", "flops")
+        assert [after.metrics[name] for name in same] == [before.metrics[name] for name in same]
+
+
+@pytest.mark.usefixtures("own_data")
+def test_a_spoilt_entry_is_made_again(planned, decoded):
+    (bundle,) = planned()
+    first = scores(run.run_bundle(bundle))
+    (entry,) = cache.folder().iterdir()
+    whole = entry.stat().st_size
+    for size in (whole // 2, 10, 0):
+        with entry.open("rb+") as file:
+            file.truncate(size)
+        decoded.clear()
+        assert scores(run.run_bundle(bundle)) == first
+        assert len(set(decoded)) == sum(IMAGES.values())
+        assert entry.stat().st_size == whole
+
+
+@pytest.mark.usefixtures("own_data")
+def test_no_other_images_are_taken_for_the_kept_ones(planned, decoded):
+    def fresh(**asked):
+        decoded.clear()
+        (bundle,) = planned(**asked)
+        (result,) = run.run_bundle(bundle)
+        return len(decoded) > 1, result.images["score"].tolist()
+
+    models = "probe-brightness"
+    made, dim = fresh(models=models, preprocessors="toy-dim:factor=0.5")
+    assert made
+    made, dimmer = fresh(models=models, preprocessors="toy-dim:factor=0.25")
+    assert made
+    assert dimmer != dim
+    made, plain = fresh(models=models)
+    assert made
+    assert fresh(models=models) == (False, plain)
+    path = next(path for path in decoded if "train" not in path.parts)
+    cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+    made, changed = fresh(models=models)
+    assert made
+    assert changed != plain
+
+
+@pytest.mark.usefixtures("own_data")
+def test_files_that_change_after_the_plan_are_not_kept(planned):
+    (bundle,) = planned()
+    image = next(Path(bundle.root).glob("dark/test/good/*.png"))
+    content = image.read_bytes()
+    cv2.imwrite(str(image), 255 - cv2.imread(str(image)))
+    assert [r.status for r in run.run_bundle(bundle)] == ["ok"]
+    assert not cache.folder().exists()
+    image.write_bytes(content)
+    assert [r.status for r in run.run_bundle(bundle)] == ["ok"]
+    assert len(list(cache.folder().iterdir())) == 1
+
+
+@pytest.mark.usefixtures("own_data")
+def test_a_disk_without_room_costs_nothing_but_time(planned, decoded, monkeypatch):
+    monkeypatch.setattr(cache, "LIMIT", 0)
+    (bundle,) = planned()
+    first = scores(run.run_bundle(bundle))
+    assert not list(cache.folder().iterdir())
+    decoded.clear()
+    assert scores(run.run_bundle(bundle)) == first
+    assert len(set(decoded)) == sum(IMAGES.values())
+
+
+@pytest.mark.usefixtures("own_data")
+def test_auxiliary_images_are_decoded_once(planned, decoded):
+    (bundle,) = planned(models="probe-auxiliary", seeds=2)
+    results = list(run.run_bundle(bundle))
+    assert [r.status for r in results] == ["ok", "ok"], results[0].failures
+    auxiliary = [path for path in decoded if "probe-textures" in path.parts]
+    assert len(auxiliary) == len(set(auxiliary)) > 0
+
+
+# ---------------------------------------------------------------- while threads decode
+
+
+@pytest.mark.usefixtures("own_data")
+@pytest.mark.parametrize("at_once", [1, 3, 64])
+def test_a_backbone_that_runs_while_images_are_decoded_gives_the_same(
+    planned, monkeypatch, at_once
+):
+    asked = {"models": "probe-features:layer=fine,probe-features:layer=coarse"}
+    (bundle,) = planned(**asked)
+    apart = list(run.run_bundle(bundle))
+    shutil.rmtree(cache.folder())
+    monkeypatch.setattr(material, "_overlaps", lambda device: True)
+    monkeypatch.setattr(material, "_AT_ONCE", at_once)
+    told = []
+    backbone = run.load(bundle.plugins).get("backbone", "probe-backbone")
+    backbone.seen.clear()
+    together = list(run.run_bundle(bundle, lambda *said: told.append(said)))
+    assert backbone.seen["fine", "coarse"] == sum(IMAGES.values())
+    for one, other in zip(apart, together, strict=True):
+        assert one.images["score"] == pytest.approx(other.images["score"], rel=1e-5)
+        assert set(one.stages) == set(other.stages)
+    stages = [stage for stage, _, _ in told if stage in ("images", "features")]
+    # At the last image at the latest, the first features are there.
+    assert at_once == 64 or stages.index("features") < max(
+        i for i, stage in enumerate(stages) if stage == "images"
+    )
+
+
+@pytest.mark.usefixtures("own_data")
+def test_waiting_for_images_is_not_charged_to_the_backbone(planned, monkeypatch):
+    monkeypatch.setattr(material, "_overlaps", lambda device: True)
+    decode = data.decode
+    monkeypatch.setattr(data, "decode", lambda path: time.sleep(0.2) or decode(path))
+    monkeypatch.setattr(data, "workers", lambda: 1)
+    (bundle,) = planned(models="probe-features")
+    (result,) = run.run_bundle(bundle)
+    assert sum(s for name, s in result.stages.items() if name.startswith("features")) < 0.2
+    # Nor is decoding to preprocessing: it is the same for every trial.
+    assert result.stages["preprocess"] < 0.2
+
+
+@pytest.mark.usefixtures("own_data")
+def test_an_unreadable_image_is_named_while_a_backbone_runs(planned, monkeypatch):
+    monkeypatch.setattr(material, "_overlaps", lambda device: True)
+    monkeypatch.setattr(material, "_AT_ONCE", 1)
+    (bundle,) = planned(models="probe-features")
+    broken = Path(bundle.root) / "dark" / "test" / "spot" / "1.png"
+    broken.write_bytes(b"no picture")
+    (result,) = run.run_bundle(bundle)
+    (failure,) = result.failures
+    assert failure.stage == "preprocess"
+    assert str(broken) in failure.message
+
+
 # ---------------------------------------------------------------- costs
 
 
@@ -415,18 +577,21 @@ def test_shared_features_are_charged_to_each_fit_that_used_them(ran):
 def test_every_second_is_told_once_and_what_is_shared_counts_in_each(planned):
     slow = "probe-slow:fit=0.2:predict=0.02"
     (bundle,) = planned(models=f"{slow},toy-raises", scorers="toy-map,probe-random", seeds=2)
-    start = time.perf_counter()
-    results = []
-    for result in run.run_bundle(bundle):
-        results.append(result)
+    trials = run.run_bundle(bundle)
+    results, took = [], 0.0
+    for _ in bundle.trials:
+        start = time.perf_counter()
+        results.append(next(trials))
+        took += time.perf_counter() - start
         time.sleep(0.05)  # what the taker does with a result is not the run's
-    took = time.perf_counter() - start - 0.05 * len(results)
     told = sum(sum(result.spent.values()) for result in results)
-    assert told == pytest.approx(took, abs=0.05)
+    assert told == pytest.approx(took, rel=0.05)
     assert all(result.spent["other"] > -1e-6 for result in results)
     slow_ones = [r for r in results if r.trial.model.name == "probe-slow"]
-    assert sum(r.spent.get("fit", 0.0) for r in slow_ones) == pytest.approx(0.4, abs=0.1)
-    assert sum(r.stages["fit"] for r in slow_ones) == pytest.approx(0.8, abs=0.2)
+    fits = sum(r.spent.get("fit", 0.0) for r in slow_ones)
+    assert fits >= 0.4
+    # Two scorers each.
+    assert sum(r.stages["fit"] for r in slow_ones) == pytest.approx(2 * fits)
     for stage in ("score", "metrics"):  # nobody shares these
         spent = sum(r.spent.get(stage, 0.0) for r in results)
         assert spent == pytest.approx(sum(r.stages.get(stage, 0.0) for r in results))
@@ -456,12 +621,12 @@ def test_latency_is_the_models_and_the_scorers_alone(ran, monkeypatch):
     check = run.contract.check_outputs
 
     def slow(*args, **kwargs):
-        time.sleep(0.1)
+        time.sleep(1)
         check(*args, **kwargs)
 
     monkeypatch.setattr(run.contract, "check_outputs", slow)
     (result,) = ran(models="probe-brightness")
-    assert result.metrics["ms_per_image"] < 50
+    assert result.metrics["ms_per_image"] < 500
 
 
 def test_image_auroc_has_its_interval(ran):

@@ -32,6 +32,10 @@ def test_a_file_says_all_that_flags_can(tmp_path: Path) -> None:
         "patchcore.coreset_ratio" = 0.5
         [evaluation]
         border = "crop"
+        [tolerance]
+        scores = 0.1
+        [tolerance.each]
+        image_f1 = 0.02
         """,
         tmp_path,
     )
@@ -48,6 +52,7 @@ def test_a_file_says_all_that_flags_can(tmp_path: Path) -> None:
     assert asked.set == {"patchcore.layers": ["layer2"]}
     assert asked.overrides == {"bottle": {"patchcore.coreset_ratio": 0.5}}
     assert (asked.evaluation.border, asked.evaluation.size) == ("crop", None)
+    assert asked.tolerance == suite.Tolerance(scores=0.1, each={"image_f1": 0.02})
 
 
 def test_defaults() -> None:
@@ -64,6 +69,12 @@ def test_defaults() -> None:
             {"evaluation": {"bordr": "crop"}},
             "x: unknown key 'evaluation.bordr' (did you mean 'border'?); valid: size, border",
         ),
+        (
+            {"tolerance": {"score": 1}},
+            "x: unknown key 'tolerance.score' (did you mean 'scores'?); valid: metrics, scores, ",
+        ),
+        ({"tolerance": {"noise": 0.5}}, "x: 'tolerance.noise': "),
+        ({"tolerance": {"each": {"aupro": -1}}}, "x: 'tolerance.each.aupro': "),
         ({"plugins": []}, "x: 'plugins': "),
         ({"seeds": 0}, "x: 'seeds': "),
         ({"seeds": [-1]}, "x: 'seeds.0': "),

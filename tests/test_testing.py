@@ -16,6 +16,7 @@ from adbench_harness.errors import UserError
 from adbench_harness.plugins import load
 from adbench_harness.types import (
     AnomalyMap,
+    Archive,
     Augmented,
     ImageScore,
     InputSpec,
@@ -115,6 +116,30 @@ class Shuffles(DataSet):
     def samples(self, root, category, split_seed):
         found = super().samples(root, category, split_seed)
         return [found[i] for i in np.random.default_rng().permutation(len(found))]
+
+
+@offends("dataset", "says_where_it_comes_from")
+class ComesFromNowhere(DataSet):
+    archives = (Archive(None, file="data.zip"),)
+
+
+@offends("dataset", "says_where_it_comes_from")
+class HasNoChecksum(DataSet):
+    archives = (Archive("https://example.org/data.zip", sha256="see the page"),)
+
+
+@offends("dataset", "publishes_counts")
+class PublishesNothing(DataSet):
+    def published(self):
+        return {"dark": 0}
+
+
+@offends("dataset", "publishes_counts")
+class KnowsAnotherCategory(DataSet):
+    empty_masks = {"bright": 1}  # noqa: RUF012
+
+    def published(self):
+        return {"dark": 12}
 
 
 @offends("preprocessor", "keeps_geometry")

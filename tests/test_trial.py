@@ -36,6 +36,18 @@ def test_survives_json() -> None:
     assert copy.id == TRIAL.id
 
 
+def test_ids_are_those_of_results_from_before_there_was_a_precision() -> None:
+    assert TRIAL.id == "52be8b62d85594ce"
+    stored = json.loads(json.dumps(asdict(TRIAL)))
+    del stored["weights"][0]["precision"]
+    assert Trial.from_json(stored) == TRIAL
+
+
+def test_a_precision_is_seen_in_the_backbones_label() -> None:
+    assert TRIAL.backbone == "resnet18"
+    assert with_weights(precision="bfloat16").backbone == "resnet18(precision=bfloat16)"
+
+
 def test_survives_json_without_an_augmenter() -> None:
     bare = replace(TRIAL, augmenter=None, preprocessors=(), weights=(), auxiliary=())
     assert Trial.from_json(json.loads(json.dumps(asdict(bare)))) == bare
@@ -94,6 +106,7 @@ def with_model(**changes: Any) -> Trial:
         replace(TRIAL, evaluation=Evaluation(256, "full")),
         replace(TRIAL, metrics=("image_auroc@2", "aupro@1")),
         replace(TRIAL, auxiliary=(("dtd", "efgh"),)),
+        with_weights(precision="bfloat16"),
     ],
 )
 def test_id_covers_all_that_may_change_numbers(other: Trial) -> None:

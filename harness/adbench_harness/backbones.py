@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -134,7 +136,9 @@ class FeatureStore:
 
     Unaltered images (``Batch.handles``) are served from memory once ``extract`` has seen them.
     Altered images, and all of them where the features would not fit a quarter of the free memory,
-    go through a network that ends at the layers asked.
+    go through a network that ends at the layers asked. Where a batch does not fit the memory, its
+    halves are tried; no result depends on that. Grids are float32; weights of precision bfloat16
+    compute, and keep, them rounded to it.
     """
 
     def __init__(self, backbone: Backbone, weights: Weights, device: torch.device) -> None:
@@ -144,6 +148,8 @@ class FeatureStore:
         self._networks: dict[tuple[str, ...], nn.Module] = {}
         self._grids: dict[str, Tensor] = {}
         self._rows: dict[int, int] = {}
+        self._most = sys.maxsize
+        self._full = False
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
         """The frozen network that ends at ``layers``."""
@@ -153,10 +159,13 @@ class FeatureStore:
 
     def extract(self, images: Images, layers: tuple[str, ...], total: int) -> None:
         """Run over ``images`` and keep what comes out; ``total`` images share the memory."""
-        for batch in images.batches():
+        if self._full:
+            return
+        for batch in images.batches(min(self._most, batch_size(self._device, images.side))):
             grids = self._run(batch, layers)
             size = sum(grid[0].numel() * grid.element_size() for grid in grids.values())
             if not self._grids and size * total > _free(self._device) / 4:
+                self._full = True
                 return
             assert batch.handles is not None
             start = len(self._rows)
@@ -172,16 +181,49 @@ class FeatureStore:
     def _serve(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
         handles = batch.handles
         if handles is None or set(handles) - self._rows.keys() or set(layers) - self._grids.keys():
-            return self._run(batch, layers)
-        rows = [self._rows[handle] for handle in handles]
-        return {layer: self._grids[layer][rows] for layer in layers}
+            grids = self._run(batch, layers)
+        else:
+            rows = [self._rows[handle] for handle in handles]
+            grids = {layer: self._grids[layer][rows] for layer in layers}
+        return {layer: grid.float() for layer, grid in grids.items()}
 
     def _run(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
-        with torch.no_grad():
+        """The batch's grids, in as many passes as the memory asks for."""
+        made: list[dict[str, Tensor]] = []
+        start = 0
+        while start < len(batch):
+            images = batch.images[start : start + self._most]
+            try:
+                made.append(self._pass(images, layers))
+                start += len(images)
+            except RuntimeError as error:
+                if len(images) == 1 or not _OUT_OF_MEMORY.search(str(error)):
+                    raise
+                self._most = len(images) // 2
+        if len(made) == 1:
+            return made[0]
+        return {layer: torch.cat([grids[layer] for grids in made]) for layer in layers}
+
+    def _pass(self, images: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        precision = getattr(torch, self._weights.precision)
+        with (
+            torch.no_grad(),
+            torch.autocast(self._device.type, precision, enabled=precision != torch.float32),
+        ):
             grids: dict[str, Tensor] = self.network(layers)(
-                batch.images.contiguous(memory_format=torch.channels_last)
+                images.contiguous(memory_format=torch.channels_last)
             )
-        return {layer: grids[layer].contiguous() for layer in layers}
+        return {layer: grids[layer].to(precision).contiguous() for layer in layers}
+
+
+# CUDA's, the CPU allocator's (which raises a plain RuntimeError), and cuBLAS's and cuDNN's.
+_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|ALLOC_FAILED")
+
+
+def batch_size(device: torch.device, side: int) -> int:
+    """Images of ``side`` px that fill the device; more were not faster."""
+    most = 64 if device.type == "cuda" else 16
+    return max(1, min(most, most * 256**2 // side**2))
 
 
 def _free(device: torch.device) -> int:

@@ -229,14 +229,20 @@ Preprocess = Callable[[Image], Image]
 class Inputs:
     """A bundle's images as one model input: uint8 [N, 3, side, side], in the samples' order.
 
-    ``seconds`` [N] is what preprocessing and resizing each image took. ``handles`` [N] name images
-    to components without saying which they are: their order, and so their labels, stay unknown.
+    ``sizes`` int32 [N, 2] are the images' own heights and widths in px. ``seconds`` [N] is what
+    preprocessing and resizing each image took, divided by the threads that did it. ``handles`` [N]
+    name images to components without saying which they are: their order, and so their labels, stay
+    unknown.
     """
 
     samples: tuple[Sample, ...]
     pixels: torch.Tensor
-    sizes: tuple[tuple[int, int], ...]
+    sizes: NDArray[np.int32]
     seconds: NDArray[np.float64]
+
+    def size(self, place: int) -> tuple[int, int]:
+        """An image's own height and width in px."""
+        return int(self.sizes[place, 0]), int(self.sizes[place, 1])
 
     @cached_property
     def handles(self) -> NDArray[np.int64]:
@@ -244,37 +250,41 @@ class Inputs:
 
 
 def prepare(
-    samples: Sequence[Sample],
-    preprocess: Preprocess,
-    specs: Sequence[InputSpec],
-    progress: Callable[[int, int], None],
-) -> dict[InputSpec, Inputs]:
-    """Decode and preprocess every image once, and resize it for each spec; in parallel."""
-    pixels = {
-        spec: torch.empty((len(samples), 3, spec.side, spec.side), dtype=torch.uint8)
+    samples: Sequence[Sample], preprocess: Preprocess, specs: Sequence[InputSpec]
+) -> tuple[dict[InputSpec, Inputs], Iterator[int]]:
+    """The inputs for each spec, and an iterator whose walk fills them.
+
+    Every image is decoded and preprocessed once, and resized for each spec, in parallel; the
+    iterator gives each place, in order, as soon as its image is there, while threads go on.
+    """
+    sizes = np.zeros((len(samples), 2), np.int32)
+    inputs = {
+        spec: Inputs(
+            tuple(samples),
+            torch.empty((len(samples), 3, spec.side, spec.side), dtype=torch.uint8),
+            sizes,
+            np.zeros(len(samples)),
+        )
         for spec in specs
     }
-    seconds = {spec: np.zeros(len(samples)) for spec in specs}
 
-    def one(place: int) -> tuple[int, int]:
+    def one(place: int) -> int:
         image = decode(samples[place].image)
+        sizes[place] = image.shape[:2]
         start = time.perf_counter()
         clean = checked(preprocess, image)
         shared = time.perf_counter() - start
-        for spec in specs:
+        for spec, made in inputs.items():
             start = time.perf_counter()
-            pixels[spec][place] = to_input(clean, spec)
-            seconds[spec][place] = shared + time.perf_counter() - start
-        return image.shape[0], image.shape[1]
+            made.pixels[place] = to_input(clean, spec)
+            made.seconds[place] = (shared + time.perf_counter() - start) / workers()
+        return place
 
-    sizes = []
-    with ThreadPoolExecutor(workers()) as pool:
-        for done, size in enumerate(pool.map(one, range(len(samples))), 1):
-            sizes.append(size)
-            progress(done, len(samples))
-    return {
-        spec: Inputs(tuple(samples), pixels[spec], tuple(sizes), seconds[spec]) for spec in specs
-    }
+    def walk() -> Iterator[int]:
+        with ThreadPoolExecutor(workers()) as pool:
+            yield from pool.map(one, range(len(samples)))
+
+    return inputs, walk()
 
 
 def checked(preprocess: Preprocess, image: Image) -> Image:
@@ -312,6 +322,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    @property
+    def side(self) -> int:
+        """Side of the square images in px."""
+        return int(self._inputs.pixels.shape[-1])
 
     def batches(
         self, size: int | None = None, generator: torch.Generator | None = None

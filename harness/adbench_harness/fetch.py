@@ -12,7 +12,7 @@ import tarfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http.client import HTTPException
 from os import SEEK_END
@@ -74,6 +74,18 @@ def download(
             note.unlink()
     except OSError as error:
         raise UserError(f"{destination}: not written ({error}); mend that and run again") from error
+
+
+def check(path: Path, *, sha256: str | None, md5: str | None = None) -> None:
+    """Raise UserError where a file that somebody else fetched has another checksum."""
+    if wrong := _mismatch(path, {"sha256": sha256, "md5": md5}):
+        raise UserError(f"{path}: {wrong}; fetch it again")
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _complete(
@@ -164,16 +176,22 @@ def _mismatch(path: Path, hashes: dict[str, str | None]) -> str | None:
 
 
 def extract(
-    archive: Path, destination: Path, *, max_bytes: int | None, progress: Progress | None = None
+    archives: Sequence[Path],
+    destination: Path,
+    *,
+    max_bytes: int | None,
+    progress: Progress | None = None,
+    finish: Callable[[Path], object] | None = None,
 ) -> None:
-    """Unpack a zip or tar archive (plain, gzip, bzip2, xz) as the folder `destination`.
+    """Unpack zip or tar archives (plain, gzip, bzip2, xz) into one folder, `destination`.
 
     The folder appears whole or not at all, so one that is there and not empty is left as it is.
-    `progress` counts bytes of the archive. Raises UserError for an archive that is damaged, that
-    would unpack to more than `max_bytes` (None: 100 times its own size), or that holds anything
-    but folders, files, and, in tar, links that need no `..`.
+    `progress` counts bytes of an archive; `finish` adds to the folder before it appears. Raises
+    UserError for an archive that is damaged, that would unpack to more than `max_bytes` (None: 100
+    times its own size), that holds anything but folders, files, and, in tar, links that need no
+    `..`, or a file that an earlier one holds.
     """
-    part = Path(f"{destination}.part")
+    part, archive = Path(f"{destination}.part"), archives[0]
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{destination}.lock"):
@@ -182,7 +200,10 @@ def extract(
             shutil.rmtree(part, ignore_errors=True)  # what a killed process left
             part.mkdir()
             try:
-                _unpack(archive, part, max_bytes, progress)
+                for archive in archives:
+                    _unpack(archive, part, max_bytes, progress)
+                if finish:
+                    finish(part)
                 part.replace(destination)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
@@ -199,6 +220,7 @@ def extract(
 def _unpack(archive: Path, folder: Path, max_bytes: int | None, progress: Progress | None) -> None:
     size = archive.stat().st_size
     limit = MAX_RATIO * size if max_bytes is None else max_bytes
+    earlier = {path for path in folder.rglob("*") if path.is_file()}
     with archive.open("rb") as raw:
         members = _zip_members if raw.read(4) in (b"PK\3\4", b"PK\5\6") else _tar_members
         raw.seek(0)
@@ -206,6 +228,8 @@ def _unpack(archive: Path, folder: Path, max_bytes: int | None, progress: Progre
             for path in map(PureWindowsPath, names):  # knows "/", "\\" and drive letters
                 if path.anchor or ".." in path.parts:
                     raise ValueError(f"'{path}' may lead outside the folder: do not trust it")
+            if folder / names[0] in earlier:
+                raise ValueError(f"'{names[0]}' is in an archive before it, too")
             limit -= length
             if limit < 0:
                 raise ValueError("it would unpack to more bytes than allowed: do not trust it")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adbench_harness import backbones, data, parameters
+from adbench_harness import backbones, cache, data, parameters
 from adbench_harness.errors import ContractError
 from adbench_harness.metrics import cost
 from adbench_harness.pipelines import requests
 from adbench_harness.plan import samples_of
 from adbench_harness.plugins import Catalogue
-from adbench_harness.trial import Bundle, Choice, Trial, Weights
-from adbench_harness.types import GOOD, FeatureRequest, Features, InputSpec
+from adbench_harness.trial import Bundle, Choice, Trial
+from adbench_harness.types import GOOD, FeatureRequest, Features, InputSpec, Sample
 
 Progress = Callable[[str, int, int], None]
 PARTS = ("train", "validation", "test")
+# Images that a backbone is given at once while others are decoded: what fills a GPU.
+_AT_ONCE = 64
 
 
 class Material:
     """A bundle's images as every model's input, its masks, and its backbones' features.
 
     ``seconds`` are those that the stages took so far, on the clock, and ``stage`` is the one at
-    work, so that a failure can say where it happened. ``places`` are the indices of each part's
-    samples.
+    work, so that a failure can say where it happened. ``fitting`` are the seconds that fitting the
+    preprocessors took. ``places`` are the indices of each part's samples.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Material:
         self.progress = progress
         self.stage = "load"
         self.seconds: dict[str, float] = {}
+        self.fitting = 0.0
         self.root = Path(bundle.root)
         self.places: dict[str, list[int]] = {}
         self._stores: dict[tuple[str, InputSpec], backbones.FeatureStore] = {}
@@ -67,31 +71,118 @@ class Material:
             for part in PARTS
         }
         models = [self.build("model", trial.model) for trial in self.bundle.trials]
+        asked = self._asked(models)
         with self.timed("preprocess"):
             self.preprocess = self._fitted(first.preprocessors)
-        fitting = self.seconds["preprocess"]
-        with self.timed("preprocess"):
-            self.inputs = data.prepare(
+        self.fitting = self.seconds["preprocess"] if first.preprocessors else 0.0
+        with self.timed("load"):
+            self.inputs, ready = self._inputs(
                 self.samples,
-                self.preprocess,
+                self.root,
+                first.fingerprint,
+                first.preprocessors,
                 list(dict.fromkeys(model.input for model in models)),
-                lambda done, total: self.progress("images", done, total),
             )
+        seen = 0
+        for part, places in self._parts(ready):
+            for (name, spec), layers in list(asked.items()):
+                try:
+                    self._extract(name, spec, tuple(layers), part, places)
+                except Exception:
+                    # A model that needs a broken backbone meets the same error in its own fit.
+                    del asked[name, spec]
+            seen += len(places)
+            if asked:
+                self.progress("features", seen, len(self.samples))
         # Images are decoded and preprocessed in one go; it is known what the latter took of each.
-        both = self.seconds["preprocess"] - fitting
-        decoding = max(0.0, both - max(map(self._preprocessing, self.inputs)))
+        waited = self.seconds["preprocess"] - self.fitting
+        decoding = max(0.0, waited - max(map(self._preprocessing, self.inputs)))
         self.seconds["preprocess"] -= decoding
         self.seconds["load"] += decoding
+
+    def _asked(self, models: Sequence[Any]) -> dict[tuple[str, InputSpec], dict[str, None]]:
+        """The union of the layers that models ask of a backbone at one input."""
         asked: dict[tuple[str, InputSpec], dict[str, None]] = {}
         for model in models:
             for request in requests(model):
                 union = asked.setdefault((request.backbone, model.input), {})
                 union.update(dict.fromkeys(request.layers))
-        found = {w.backbone: w for trial in self.bundle.trials for w in trial.weights}
-        for (name, spec), union in asked.items():
-            # A model that needs a broken backbone meets the same error in its own fit.
-            with suppress(Exception):
-                self._extract(found[name], spec, tuple(union))
+        return asked
+
+    def _extract(
+        self,
+        name: str,
+        spec: InputSpec,
+        layers: tuple[str, ...],
+        part: str,
+        places: Sequence[int],
+    ) -> None:
+        stage = f"features {part}"
+        spent = self._extracting.setdefault((name, spec), {})
+        before = self.seconds.get(stage, 0.0)
+        with self.timed(stage):
+            if (name, spec) not in self._stores:
+                found = {w.backbone: w for trial in self.bundle.trials for w in trial.weights}
+                backbone = self.build("backbone", Choice(name, found[name].version))
+                self._stores[name, spec] = backbones.FeatureStore(
+                    backbone, found[name], self.device
+                )
+            images = data.Images(self.inputs[spec], places, self._image_seeds(0), self.device)
+            self._stores[name, spec].extract(images, layers, len(self.samples))
+        spent[stage] = spent.get(stage, 0.0) + self.seconds[stage] - before
+
+    def _inputs(
+        self,
+        samples: Sequence[Sample],
+        root: Path,
+        fingerprint: str,
+        chain: Sequence[Choice],
+        specs: Sequence[InputSpec],
+    ) -> tuple[dict[InputSpec, data.Inputs], Iterator[int]]:
+        """As ``data.prepare``, but for what the cache has; what is made is kept there."""
+        made_of = [
+            fingerprint,
+            # The fingerprint knows no order.
+            [data.relative(root, sample.image) for sample in samples],
+            [choice.plain() for choice in chain],
+            [cache.source(self.catalogue.get("preprocessor", choice.name)) for choice in chain],
+        ]
+        entries = {spec: cache.entry(made_of, spec) for spec in specs}
+        loaded = {spec: cache.load(path, samples) for spec, path in entries.items()}
+        found = {spec: inputs for spec, inputs in loaded.items() if inputs is not None}
+        missing = [spec for spec in specs if spec not in found]
+        if not missing:
+            return found, iter(range(len(samples)))
+        made, places = data.prepare(samples, self.preprocess if chain else _as_it_is, missing)
+
+        def walk() -> Iterator[int]:
+            yield from places
+            # Files that changed since the run was planned would be kept under a false name.
+            if data.fingerprint(root, samples) == fingerprint:
+                for spec, inputs in made.items():
+                    cache.save(entries[spec], inputs)
+
+        return found | made, walk()
+
+    def _parts(self, ready: Iterator[int]) -> Iterator[tuple[str, list[int]]]:
+        """Some places of a part at a time, as soon as their images are there."""
+        waiting: dict[str, list[int]] = {part: [] for part in PARTS}
+        ready = self._counted(ready)
+        for place in ready if _overlaps(self.device) else list(ready):
+            part = self.samples[place].part
+            waiting[part].append(place)
+            if len(waiting[part]) == _AT_ONCE:
+                yield part, waiting[part]
+                waiting[part] = []
+        yield from ((part, places) for part, places in waiting.items() if places)
+
+    def _counted(self, ready: Iterator[int]) -> Iterator[int]:
+        for done in range(len(self.samples) + 1):
+            with self.timed("preprocess"):
+                place = next(ready, None)
+            if place is not None:
+                self.progress("images", done + 1, len(self.samples))
+                yield place
 
     def build(self, kind: str, choice: Choice) -> Any:
         """The component of ``choice``, constructed."""
@@ -99,21 +190,24 @@ class Material:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add a block's seconds to its stage."""
-        self.stage = stage
+        """Add a block's seconds to its stage, but for those of stages within it."""
+        outer, self.stage = self.stage, stage
+        before = sum(self.seconds.values())
         start = time.perf_counter()
         try:
             yield
             cost.synchronise(self.device)
+            self.stage = outer
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+            within = sum(self.seconds.values()) - before
+            spent = time.perf_counter() - start - within
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
     def alone(self, model: Any) -> dict[str, float]:
         """Seconds by stage of ``prepare``, had it been for ``model`` alone."""
-        spared = max(map(self._preprocessing, self.inputs)) - self._preprocessing(model.input)
         seconds = {
             "load": self.seconds["load"],
-            "preprocess": max(0.0, self.seconds["preprocess"] - spared),
+            "preprocess": self.fitting + self._preprocessing(model.input),
         }
         for store in {(request.backbone, model.input) for request in requests(model)}:
             for stage, spent in self._extracting.get(store, {}).items():
@@ -121,7 +215,7 @@ class Material:
         return seconds
 
     def _preprocessing(self, spec: InputSpec) -> float:
-        return float(self.inputs[spec].seconds.sum()) / data.workers()
+        return float(self.inputs[spec].seconds.sum())
 
     def _fitted(self, chain: Sequence[Choice]) -> data.Preprocess:
         """The preprocessors as one function, each fitted on the normals that those before made."""
@@ -137,19 +231,6 @@ class Material:
                 step.fit(so_far(data.decode(s.image)) for s in normals if not s.label)
             steps.append(step)
         return so_far
-
-    def _extract(self, weights: Weights, spec: InputSpec, layers: tuple[str, ...]) -> None:
-        backbone = self.build("backbone", Choice(weights.backbone, weights.version))
-        store = backbones.FeatureStore(backbone, weights, self.device)
-        self._stores[weights.backbone, spec] = store
-        spent = self._extracting.setdefault((weights.backbone, spec), {})
-        for number, part in enumerate(PARTS, 1):
-            stage = f"features {part}"
-            before = self.seconds.get(stage, 0.0)
-            with self.timed(stage):
-                store.extract(self.images(spec, part, 0), layers, len(self.samples))
-            spent[stage] = self.seconds[stage] - before
-            self.progress("features", number, len(PARTS))
 
     # ------------------------------------------------------------ what components are given
 
@@ -206,9 +287,11 @@ class Material:
         dataset = self.catalogue.get("dataset", name)()
         root = Path(roots[name])
         samples = [s for c in dataset.categories(root) for s in dataset.samples(root, c, 0)]
-        inputs = data.prepare(samples, lambda image: image, [spec], lambda *_: None)[spec]
+        prints = dict(pair for trial in self.bundle.trials for pair in trial.auxiliary)
+        inputs, ready = self._inputs(samples, root, prints[name], (), [spec])
+        deque(ready, maxlen=0)
         seeds = np.random.default_rng([seed, 3]).integers(2**63 - 1, size=len(samples))
-        return data.Images(inputs, range(len(samples)), seeds, self.device, handles=False)
+        return data.Images(inputs[spec], range(len(samples)), seeds, self.device, handles=False)
 
     def _image_seeds(self, seed: int) -> NDArray[np.int64]:
         return np.random.default_rng([seed, 2]).integers(2**63 - 1, size=len(self.samples))
@@ -231,8 +314,23 @@ class Material:
     def masks(self) -> dict[int, NDArray[np.bool_]]:
         """The mask of each test image whose truth by pixel is known."""
         test = self.places["test"]
-        sizes = next(iter(self.inputs.values())).sizes
+        inputs = next(iter(self.inputs.values()))
         threshold = self.build("dataset", self.bundle.trials[0].dataset).mask_threshold
         with ThreadPoolExecutor(data.workers()) as pool:
-            found = list(pool.map(lambda i: data.mask(self.samples[i], threshold, sizes[i]), test))
+            found = list(
+                pool.map(lambda i: data.mask(self.samples[i], threshold, inputs.size(i)), test)
+            )
         return {i: mask for i, mask in zip(test, found, strict=True) if mask is not None}
+
+
+def _overlaps(device: torch.device) -> bool:
+    """Whether a backbone runs while later images are decoded.
+
+    On a CPU both want the same cores: nothing is gained, and the seconds of either would grow by
+    the other's.
+    """
+    return device.type != "cpu"
+
+
+def _as_it_is(image: data.Image) -> data.Image:
+    return image

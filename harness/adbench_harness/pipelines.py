@@ -200,7 +200,7 @@ class Pipelines:
                 f"fetch {backbone.name}', point --weights at them, or take --backbone "
                 f"{backbones.EMBEDDED}"
             )
-        return found
+        return replace(found, precision=self._suite.precision)
 
 
 def requests(model: Any) -> tuple[FeatureRequest, ...]:

@@ -338,7 +338,7 @@ class _Runner:
     def result(self, spec: InputSpec, one: _Scored) -> TrialResult:
         material = self.material
         test = material.places["test"]
-        seconds = material.inputs[spec].seconds / data.workers()
+        seconds = material.inputs[spec].seconds
         stages = self.once | one.stages
         # What was measured once for all scorers, each would have measured alone.
         stages["cost"] = sum(book.get("cost", 0.0) for book in (self.once, one.stages))
@@ -353,6 +353,7 @@ class _Runner:
         if not one.failures:
             one.metrics["fit_seconds"] = (
                 float(seconds[material.places["train"]].sum())
+                + material.fitting
                 + stages.get("features train", 0.0)
                 + stages["fit"]
                 + stages.get("scorer fit", 0.0)

@@ -69,6 +69,23 @@ class EvaluationSwitches(BaseModel):
     border: Literal["full", "crop"] = "full"
 
 
+class Tolerance(BaseModel):
+    """How far results may lie from accepted ones before ``adbench compare`` speaks of it.
+
+    ``metrics``: what a fraction may move by. ``scores``: what an image's score may move by, in
+    standard deviations of the accepted scores. ``noise``: the factor by which seconds and MB may
+    grow; ``params`` and ``flops`` have none. ``each``: by metric, in place of those; a factor for
+    a cost.
+    """
+
+    model_config = _STRICT
+
+    metrics: Annotated[float, Field(ge=0)] = 0.005
+    scores: Annotated[float, Field(ge=0)] = 0.05
+    noise: Annotated[float, Field(ge=1)] = 4.0
+    each: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
+
 class Suite(BaseModel):
     """Everything that says what to run; ``None`` on an axis means: what the plugins bring."""
 
@@ -88,8 +105,13 @@ class Suite(BaseModel):
     seeds: Seeds = Field(default_factory=lambda: [0])
     split_seeds: Seeds = Field(default_factory=lambda: [0])
     backbone: str | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
     evaluation: EvaluationSwitches = Field(default_factory=EvaluationSwitches)
     keep_maps: bool = False
+    tolerance: Tolerance = Field(default_factory=Tolerance)
+
+
+_TABLES: dict[str, type[BaseModel]] = {"evaluation": EvaluationSwitches, "tolerance": Tolerance}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -110,10 +132,8 @@ def validate(content: Mapping[str, Any], source: str) -> Suite:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            fields = (
-                Suite.model_fields if len(first["loc"]) == 1 else EvaluationSwitches.model_fields
-            )
-            key = str(first["loc"][-1])
+            *table, key = map(str, first["loc"])
+            fields = _TABLES[table[0]].model_fields if table else Suite.model_fields
             raise UserError(
                 f"{source}: unknown key '{place}'{nearest(key, fields)}; valid: {', '.join(fields)}"
             ) from None

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 NONE = "none"
+FLOAT32 = "float32"
 SHORTENED = "not the paper's size or schedule"
 """The flag of a row whose model runs at anything but its paper's preset."""
 _SPECIAL = frozenset(",:+()[]'\"")
@@ -61,7 +62,8 @@ def show(value: Any) -> str:
 class Weights:
     """A backbone in use: where its numbers come from, and whether their publisher's pin matches.
 
-    One that needs no file has neither path nor sha256 and counts as verified.
+    One that needs no file has neither path nor sha256 and counts as verified. ``precision`` is
+    what its frozen features are computed in: "float32" or "bfloat16".
     """
 
     backbone: str
@@ -69,6 +71,13 @@ class Weights:
     path: str | None = None
     sha256: str | None = None
     verified: bool = True
+    precision: str = FLOAT32
+
+    @property
+    def label(self) -> str:
+        """The backbone's name, with the precision where it is not the usual one."""
+        written = "" if self.precision == FLOAT32 else f"(precision={self.precision})"
+        return self.backbone + written
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,9 @@ class Trial:
         # Where a file lies changes no number; what it holds does.
         for weights in content["weights"]:
             del weights["path"]
+            # Ids are older than the choice.
+            if weights["precision"] == FLOAT32:
+                del weights["precision"]
         if not self.files:
             del content["files"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -123,8 +135,8 @@ class Trial:
 
     @property
     def backbone(self) -> str:
-        """The backbones' names, ``none`` for a model without one."""
-        return "+".join(weights.backbone for weights in self.weights) or NONE
+        """The backbones' labels, ``none`` for a model without one."""
+        return "+".join(weights.label for weights in self.weights) or NONE
 
     @property
     def title(self) -> str:

@@ -47,11 +47,22 @@ class Sample:
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that ``fetch`` downloads, with its sha256 (or md5 where only that is published)."""
+    """A file that ``fetch`` downloads, with its sha256 (or md5 where only that is published).
 
-    url: str
+    ``url`` None: only a person gets it, from the data set's ``page``. ``file`` is its name where
+    the address does not end in it, ``gigabytes`` (1e9 bytes) its size where that is published.
+    """
+
+    url: str | None
     sha256: str | None = None
     md5: str | None = None
+    file: str = ""
+    gigabytes: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The name under which it is kept until it is unpacked."""
+        return self.file or (self.url or "").rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -329,7 +340,10 @@ class Dataset(Component, Protocol):
 
     ``role`` "auxiliary" means images only, never tested on. A pixel of a mask above
     ``mask_threshold`` is anomalous. A data set whose images need no download defines
-    ``build(root)``, which makes them under ``root`` and returns their folder.
+    ``build(root)``, which makes them under ``root`` and returns their folder; one that others
+    publish may define ``page``, the address of its terms; ``published()``, its number of images
+    by category; ``departure(category, samples)``, how these differ from it, in words or None; and
+    ``empty_masks``, how many of a category's anomalous images have a mask that marks nothing.
     """
 
     licence: ClassVar[str]

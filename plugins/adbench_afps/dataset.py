@@ -38,9 +38,14 @@ class KolektorSDD2:
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
+    page: ClassVar[str] = "https://www.vicos.si/resources/kolektorsdd2/"
     role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
     archives: ClassVar[tuple[Archive, ...]] = (
-        Archive("https://go.vicos.si/kolektorsdd2", md5="1ed0f628122776ace4965afa30dfe316"),
+        Archive(
+            "https://go.vicos.si/kolektorsdd2",
+            md5="1ed0f628122776ace4965afa30dfe316",
+            file="KolektorSDD2.zip",
+        ),
     )
     mask_threshold: ClassVar[int] = 0
     official_counts: ClassVar[Mapping[tuple[Part, int], int]] = {
@@ -84,6 +89,10 @@ class KolektorSDD2:
             for (part, image), shown in zip(found, defective, strict=True)
         ]
         return self._labelled(root, samples) if self.labels else samples
+
+    def published(self) -> dict[str, int]:
+        """The number of images of the one category."""
+        return {CATEGORY: sum(self.official_counts.values())}
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
         """How the counts differ from the official split's, in words; None where they do not."""

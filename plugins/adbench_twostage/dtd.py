@@ -11,7 +11,10 @@ from adbench_harness.types import Archive, Sample
 
 
 class DescribableTextures:
-    """``root/images/<category>/*.jpg``, 47 categories; its own splits and labels are not used."""
+    """``root/images/<category>/*.jpg``, or one folder deeper, as the archive has it; 47 categories.
+
+    Its own splits and labels are not used.
+    """
 
     name: ClassVar[str] = "dtd"
     summary: ClassVar[str] = "Describable Textures, a source of pseudo-anomalies"
@@ -20,6 +23,7 @@ class DescribableTextures:
     )
     version: ClassVar[int] = 1
     licence: ClassVar[str] = "research only"
+    page: ClassVar[str] = "https://www.robots.ox.ac.uk/~vgg/data/dtd/"
     role: ClassVar[Literal["benchmark", "auxiliary"]] = "auxiliary"
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(
@@ -31,7 +35,7 @@ class DescribableTextures:
 
     def categories(self, root: Path) -> Sequence[str]:
         """The textures' names; raises UserError where there is none."""
-        found = sorted({image.parent.name for image in (root / "images").glob("*/*.jpg")})
+        found = sorted({image.parent.name for image in _images(root).glob("*/*.jpg")})
         if not found:
             raise UserError(
                 f"'{root}': expected images/<texture>/*.jpg; run 'adbench data fetch {self.name}' "
@@ -41,5 +45,10 @@ class DescribableTextures:
 
     def samples(self, root: Path, category: str, split_seed: int) -> Sequence[Sample]:
         """The texture's images, all in train; ``split_seed`` changes nothing."""
-        images = sorted((root / "images" / category).glob("*.jpg"))
+        images = sorted((_images(root) / category).glob("*.jpg"))
         return [Sample(image, "train", None) for image in images]
+
+
+def _images(root: Path) -> Path:
+    deeper = root / "dtd" / "images"
+    return deeper if deeper.is_dir() else root / "images"

@@ -14,6 +14,8 @@ def test_doctor_says_what_is_here_and_what_to_do(adbench, tmp_path):
     for backbone in BACKBONES:
         assert f"backbone {backbone.name}" in done.out
     assert "adbench weights fetch resnet18" in done.out
+    assert "of at most 10240 MB in " in done.out
+    assert "delete it at any time" in done.out
     assert "adbench data fetch mvtec_ad" in done.out
     assert "--data folder=DIR" in done.out
 
@@ -22,5 +24,5 @@ def test_weights_and_data_given_are_found(adbench, tmp_path):
     (tmp_path / "data" / "mvtec_ad" / "bottle").mkdir(parents=True)
     torch.save({}, tmp_path / "resnet18-f37072fd.pth")
     done = adbench("doctor", "--data", "data", "--weights", ".", COLUMNS="250")
-    assert "1 categories in data/mvtec_ad" in done.out
+    assert "1 of 15 categories in data/mvtec_ad" in done.out
     assert "not the published file: its rows are marked" in done.out

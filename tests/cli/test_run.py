@@ -269,6 +269,19 @@ def test_a_failed_trial_is_tried_again(ran, toys, tmp_path, monkeypatch):
     assert "already" not in said.out
 
 
+def test_features_of_another_precision_are_rows_of_their_own(ran, adbench, folder, tmp_path):
+    asked = ("--plugins", "patchcore", *folder, "--models", "patchcore:resize=64:crop=56")
+    asked += ("--scorers", "nn", "--out", tmp_path / "out")
+    for precision in ("float32", "bfloat16"):
+        code, said = ran(*asked, "--precision", precision)
+        assert code == 0, said.err
+        assert "already" not in said.out
+    assert "embedded(precision=bfloat16)" in said.out
+    table = adbench("leaderboard", tmp_path / "out", "--rows", "backbone").out
+    assert "embedded(precision=bfloat16)" in table
+    assert len([line for line in table.splitlines() if "embedded" in line]) == 2
+
+
 def test_notes_say_which_backbone_stands_in(ran, folder):
     code, said = ran("--plugins", "patchcore", *folder, "--explain")
     assert code == 0

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
+import pytest
 import torch
 
 from adbench_harness.basic.backbones import BACKBONES
 from adbench_harness.cli import main
+from servers import Reply
 
 
 def rows(text):
@@ -55,20 +58,69 @@ def adbench_backbones():
 """,
         )
 
-    where = ("--weights", tmp_path / "here")
+    where = ("--weights", tmp_path / "here", "--accept-license")
     done = adbench("weights", "fetch", "pinned", "--plugins", plugin("other", "0" * 64), *where)
     assert done.code == 2
-    assert done.err.startswith("adbench: error: ")
-    assert done.err.count("\n") == 1
+    shown, said = done.err.splitlines()
+    assert shown == "pinned: licence CC0"
+    assert said.startswith("adbench: error: ")
     assert not (tmp_path / "here/pinned.pth").exists()
 
     sound = plugin("sound", digest[:8])
     done = adbench("weights", "fetch", "pinned", "--plugins", sound, *where)
-    assert (done.code, done.err) == (0, f"pinned: {tmp_path / 'here/pinned.pth'}\n")
+    fetched = f"pinned: {tmp_path / 'here/pinned.pth'}\n"
+    assert (done.code, done.err) == (0, f"pinned: licence CC0\n{fetched}")
     assert (tmp_path / "here/pinned.pth").read_bytes() == b"weights"
     listed = adbench("weights", "--plugins", sound, *where, COLUMNS="300").out
     assert str(tmp_path / "here/pinned.pth") in listed
     assert "not the published file" not in listed
+
+
+@pytest.fixture
+def published(server, monkeypatch):
+    """ResNet-18's weights on the server, with the checksum that their name promises."""
+    backbone = next(b for b in BACKBONES if b.name == "resnet18")
+    digest = hashlib.sha256(server.body).hexdigest()
+    name = f"resnet18-{digest[:8]}.pth"
+    weights = replace(backbone.weights, url=server.url, filename=name, sha256=digest[:8])
+    monkeypatch.setattr(backbone, "weights", weights)
+    return name
+
+
+def test_no_licence_no_request(published, server, error, tmp_path):
+    said = error("weights", "fetch", "resnet18", "resnet34", "--weights", tmp_path / "here")
+    assert "resnet18: licence BSD-3-Clause code; weights trained on ImageNet" in said
+    assert "resnet34: licence" in said
+    assert "--accept-license" in said
+    assert not server.requests
+    assert not (tmp_path / "here").exists()
+
+
+def test_cut_off_and_corrupted_on_the_way(published, server, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    fetch = ["weights", "fetch", "resnet18", "--weights", str(tmp_path), "--accept-license"]
+    server.replies = [Reply(cut=1000), Reply(status=404)]
+    assert main(fetch) == 2
+    assert "run the same command again to go on (1000 bytes are kept)" in capsys.readouterr().err
+    right, server.body, server.etag = server.body, server.body[:-1] + b"?", '"other"'
+    server.replies = [Reply()]
+    assert main(fetch) == 2
+    assert "the download was deleted, run again" in capsys.readouterr().err
+    assert not (tmp_path / published).exists()
+    server.body = right
+    assert main(fetch) == 0
+    assert (tmp_path / published).read_bytes() == right
+
+    # What is there needs no network and no licence, and is found by its folder.
+    server.replies = [Reply(status=404)]
+    asked = len(server.requests)
+    assert main(fetch[:-1]) == 0
+    assert len(server.requests) == asked
+    capsys.readouterr()
+    assert main(["weights", "--weights", str(tmp_path)]) == 0
+    found = rows(capsys.readouterr().out)["resnet18"]
+    assert str(tmp_path / published) in found
+    assert "not the published file" not in found
 
 
 def test_mistakes_are_one_line(error, tmp_path):

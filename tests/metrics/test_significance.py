@@ -93,6 +93,10 @@ def test_ranks_and_bars_share_what_cannot_be_told_apart() -> None:
     for i, j in ((0, 1), (0, 2)):
         p[i, j] = p[j, i] = 0.5
     assert significance.ranks(values, p).tolist() == [1, 1, 2, 4]
+    p[1, 3] = p[3, 1] = p[2, 3] = p[3, 2] = math.nan  # undecided: by what they look like
+    assert significance.ranks(values, p).tolist() == [1, 1, 2, 4]
+    assert significance.ranks(np.array([0.9, 0.95, 0.5003, 0.5]), p).tolist() == [1, 1, 2, 3]
+    p[1, 3] = p[3, 1] = p[2, 3] = p[3, 2] = 0.001
     order = np.argsort(-values)  # 1, 0, 2, 3: 1 and 2 differ
     assert significance.cliques(order, p) == [(0, 1), (1, 2)]
 
@@ -142,7 +146,9 @@ def test_delong_decides_nothing_where_it_degenerates() -> None:
     perfect = Placements.of(labels.astype("f4"), labels)
     good = Placements.of(labels + rng.normal(size=20), labels)
     p = delong.paired([perfect, good, good])
-    assert np.isnan(p).all()
+    assert np.isnan(p[0]).all()
+    assert np.isnan(np.diag(p)).all()
+    assert p[1, 2] == 1  # they place every image alike
     few = Placements.of(np.arange(3.0), np.array([True, False, False]))
     assert np.isnan(delong.paired([few, few])).all()
 

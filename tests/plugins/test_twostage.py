@@ -153,10 +153,11 @@ def test_only_dtd_asks_for_data():
 # ---------------------------------------------------------------- data set
 
 
-def test_dtd_lists_images_of_every_texture(tmp_path):
+@pytest.mark.parametrize("images", ["images", "dtd/images"])  # the archive has a folder dtd
+def test_dtd_lists_images_of_every_texture(tmp_path, images):
     for name in ("woven/a.jpg", "woven/b.jpg", "banded/c.jpg"):
-        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "images" / name).touch()
+        (tmp_path / images / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / images / name).touch()
     dataset = DescribableTextures()
     assert dataset.categories(tmp_path) == ["banded", "woven"]
     samples = dataset.samples(tmp_path, "woven", 0)

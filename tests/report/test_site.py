@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from adbench_harness import pipelines, plugins, report
 from adbench_harness.errors import UserError
-from adbench_harness.leaderboard import frame
+from adbench_harness.leaderboard import frame, render
 from adbench_harness.report.gallery import SIDE
 from adbench_harness.report.panel import NO_IMAGES, NO_MAPS
 from adbench_harness.results import Store
@@ -260,6 +261,12 @@ def test_the_board_is_the_leaderboards(site, results, read):
     # What is absent sorts last, whichever way is better.
     assert 'data-order="-1e+300">–' in rows[-1]
     assert 'data-order="1e+300">–' in rows[-1]
+
+
+def test_the_board_says_which_rows_are_told_apart(site, results, read):
+    told = render(Store(results).read(), format="html", store=results)
+    note = next(p for p in re.findall("<p>(.*?)</p>", told) if "DeLong" in p)
+    assert html.unescape(note) in read(site)[0].words()
 
 
 def test_the_site_of_an_older_page_is_known(tmp_path, results, catalogue, places):

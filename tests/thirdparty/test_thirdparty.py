@@ -12,9 +12,12 @@ import sysconfig
 import venv
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree as ET
 
 import pytest
+from ruamel.yaml import YAML
 
+WORKFLOW = Path(__file__).parents[2] / ".github/workflows/leaderboard.yml"
 EXAMPLE = Path(__file__).with_name("adbench-example")
 
 
@@ -178,6 +181,68 @@ include = ["rival.py"]
     finally:
         example.pip("uninstall", "-y", "adbench-rival")
     assert ("example", "adbench-rival", "2.1") not in plugins(example)
+
+
+def gate(example):
+    """The commands of the workflow that a third party calls, in its repository; and the summary."""
+    workflow = YAML(typ="safe").load(WORKFLOW)
+    inputs = workflow["on"]["workflow_call"]["inputs"]
+    (job,) = workflow["jobs"].values()
+    given = {
+        name: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda m: inputs[m[1]]["default"], value)
+        for name, value in job["env"].items()
+    }
+    commands = example.folder / "commands"
+    commands.mkdir(exist_ok=True)
+    script = commands / "adbench"
+    code = "import sys; from adbench_harness.cli import main; sys.exit(main())"
+    script.write_text(f'#!/bin/sh\nexec "{example.interpreter}" -c "{code}" "$@"\n')
+    script.chmod(0o755)
+    summary = example.folder / "summary.md"
+    environment = {
+        **example.environment,
+        **given,
+        "GITHUB_STEP_SUMMARY": str(summary),
+        "PATH": os.pathsep.join([str(commands), os.environ["PATH"]]),
+    }
+    steps = [step["run"] for step in job["steps"] if "run" in step]
+    assert [step.split()[:2] for step in steps] == [
+        ["pip", "install"],
+        ["adbench", "run"],
+        ["adbench", "compare"],
+    ]
+    shutil.rmtree(example.source / "new", ignore_errors=True)
+    for step in steps[1:]:  # it is installed already, without a network
+        done = subprocess.run(
+            ["bash", "-e", "-c", step],
+            cwd=example.source,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            break
+    return done, summary.read_text()
+
+
+def test_its_ci_passes_and_sees_a_mistake(example):
+    done, summary = gate(example)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert summary.startswith("### ✅ adbench: 2 as good\n")
+    assert ET.parse(example.source / "reports/compare.xml").getroot().get("tests") == "2"
+    model = example.source / "adbench_example/model.py"
+    right = model.read_text()
+    try:
+        model.write_text(right.replace(".abs()", ".abs().neg()"))
+        assert model.read_text() != right
+        example.install(example.source)
+        done, summary = gate(example)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "**worse** dots/dark" in summary
+    finally:
+        model.write_text(right)
+        example.install(example.source)
 
 
 def test_it_goes_without_a_trace(example):

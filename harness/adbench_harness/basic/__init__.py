@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @hookimpl
 def adbench_datasets() -> Iterable[type[Dataset]]:
-    from adbench_harness.basic.datasets import Folder, MagneticTile, Mini, MVTecAD
+    from adbench_harness.basic.datasets import DATASETS
 
-    return [Mini, MVTecAD, MagneticTile, Folder]
+    return DATASETS
 
 
 @hookimpl

@@ -18,12 +18,14 @@ import argcomplete
 from adbench_harness import __version__
 from adbench_harness.cli import (
     check,
+    compare,
     data,
     doctor,
     fill,
     leaderboard,
     plot,
     report,
+    rescore,
     run,
     show,
     timings,
@@ -33,18 +35,8 @@ from adbench_harness.cli import list as list_
 from adbench_harness.errors import UserError
 
 _COMMANDS = (
-    run,
-    leaderboard,
-    plot,
-    report,
-    timings,
-    fill,
-    list_,
-    show,
-    data,
-    weights,
-    check,
-    doctor,
+    *(run, leaderboard, plot, report, compare, rescore, timings, fill),
+    *(list_, show, data, weights, check, doctor),
 )
 
 
@@ -91,7 +83,7 @@ def _completion(_: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 as asked, 1 if a trial failed, 2 for a mistake in what was asked."""
+    """Run the command; 0 as asked, 1 if a trial failed or is worse, 2 for what cannot be done."""
     # Threads that spin while they wait make a shared machine many times slower; torch reads this
     # when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,49 +1,138 @@
-"""``adbench data``: data sets, listed and fetched."""
+"""``adbench data``: data sets, listed, fetched and verified."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from adbench_harness.cli import options
-from adbench_harness.errors import UserError
+from adbench_harness.cli import fetching, options
+from adbench_harness.errors import UserError, nearest
 
-SUMMARY = "List data sets and where they are, or fetch them."
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from adbench_harness.verify import Findings
+
+SUMMARY = "List data sets and where they are, fetch them, or verify what is here."
+SHOWN = 20
+"""So many mistakes of a category are printed; the rest are counted."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets to fetch")
+    parser.add_argument("action", choices=("list", "fetch", "verify"), nargs="?", default="list")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="data sets; to verify, NAME/CATEGORY too"
+    )
     options.add_places(parser)
     options.add_plugins(parser)
+    fetching.add_licence(parser)
 
 
 def handle(given: argparse.Namespace) -> int:
+    """0, or 1 if something is wrong with what was verified."""
     places = options.places(given)
     catalogue = options.loaded(given)
+    if given.action == "verify":
+        return _verify(given.names, catalogue, places)
+    if given.action == "fetch" and not given.names:
+        raise UserError("fetch what? name a data set ('adbench data' lists them)")
+    names = given.names or catalogue.offers["dataset"]
+    chosen = [catalogue.get("dataset", name)() for name in names]
+    if given.action == "fetch":
+        fetching.datasets(chosen, places["data"], given.accept_license)
+    else:
+        print(options.table([_row(dataset, places) for dataset in chosen]))
+    return 0
+
+
+def _row(dataset: Any, places: dict[str, Any]) -> dict[str, str]:
+    published = dataset.published() if hasattr(dataset, "published") else {}
+    gigabytes = sum(archive.gigabytes or 0 for archive in dataset.archives)
+    return {
+        "data set": dataset.name,
+        "categories": str(len(published) or ""),
+        "images": str(sum(published.values()) or ""),
+        "GB": f"{gigabytes:.1f}" if gigabytes else "",
+        "licence": dataset.licence,
+        "found": options.whereabouts(dataset, places) or f"not here: {_how_to_get(dataset)}",
+    }
+
+
+def _how_to_get(dataset: Any) -> str:
+    if not dataset.archives:
+        return f"name its folder with --data {dataset.name}=DIR"
+    if all(archive.url for archive in dataset.archives):
+        return f"adbench data fetch {dataset.name}"
+    return f"ask for it at {dataset.page}; 'adbench data fetch {dataset.name}' says how"
+
+
+def _verify(names: list[str], catalogue: Any, places: dict[str, Any]) -> int:
     from adbench_harness import data
 
-    if given.action == "fetch":
-        if not given.names:
-            raise UserError("fetch what? name a data set ('adbench data' lists them)")
-        for name in given.names:
-            options.fetch("data", catalogue.get("dataset", name)(), places["data"])
-        return 0
-    rows = []
-    for name, offer in catalogue.offers["dataset"].items():
-        dataset = offer.component()
-        try:
-            root = data.locate(dataset, places["data"], places["datasets"])
-            where = f"{len(dataset.categories(root))} categories in {root}"
-        except UserError as error:
-            where = "not here" if "is not in" in str(error) else str(error)
-        rows.append(
-            {
-                "data set": name,
-                "role": dataset.role,
-                "licence": dataset.licence,
-                "found": where,
-                "summary": dataset.summary,
-            }
+    wrong = 0
+    for name in names or catalogue.offers["dataset"]:
+        name, _, only = name.partition("/")
+        dataset = catalogue.get("dataset", name)()
+        if not names and options.whereabouts(dataset, places) is None:
+            continue
+        root = data.locate(dataset, places["data"], places["datasets"])
+        wrong += _verify_one(dataset, root, only)
+    return int(wrong > 0)
+
+
+def _verify_one(dataset: Any, root: Path, only: str) -> int:
+    """Say how a data set, or only one category of it, is; the number of mistakes."""
+    from adbench_harness import verify
+
+    title = f"{dataset.name} in {root}"
+    try:
+        categories = list(dataset.categories(root))
+    except UserError as error:
+        print(title)
+        return _print_mistakes([str(error)])
+    if only and only not in categories:
+        raise UserError(
+            f"data set '{dataset.name}' has no category '{only}'{nearest(only, categories)}; it "
+            f"has {', '.join(categories)}"
         )
-    print(options.table(rows))
-    return 0
+    print(title, flush=True)
+    wrong = 0
+    for category in [only] if only else categories:
+        found = verify.category(dataset, root, category)
+        print(f"  {category}: {_counted(dataset, category, found)}", flush=True)
+        wrong += _print_mistakes(found.wrong)
+    if only or not dataset.archives:
+        return wrong
+    files = verify.files(root)
+    print(f"  checksums: {_checked(dataset, files)}")
+    wrong += _print_mistakes(files.wrong)
+    if missing := verify.missing(dataset, categories):
+        print(f"  not here: {', '.join(missing)}")
+    return wrong + len(missing)
+
+
+def _counted(dataset: Any, category: str, found: Findings) -> str:
+    text = f"{found.images} images, {found.masks} mask{'s' * (found.masks != 1)}"
+    known = getattr(dataset, "empty_masks", {}).get(category, 0)
+    if found.empty:
+        text += f" ({found.empty} empty, {'as published' if found.empty == known else 'look'})"
+    return text + ("" if found.wrong else ", sound")
+
+
+def _checked(dataset: Any, files: Findings) -> str:
+    if files.wrong:
+        return f"{len(files.wrong)} of {files.images} files differ"
+    if files.images:
+        known = all(archive.sha256 or archive.md5 for archive in dataset.archives)
+        note = "" if known else "; unverified: for what was downloaded none is published"
+        return f"{files.images} files agree with what was unpacked{note}"
+    return "none here, since it was not unpacked by 'adbench data fetch'"
+
+
+def _print_mistakes(wrong: Sequence[str]) -> int:
+    for line in wrong[:SHOWN]:
+        print(f"    wrong: {line}")
+    if len(wrong) > SHOWN:
+        print(f"    wrong: and {len(wrong) - SHOWN} more")
+    return len(wrong)

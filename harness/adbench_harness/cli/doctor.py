@@ -23,7 +23,7 @@ def handle(given: argparse.Namespace) -> int:
 def _machine() -> list[tuple[str, str, str]]:
     import torch
 
-    from adbench_harness.data import cache_folder
+    from adbench_harness import cache, data
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     rows = [
@@ -42,7 +42,15 @@ def _machine() -> list[tuple[str, str, str]]:
         rows.append(("faiss", f"{faiss.__version__}, {count} GPUs", note))
     except ImportError as error:
         rows.append(("faiss", f"no ({error})", "nothing: torch searches instead"))
-    rows.append(("cache", str(cache_folder()), "ADBENCH_CACHE moves it"))
+    kept = sum(path.stat().st_size for path in cache.folder().glob("*"))
+    rows += [
+        ("cache", str(data.cache_folder()), "ADBENCH_CACHE moves it"),
+        (
+            "prepared images",
+            f"{kept / 2**20:.0f} of at most {cache.LIMIT / 2**20:.0f} MB in {cache.folder()}",
+            "delete it at any time",
+        ),
+    ]
     return rows
 
 
@@ -64,19 +72,13 @@ def _backbones(given: argparse.Namespace) -> list[tuple[str, str, str]]:
 
 
 def _datasets(given: argparse.Namespace) -> list[tuple[str, str, str]]:
-    from adbench_harness import data, plugins
-    from adbench_harness.errors import UserError
+    from adbench_harness import plugins
 
     places = options.places(given)
     rows = []
     for name, offer in plugins.load(()).offers["dataset"].items():
         dataset = offer.component()
-        try:
-            root = data.locate(dataset, places["data"], places["datasets"])
-            found = f"{len(dataset.categories(root))} categories in {root}"
-            rows.append((f"data {name}", found, ""))
-        except UserError as error:
-            step = f"adbench data fetch {name}" if dataset.archives else f"--data {name}=DIR"
-            missing = "not here" if "is not in" in str(error) else str(error)
-            rows.append((f"data {name}", missing, step))
+        found = options.whereabouts(dataset, places)
+        step = f"adbench data fetch {name}" if dataset.archives else f"--data {name}=DIR"
+        rows.append((f"data {name}", found or "not here", "" if found else step))
     return rows

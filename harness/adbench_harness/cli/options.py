@@ -79,8 +79,8 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def places(given: argparse.Namespace) -> dict[str, Any]:
-    """``data``, ``datasets`` and ``weights`` of ``plan.Places``."""
+def data_places(given: argparse.Namespace) -> dict[str, Any]:
+    """``data`` and ``datasets`` of ``plan.Places``."""
     named = dict(item.split("=", 1) for item in given.data if "=" in item)
     general = [item for item in given.data if "=" not in item]
     if len(general) > 1:
@@ -88,8 +88,29 @@ def places(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "data": general[0] if general else os.environ.get("ADBENCH_DATA"),
         "datasets": named,
-        "weights": given.weights or os.environ.get("ADBENCH_WEIGHTS"),
     }
+
+
+def places(given: argparse.Namespace) -> dict[str, Any]:
+    """``data``, ``datasets`` and ``weights`` of ``plan.Places``."""
+    return data_places(given) | {"weights": given.weights or os.environ.get("ADBENCH_WEIGHTS")}
+
+
+def whereabouts(dataset: Any, places: dict[str, Any]) -> str | None:
+    """How much of a data set is where, or what is wrong with its folder; None: it is not here."""
+    from adbench_harness import data
+
+    try:
+        root = data.locate(dataset, places["data"], places["datasets"])
+    except UserError as error:
+        return str(error) if dataset.name in places["datasets"] else None
+    try:
+        found = len(dataset.categories(root))
+    except UserError as error:
+        return str(error)
+    published = len(dataset.published()) if hasattr(dataset, "published") else found
+    part = f"{found} of {published}" if found < published else str(found)
+    return f"{part} categor{'y' if published == 1 else 'ies'} in {root}"
 
 
 def loaded(given: argparse.Namespace) -> Catalogue:
@@ -144,70 +165,3 @@ def table(rows: list[dict[str, Any]]) -> str:
     return tabulate(
         rows, headers="keys", tablefmt="simple", maxcolwidths=[*[None] * (len(columns) - 1), last]
     )
-
-
-def fetch(kind: str, component: Any, place: str | None) -> Path:
-    """Download a backbone's weights or a data set, with progress; the file or folder that came."""
-    return _weights(component, place) if kind == "weights" else _data(component, place)
-
-
-def _weights(backbone: Any, place: str | None) -> Path:
-    from adbench_harness import backbones
-
-    if backbone.weights is None:
-        raise UserError(f"backbone '{backbone.name}' needs no weights; use it as it is")
-    folder = Path(place).expanduser() if place else backbones.hub_folder()
-    if folder.is_file():
-        raise UserError(f"--weights '{folder}' is a file; name a folder to fetch into")
-    target = folder / backbone.weights.filename
-    _download(backbone.weights.url, target, backbone.weights.sha256, None)
-    print(f"{backbone.name}: {target}", file=sys.stderr)
-    return Path(target)
-
-
-def _data(dataset: Any, place: str | None) -> Path:
-    from adbench_harness import data, fetch
-
-    if not dataset.archives:
-        raise UserError(
-            f"data set '{dataset.name}' has nothing to fetch; name its folder with "
-            f"--data {dataset.name}=DIR"
-        )
-    parent = Path(place).expanduser() if place else data.cache_folder() / "data"
-    root = parent / dataset.name
-    if root.exists():
-        raise UserError(f"'{root}' exists; remove it to fetch '{dataset.name}' again")
-    print(f"{dataset.name}: licence {dataset.licence}", file=sys.stderr)
-    for archive in dataset.archives:
-        target = parent / archive.url.rpartition("/")[2]
-        _download(archive.url, target, archive.sha256, archive.md5)
-        fetch.extract(target, root, max_bytes=None)
-        target.unlink()
-    print(f"{dataset.name}: {root}", file=sys.stderr)
-    return Path(root)
-
-
-def _download(url: str, target: Path, sha256: str | None, md5: str | None) -> None:
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    from adbench_harness import fetch
-
-    console = Console(stderr=True)
-    with Progress(
-        *Progress.get_default_columns()[:2],
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task(target.name, total=None)
-        fetch.download(
-            url,
-            target,
-            sha256=sha256,
-            md5=md5,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )

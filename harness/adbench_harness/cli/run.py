@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench_harness.cli import options
+from adbench_harness.cli import fetching, options
 from adbench_harness.errors import UserError, said
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     axes.add_argument("--protocol", choices=("unsupervised", "classification"))
     axes.add_argument("--backbone", metavar="NAME", help="for every model that has one")
     axes.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="of the frozen backbone's features"
+    )
+    axes.add_argument(
         "--eval-size", type=int, metavar="PX", help="longer side where maps meet masks"
     )
     axes.add_argument("--eval-border", choices=("full", "crop"), help="what a crop cut away")
@@ -49,6 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default=options.RESULTS, metavar="DIR", help="folder for results")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     parser.add_argument("--fetch", action="store_true", help="download what is missing")
+    fetching.add_licence(parser)
     parser.add_argument("--keep-maps", action="store_true", help="store the anomaly maps")
     parser.add_argument("--explain", action="store_true", help="print the plan and stop")
     parser.add_argument("--per-category", action="store_true", help="a row a category too")
@@ -70,13 +74,12 @@ def handle(given: argparse.Namespace) -> int:
     catalogue = plugins.load(asked.plugins)
     store = results.Store(Path(given.out))
     where = options.places(given)
-    folders = {"weights": where["weights"], "data": where["data"]}
-    places = pipelines.Places(
-        **where,
-        fetch=(lambda kind, component: options.fetch(kind, component, folders[kind]))
-        if given.fetch
-        else None,
-    )
+
+    def fetch(kind: str, component: Any) -> Path:
+        get = fetching.datasets if kind == "data" else fetching.weights
+        return get([component], where[kind], given.accept_license)[0]
+
+    places = pipelines.Places(**where, fetch=fetch if given.fetch else None)
     drawn = plan.make(
         asked,
         catalogue,
@@ -106,7 +109,7 @@ def _content(given: argparse.Namespace) -> dict[str, Any]:
         content = suite.read(Path(given.suite))
         # By itself, so that a mistake in the file and one in a flag are told apart.
         suite.validate({"plugins": ["any"], **content}, given.suite)
-    for key in ("plugins", "recipe", *_AXES, "metrics", "protocol", "backbone"):
+    for key in ("plugins", "recipe", *_AXES, "metrics", "protocol", "backbone", "precision"):
         if getattr(given, key) is not None:
             content[key] = getattr(given, key)
     for key in ("seeds", "split_seeds"):

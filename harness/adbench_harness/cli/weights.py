@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from adbench_harness.cli import options
+from adbench_harness.cli import fetching, options
 from adbench_harness.errors import UserError
 
 SUMMARY = "List backbones and where their weights are, or fetch them."
@@ -14,6 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
     parser.add_argument("names", nargs="*", metavar="NAME", help="backbones to fetch")
     parser.add_argument("--weights", metavar="PATH", help="folder to look in, or to fetch into")
+    fetching.add_licence(parser)
     options.add_plugins(parser)
 
 
@@ -26,8 +27,8 @@ def handle(given: argparse.Namespace) -> int:
     if given.action == "fetch":
         if not given.names:
             raise UserError("fetch what? name a backbone ('adbench weights' lists them)")
-        for name in given.names:
-            options.fetch("weights", catalogue.get("backbone", name)(), place)
+        chosen = [catalogue.get("backbone", name)() for name in given.names]
+        fetching.weights(chosen, place, given.accept_license)
         return 0
     rows = []
     for name, offer in catalogue.offers["backbone"].items():

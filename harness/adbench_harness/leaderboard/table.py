@@ -59,9 +59,9 @@ class Table:
 
     def markdown(self) -> str:
         """A pipe table, the caption, and the notes as a list."""
-        notes = "\n".join(f"- {_markdown(note)}" for note in self.notes)
-        table = self._tabulate("pipe", _markdown, ("**", "**"))
-        return "\n\n".join(filter(None, [table, _markdown(self.caption), notes])) + "\n"
+        notes = "\n".join(f"- {escaped(note)}" for note in self.notes)
+        table = self._tabulate("pipe", escaped, ("**", "**"))
+        return "\n\n".join(filter(None, [table, escaped(self.caption), notes])) + "\n"
 
     def html(self) -> str:
         """A fragment in ASCII, so that no page's encoding can spoil it."""
@@ -161,5 +161,6 @@ def _html(text: str) -> str:
     return html.escape(_printable(text))
 
 
-def _markdown(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is."""
     return re.sub(r"([\\`*|\[\]])", r"\\\1", html.escape(_printable(text), quote=False))

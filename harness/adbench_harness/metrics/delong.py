@@ -89,9 +89,9 @@ def covariance(methods: Sequence[Placements]) -> Array:
 def paired(methods: Sequence[Placements]) -> Array:
     """Two-sided p-values [K, K] that two of K methods have the same AUROC on such images.
 
-    nan where the test cannot decide: a method without a pair in the wrong order has a variance of
-    0, as if it could never err, and so has the difference of two that agree image by image;
-    likewise where there are fewer than two images of either kind. nan on the diagonal.
+    1 for two that place every image alike. nan where the test cannot decide: a method without a
+    pair in the wrong order has a variance of 0, as if it could never err; likewise where there
+    are fewer than two images of either kind. nan on the diagonal.
     """
     count = len(methods)
     if not count or not methods[0].enough:
@@ -101,9 +101,10 @@ def paired(methods: Sequence[Placements]) -> Array:
     areas = np.array([each.auroc for each in methods])
     differences = areas[:, None] - areas
     variances = variance[:, None] + variance - 2 * spread
-    decided = (variance[:, None] > 0) & (variance > 0) & (variances > 1e-12 * variance.max())
-    z = np.abs(differences) / np.sqrt(np.where(decided, variances, 1.0))
+    alike = variances <= 1e-12 * variance.max()
+    z = np.abs(differences) / np.sqrt(np.where(alike, math.inf, variances))
     p = np.vectorize(math.erfc, otypes=[float])(z / math.sqrt(2))
+    decided = (variance[:, None] > 0) & (variance > 0) & ~np.eye(count, dtype=bool)
     return np.where(decided, p, math.nan)
 
 

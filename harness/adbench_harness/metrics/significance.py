@@ -91,12 +91,15 @@ def holm(p: Array) -> Array:
 
 
 def ranks(values: Array, p: Array, level: float = LEVEL) -> NDArray[np.int64]:
-    """Rank [K], from 1: how many methods are significantly better, plus one.
+    """Rank [K], from 1: how many methods are better, plus one.
 
-    ``values`` [K], the higher the better; ``p`` [K, K] adjusted. What cannot be told apart from
-    the best shares the first rank.
+    ``values`` [K], the higher the better; ``p`` [K, K] adjusted. A method is better if the
+    difference is significant; where the test cannot decide (nan), if the value is higher by what
+    a table shows, a thousandth.
     """
+    shown = np.round(values, 3)
     better = (p < level) & (values[:, None] < values)
+    better |= np.isnan(p) & (shown[:, None] < shown)
     result: NDArray[np.int64] = 1 + better.sum(axis=1)
     return result
 

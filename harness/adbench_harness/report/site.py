@@ -87,6 +87,7 @@ class Section:
 
     dataset: str
     caption: str
+    notes: Sequence[str]
     flags: Sequence[str]
     heads: Sequence[Head]
     rows: Sequence[Row]
@@ -140,6 +141,7 @@ class _Site:
         places: Places,
         images: int,
     ) -> None:
+        self.store = store
         self.output = output
         self.results = results
         self.catalogue = catalogue
@@ -187,7 +189,11 @@ class _Site:
         trials = trials.assign(method=method(trials))
         names = measured(trials)
         table = board(
-            trials, metric if metric in names else None, self.directions, per_category=False
+            trials,
+            metric if metric in names else None,
+            self.directions,
+            per_category=False,
+            images=lambda place: self.store.images(self.results[place].trial),
         )
         summary = summarise(trials, AXES)
         shown = {column(name, self.directions).header: name for name in names}
@@ -215,6 +221,7 @@ class _Site:
         return Section(
             dataset=dataset,
             caption=table.caption,
+            notes=table.notes,
             flags=sorted(shared),
             heads=[
                 Head(head, column(shown[head], self.directions).higher_is_better)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from adbench_harness import data
@@ -27,7 +28,8 @@ def _samples(component: Any) -> list[Sample]:
 
 def _lists_samples(component: Any) -> None:
     samples = _samples(component)
-    assert {sample.part for sample in samples} >= {"train", "test"}
+    parts = {"train", "test"} if component.role == "benchmark" else {"train"}
+    assert {sample.part for sample in samples} >= parts
     assert len({sample.image for sample in samples}) == len(samples), "an image is listed twice"
     for sample in samples:
         assert sample.image.is_file(), f"{sample.image} is no file"
@@ -40,7 +42,27 @@ def _lists_the_same_twice(component: Any) -> None:
     assert _samples(component) == _samples(component)
 
 
+def _says_where_it_comes_from(component: Any) -> None:
+    for archive in component.archives:
+        assert archive.name, f"{archive}: its file has no name"
+        assert archive.url or getattr(component, "page", ""), f"{archive}: neither url nor page"
+        for digest, digits in ((archive.sha256, 64), (archive.md5, 32)):
+            assert digest is None or re.fullmatch(f"[0-9a-f]{{{digits}}}", digest), digest
+
+
+def _publishes_counts(component: Any) -> None:
+    dataset = make(component)
+    if not hasattr(dataset, "published"):
+        raise Skipped("publishes no counts")
+    published = dataset.published()
+    assert published
+    assert all(isinstance(images, int) and images > 0 for images in published.values())
+    assert set(getattr(dataset, "empty_masks", {})) <= set(published)
+
+
 CHECKS: dict[str, Check] = {
     "lists_samples": _lists_samples,
     "lists_the_same_twice": _lists_the_same_twice,
+    "says_where_it_comes_from": _says_where_it_comes_from,
+    "publishes_counts": _publishes_counts,
 }

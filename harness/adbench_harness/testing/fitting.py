@@ -42,7 +42,7 @@ def train(images: Tensor, classes: bool = False) -> data.TrainImages:
     inputs = data.Inputs(
         samples=(),
         pixels=(images * 255).round().to(torch.uint8),
-        sizes=((images.shape[2], images.shape[3]),) * len(images),
+        sizes=np.full((len(images), 2), images.shape[2:], np.int32),
         seconds=np.zeros(len(images)),
     )
     seeds = np.arange(len(images), dtype=np.int64)

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+import miniatures
+
 Tree = Callable[..., Path]
 
 
@@ -22,6 +24,21 @@ def tree(tmp_path: Path) -> Tree:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(pixel)
         return tmp_path / "data"
+
+    return make
+
+
+@pytest.fixture
+def miniature(tmp_path: Path) -> Callable[[str], Path]:
+    """Lays a public data set out in miniature, as its archives have it, and returns the root."""
+
+    def make(name: str) -> Path:
+        for files in miniatures.ARCHIVES[name].values():
+            for path, content in files.items():
+                file = tmp_path / name / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+        return tmp_path / name
 
     return make
 

@@ -72,6 +72,37 @@ def test_what_is_no_image_is_passed_over(tree):
     assert layout.samples(root, NEXT) == expected
 
 
+def test_a_folder_of_masks_belongs_to_the_image_of_its_name(tree):
+    root = tree(
+        *GOOD,
+        "test/loose/1.png",
+        "ground_truth/loose/1/001.png",
+        "ground_truth/loose/1/000.png",
+        "ground_truth/loose/2/000.png",
+        "ground_truth/loose/1/notes.txt",
+    )
+    folder = root / "ground_truth/loose/1"
+    [sample] = [sample for sample in layout.samples(root, NEXT) if sample.label]
+    assert sample.masks == (folder / "000.png", folder / "001.png")
+
+
+def test_folders_may_have_other_names(tree):
+    names = layout.Names("fit", "tune", "exam", "exam/truth", "ok")
+    root = tree(
+        *("fit/ok/0.png", "tune/ok/0.png", "exam/ok/0.png", "exam/ko/0.png", "exam/truth/ko/0.png"),
+        "train/good/0.png",
+    )
+    samples = layout.samples(root, NEXT, names)
+    assert [(s.part, s.label, s.defect, len(s.masks)) for s in samples] == [
+        ("train", 0, "good", 0),
+        ("validation", 0, "good", 0),
+        ("test", 1, "ko", 1),
+        ("test", 0, "good", 0),
+    ]
+    with pytest.raises(UserError, match=r"expected fit/ok, exam/ok and exam/<defect>; do this"):
+        layout.samples(root / "exam", NEXT, names)
+
+
 def test_masks_of_no_image_are_passed_over(tree):
     root = tree(*GOOD, "test/crack/1.png", "ground_truth/crack/1_mask.png")
     expected = layout.samples(root, NEXT)

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from adbench_harness import verify
 from adbench_harness.basic.datasets import MagneticTile
 from adbench_harness.errors import UserError
 from adbench_harness.types import Dataset, Sample
@@ -129,3 +130,14 @@ def test_the_real_tiles(real):
         "fray": 32,
         "uneven": 103,
     }
+    assert MagneticTile().departure("magnetic_tile", samples) is None
+    found = verify.category(MagneticTile(), real / "magnetic_tile", "magnetic_tile")
+    assert (found.wrong, found.empty) == ((), MagneticTile.empty_masks["magnetic_tile"])
+
+
+def test_a_departure_from_the_published_counts_is_told(tree):
+    samples = MagneticTile().samples(tree(*FREE, *DEFECTIVE), "magnetic_tile", 0)
+    assert MagneticTile().departure("magnetic_tile", samples) == (
+        "images of each type: 11 good, not 952; 2 blowhole, not 115; 2 break, not 85; "
+        "2 crack, not 57; 2 fray, not 32; 2 uneven, not 103"
+    )

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from adbench_harness.basic.datasets import MVTecAD
-from adbench_harness.basic.datasets.mvtec import Counts
+from adbench_harness.basic.datasets.official import Counts
 from adbench_harness.errors import UserError
 from adbench_harness.types import Dataset
 
@@ -25,7 +25,13 @@ def test_it_is_a_dataset_that_must_be_named():
 def test_the_official_counts_add_up_to_the_published_totals():
     counts = MVTecAD.official_counts
     assert len(counts) == 15
-    assert [sum(column) for column in zip(*counts.values(), strict=True)] == [3629, 467, 1258, 73]
+    assert [sum(column) for column in zip(*counts.values(), strict=True)] == [
+        3629,
+        467,
+        1258,
+        73,
+        0,
+    ]
 
 
 def test_official_categories_that_are_there_are_found(tree):
@@ -57,7 +63,7 @@ def test_an_incomplete_category_is_refused(tree):
 
 def test_a_departure_from_the_official_split_is_told(tree):
     samples = MVTecAD().samples(tree(*BOTTLE), "bottle", 0)
-    assert Counts.of(samples) == (1, 1, 1, 1)
+    assert Counts.of(samples) == (1, 1, 1, 1, 0)
     assert MVTecAD().departure("bottle", samples) == (
         "1 train, 1 good and 1 defective test images of 1 type; the official split has "
         "209 train, 20 good and 63 defective test images of 3 types"
@@ -79,7 +85,7 @@ def test_the_official_split_departs_in_nothing(tree):
 def test_the_real_bottle_has_the_official_split(real):
     root = real / "mvtec_ad"
     samples = MVTecAD().samples(root, "bottle", 0)
-    assert Counts.of(samples) == (209, 20, 63, 3)
+    assert Counts.of(samples) == (209, 20, 63, 3, 0)
     assert MVTecAD().departure("bottle", samples) is None
     assert all(bool(sample.masks) == bool(sample.label) for sample in samples)
     assert Counter(sample.defect for sample in samples if sample.label) == {

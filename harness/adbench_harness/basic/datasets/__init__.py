@@ -1,8 +1,21 @@
 """Data sets whose images the user has or fetches."""
 
+from adbench_harness.basic.datasets.btad import BTAD
+from adbench_harness.basic.datasets.dagm import DAGM
 from adbench_harness.basic.datasets.folder import Folder
+from adbench_harness.basic.datasets.kolektor import KolektorSDD
 from adbench_harness.basic.datasets.magnetic_tile import MagneticTile
 from adbench_harness.basic.datasets.mini import Mini
-from adbench_harness.basic.datasets.mvtec import MVTecAD
+from adbench_harness.basic.datasets.mpdd import MPDD
+from adbench_harness.basic.datasets.mvtec import MVTecAD, MVTecAD2, MVTecLOCO
+from adbench_harness.basic.datasets.visa import VisA
 
-__all__ = ["Folder", "MVTecAD", "MagneticTile", "Mini"]
+DATASETS = (
+    *(Mini, MVTecAD, MVTecLOCO, MVTecAD2, VisA, BTAD, MPDD, MagneticTile, KolektorSDD, DAGM),
+    Folder,
+)
+
+__all__ = [
+    *("BTAD", "DAGM", "DATASETS", "MPDD", "Folder", "KolektorSDD", "MVTecAD", "MVTecAD2"),
+    *("MVTecLOCO", "MagneticTile", "Mini", "VisA"),
+]

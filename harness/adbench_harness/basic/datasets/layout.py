@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.types import GOOD, Part, Sample
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+
+class Names(NamedTuple):
+    """What a data set calls the folders of a category."""
+
+    train: str = "train"
+    validation: str = "validation"
+    test: str = "test"
+    truth: str = "ground_truth"
+    good: str = GOOD
+
+
+MVTEC = Names()
 
 
 def folders(parent: Path) -> list[Path]:
@@ -28,6 +42,14 @@ def _visible(parent: Path) -> list[Path]:
         return []
     paths = (path for path in parent.iterdir() if not path.name.startswith("."))
     return sorted(paths, key=lambda path: path.name)
+
+
+def home(root: Path, holds: Callable[[Path], bool]) -> Path:
+    """``root``, or the folder in it that ``holds`` what is looked for.
+
+    Some archives put everything into one folder.
+    """
+    return next((path for path in (root, *folders(root)) if holds(path)), root)
 
 
 def how_to_get(dataset: str) -> str:
@@ -53,27 +75,30 @@ def check_parts(samples: Iterable[Sample], place: Path, next_step: str) -> None:
             raise UserError(f"'{place}': no {what} in {part}; {next_step}")
 
 
-def samples(category: Path, next_step: str) -> list[Sample]:
+def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample]:
     """The samples in ``category``, by part, defect type and file name.
 
     Images lie in ``train/good``, ``validation/good`` (optional), ``test/good`` and
     ``test/<defect>``; the masks of ``test/<defect>`` in ``ground_truth/<defect>``, as ``<image>``
-    or ``<image>_mask`` with any image suffix. A defect type without a ``ground_truth`` folder has
-    no pixel truth. Raises UserError where a mask is missing or lies among the images, and, ending
-    in ``next_step``, where train or test has no images.
+    or ``<image>_mask`` with any image suffix, or in a folder ``<image>`` where there are several.
+    A defect type without a ``ground_truth`` folder has no pixel truth. Raises UserError where a
+    mask is missing or lies among the images, and, ending in ``next_step``, where train or test has
+    no images.
     """
     found = []
+    truth = category / names.truth
     for part in PARTS:
-        for folder in folders(category / part):
+        for folder in folders(category / getattr(names, part)):
+            if folder == truth:
+                continue
             files = images(folder)
-            label = int(folder.name != GOOD)
-            # Parts number their files alike, and ground_truth belongs to test.
-            truth = category / "ground_truth" / folder.name
-            masks = _masks(files, truth) if label and part == "test" else {}
-            found += [
-                Sample(image, part, label, masks.get(image, ()), folder.name) for image in files
-            ]
-    check_parts(found, category, f"expected train/good, test/good and test/<defect>; {next_step}")
+            label = int(folder.name != names.good)
+            # Parts number their files alike, and the masks belong to test.
+            masks = _masks(files, truth / folder.name) if label and part == "test" else {}
+            defect = folder.name if label else GOOD
+            found += [Sample(image, part, label, masks.get(image, ()), defect) for image in files]
+    expected = f"{names.train}/{names.good}, {names.test}/{names.good} and {names.test}/<defect>"
+    check_parts(found, category, f"expected {expected}; {next_step}")
     return found
 
 
@@ -91,6 +116,8 @@ def _masks(files: Sequence[Path], folder: Path) -> dict[Path, tuple[Path, ...]]:
     by_stem = defaultdict(list)
     for mask in images(folder):
         by_stem[mask.stem].append(mask)
+    for several in folders(folder):
+        by_stem[several.name] += images(several)
     masks = {file: (*by_stem[file.stem], *by_stem[f"{file.stem}_mask"]) for file in files}
     for file in files:
         if not masks[file]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from adbench_harness.basic.datasets import layout
 from adbench_harness.errors import UserError
-from adbench_harness.types import Archive, Sample
+from adbench_harness.types import GOOD, Archive, Sample
 
 CATEGORY = "magnetic_tile"
 FREE = "MT_Free"
 DEFECTS = ("blowhole", "break", "crack", "fray", "uneven")
+PUBLISHED = {GOOD: 952, "blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103}
 
 
 class MagneticTile:
@@ -21,6 +23,7 @@ class MagneticTile:
 
     There is no official split: papers train on 80% (761) of the 952 free tiles, drawn at random.
     DifferNet published its own draw, ``mtd_train_filenames.txt``, which ``train_list`` reads.
+    The masks of four uneven tiles are empty: these count as anomalous without an anomalous pixel.
     """
 
     name: ClassVar[str] = "mtd"
@@ -31,15 +34,18 @@ class MagneticTile:
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
     licence: ClassVar[str] = "none stated"
+    page: ClassVar[str] = "https://github.com/abin24/Magnetic-tile-defect-datasets."
     role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
     # A commit's archive: its content is fixed, its bytes are not promised, so no checksum.
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(
             "https://github.com/abin24/Magnetic-tile-defect-datasets./archive/"
-            "cc4eb530b57b9cb7225bf76023873043ffd50655.zip"
+            "cc4eb530b57b9cb7225bf76023873043ffd50655.zip",
+            file="Magnetic-tile-defect-datasets.zip",
         ),
     )
     mask_threshold: ClassVar[int] = 127
+    empty_masks: ClassVar[Mapping[str, int]] = {CATEGORY: 4}
 
     def __init__(
         self,
@@ -77,9 +83,20 @@ class MagneticTile:
                 found.append(Sample(tile, "test", 1, (mask,), defect))
         return found
 
+    def published(self) -> dict[str, int]:
+        """The number of images of the one category."""
+        return {CATEGORY: sum(PUBLISHED.values())}
+
+    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
+        """How the counts by type differ from the published ones, in words, or None."""
+        found = Counter(sample.defect for sample in samples)
+        wrong = [
+            f"{found[t]} {t}, not {count}" for t, count in PUBLISHED.items() if found[t] != count
+        ]
+        return f"images of each type: {'; '.join(wrong)}" if wrong else None
+
     def _home(self, root: Path) -> Path:
-        # The archive holds everything in one folder, named after the commit.
-        home = next((p for p in (root, *layout.folders(root)) if (p / FREE).is_dir()), root)
+        home = layout.home(root, lambda folder: (folder / FREE).is_dir())
         for name in (FREE, *(f"MT_{defect.capitalize()}" for defect in DEFECTS)):
             if not _tiles(home / name):
                 raise UserError(

@@ -1,41 +1,20 @@
-"""MVTec AD: fifteen categories of objects and textures with an official split."""
+"""The data sets of MVTec: AD, LOCO AD and AD 2."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar
 
-from adbench_harness.basic.datasets import layout
+from adbench_harness import data
+from adbench_harness.basic.datasets.layout import Names
+from adbench_harness.basic.datasets.official import Counts, Official
 from adbench_harness.errors import UserError
 from adbench_harness.types import Archive, Sample
 
 
-class Counts(NamedTuple):
-    """Images in train and test, and how many types the test part's defects are of."""
-
-    train: int
-    good: int
-    defective: int
-    defect_types: int
-
-    @classmethod
-    def of(cls, samples: Sequence[Sample]) -> Counts:
-        """What ``samples`` hold."""
-        test = [sample for sample in samples if sample.part == "test"]
-        defects = [sample.defect for sample in test if sample.label]
-        train = sum(sample.part == "train" for sample in samples)
-        return cls(train, len(test) - len(defects), len(defects), len(set(defects)))
-
-    def __str__(self) -> str:
-        return (
-            f"{self.train} train, {self.good} good and {self.defective} defective test images "
-            f"of {self.defect_types} type{'s' * (self.defect_types != 1)}"
-        )
-
-
-class MVTecAD:
-    """``root/<category>`` in the layout of ``layout.samples``."""
+class MVTecAD(Official):
+    """Fifteen categories of objects and textures with an official split."""
 
     name: ClassVar[str] = "mvtec_ad"
     summary: ClassVar[str] = "MVTec AD: 10 objects and 5 textures, with masks"
@@ -43,18 +22,15 @@ class MVTecAD:
         "Bergmann, Fauser, Sattlegger and Steger: MVTec AD, a comprehensive real-world dataset for "
         "unsupervised anomaly detection, CVPR 2019"
     )
-    version: ClassVar[int] = 1
-    default: ClassVar[bool] = False
-    licence: ClassVar[str] = "CC BY-NC-SA 4.0"
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    page: ClassVar[str] = "https://www.mvtec.com/company/research/datasets/mvtec-ad"
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(
             "https://www.mydrive.ch/shares/150996/b52ecdcbf521176e9db9c731f2304b27/download/"
             "420938113-1629960298/mvtec_anomaly_detection.tar.xz",
             sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
+            gigabytes=4.9,
         ),
     )
-    mask_threshold: ClassVar[int] = 0
     official_counts: ClassVar[Mapping[str, Counts]] = {
         "bottle": Counts(209, 20, 63, 3),
         "cable": Counts(224, 58, 92, 8),
@@ -73,22 +49,94 @@ class MVTecAD:
         "zipper": Counts(240, 32, 119, 7),
     }
 
-    def categories(self, root: Path) -> list[str]:
-        """The official categories that lie under ``root``; raises UserError where none does."""
-        found = [name for name in self.official_counts if (root / name).is_dir()]
-        if not found:
-            raise UserError(
-                f"'{root}' has no category of MVTec AD, such as '{root / 'bottle'}'; "
-                f"{layout.how_to_get(self.name)}"
-            )
-        return found
+
+class MVTecLOCO(Official):
+    """Five categories whose defects break structure or logic; a folder of masks for each image.
+
+    Its paper reports sPRO, which lets a map stop at a saturation area that depends on the defect;
+    AUPRO here is the plain one, over the union of an image's masks.
+    """
+
+    name: ClassVar[str] = "mvtec_loco"
+    summary: ClassVar[str] = "MVTec LOCO AD: logical and structural anomalies, with masks"
+    paper: ClassVar[str | None] = (
+        "Bergmann, Batzner, Fauser, Sattlegger and Steger: Beyond dents and scratches, logical "
+        "constraints in unsupervised anomaly detection and localization, IJCV 2022"
+    )
+    page: ClassVar[str] = "https://www.mvtec.com/company/research/datasets/mvtec-loco"
+    archives: ClassVar[tuple[Archive, ...]] = (
+        Archive(
+            "https://www.mydrive.ch/shares/48237/1b9106ccdfbb09a0c414bd49fe44a14a/download/"
+            "430647091-1646842701/mvtec_loco_anomaly_detection.tar.xz",
+            sha256="9e7c84dba550fd2e59d8e9e231c929c45ba737b6b6a6d3814100f54d63aae687",
+        ),
+    )
+    official_counts: ClassVar[Mapping[str, Counts]] = {
+        "breakfast_box": Counts(351, 102, 173, 2, 62),
+        "juice_bottle": Counts(335, 94, 236, 2, 54),
+        "pushpins": Counts(372, 138, 172, 2, 69),
+        "screw_bag": Counts(360, 122, 219, 2, 60),
+        "splicing_connectors": Counts(360, 119, 193, 2, 60),
+    }
+
+
+class MVTecAD2(Official):
+    """Eight categories under changing light; the public test part.
+
+    The private parts have no published truth and are scored by benchmark.mvtec.com, so they are
+    not listed. Of ``DAMAGED`` it is reported that it cannot be read; it is left out where so.
+    """
+
+    DAMAGED: ClassVar[str] = "rice/train/good/265_regular.png"
+
+    name: ClassVar[str] = "mvtec_ad_2"
+    summary: ClassVar[str] = "MVTec AD 2: 8 objects under changing light, public test part"
+    paper: ClassVar[str | None] = (
+        "Heckler-Kram, Neudeck, Scheler, Koenig and Steger: The MVTec AD 2 dataset, advanced "
+        "scenarios for unsupervised anomaly detection, 2025"
+    )
+    page: ClassVar[str] = "https://www.mvtec.com/company/research/datasets/mvtec-ad-2"
+    archives: ClassVar[tuple[Archive, ...]] = (
+        Archive(
+            None,
+            sha256="c0ded99ef32bfc8e352d52beb44515e5b292b8598cb963aadfa91ca0763505e4",
+            file="mvtec_ad_2.tar.gz",
+            gigabytes=30.4,
+        ),
+    )
+    names: ClassVar[Names] = Names(test="test_public", truth="test_public/ground_truth")
+    official_counts: ClassVar[Mapping[str, Counts]] = {
+        "can": Counts(412, 72, 90, 1, 46),
+        "fabric": Counts(387, 66, 90, 1, 43),
+        "fruit_jelly": Counts(263, 20, 60, 1, 37),
+        "rice": Counts(313, 42, 90, 1, 35),
+        "sheet_metal": Counts(137, 24, 90, 1, 19),
+        "vial": Counts(291, 35, 105, 1, 41),
+        "wallplugs": Counts(293, 60, 90, 1, 33),
+        "walnuts": Counts(432, 60, 90, 1, 48),
+    }
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
-        """The samples as the folders split them; ``split_seed`` changes nothing."""
-        layout.check_category(category, self.categories(root), self.name, root)
-        return layout.samples(root / category, layout.how_to_get(self.name))
+        """The samples as the folders split them, without a damaged file that is known."""
+        damaged = self.home(root) / self.DAMAGED
+        return [
+            sample
+            for sample in super().samples(root, category, split_seed)
+            if sample.image != damaged or _is_image(damaged)
+        ]
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
-        """How the counts differ from the official split's, in words; None where they do not."""
-        found, official = Counts.of(samples), self.official_counts[category]
-        return None if found == official else f"{found}; the official split has {official}"
+        """As for any official split; the damaged file is not missed."""
+        official = self.official_counts[category]
+        short = official._replace(train=official.train - 1)
+        if self.DAMAGED.startswith(f"{category}/") and Counts.of(samples) == short:
+            return None
+        return super().departure(category, samples)
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        data.decode(path)
+    except UserError:
+        return False
+    return True

@@ -1,0 +1,40 @@
+"""BTAD: three products of beanTech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from adbench_harness.basic.datasets.layout import Names
+from adbench_harness.basic.datasets.official import NON_COMMERCIAL, Counts, Official
+from adbench_harness.types import Archive
+
+
+class BTAD(Official):
+    """Three products; normal images are called ``ok``, and files differ in format.
+
+    Of the defective images, one of product 02 and ten of product 03 have an empty mask: they count
+    as anomalous images without an anomalous pixel.
+    """
+
+    name: ClassVar[str] = "btad"
+    summary: ClassVar[str] = "BTAD: 3 industrial products, with masks (11 of them empty)"
+    paper: ClassVar[str | None] = (
+        "Mishra, Verk, Fornasier, Piciarelli and Foresti: VT-ADL, a vision transformer network for "
+        "image anomaly detection and localization, ISIE 2021"
+    )
+    licence: ClassVar[str] = f"{NON_COMMERCIAL} as others state it; its source states none"
+    page: ClassVar[str] = "https://github.com/pankajmishra000/VT-ADL"
+    archives: ClassVar[tuple[Archive, ...]] = (
+        Archive(
+            "https://avires.dimi.uniud.it/papers/btad/btad.zip",
+            sha256="461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",
+        ),
+    )
+    names: ClassVar[Names] = Names(good="ok")
+    official_counts: ClassVar[Mapping[str, Counts]] = {
+        "01": Counts(400, 21, 49, 1),
+        "02": Counts(399, 30, 200, 1),
+        "03": Counts(1000, 400, 41, 1),
+    }
+    empty_masks: ClassVar[Mapping[str, int]] = {"02": 1, "03": 10}

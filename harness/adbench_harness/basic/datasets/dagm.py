@@ -1,0 +1,98 @@
+"""DAGM 2007: ten drawn textures, defects marked by ellipses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+from adbench_harness.basic.datasets import layout
+from adbench_harness.errors import UserError
+from adbench_harness.types import GOOD, Archive, Part, Sample
+
+PARTS: tuple[Part, ...] = ("train", "test")
+
+
+class Counts(NamedTuple):
+    """Images in train and test, and how many of both are defective."""
+
+    train: int
+    test: int
+    defective: int
+
+    def __str__(self) -> str:
+        return f"{self.train} train and {self.test} test images, {self.defective} of them defective"
+
+
+class DAGM:
+    """``root/Class<n>/{Train,Test}/<id>.PNG``; a defective one has ``Label/<id>_label.PNG``.
+
+    Train holds defective images: an unsupervised run leaves them out. The ellipses are larger than
+    the defects, so pixel metrics do not compare with those of precise masks.
+    """
+
+    name: ClassVar[str] = "dagm"
+    summary: ClassVar[str] = "DAGM 2007: 10 drawn textures, defects marked by ellipses"
+    paper: ClassVar[str | None] = (
+        "Wieler, Hahn and Hamprecht: Weakly supervised learning for industrial optical inspection, "
+        "DAGM 2007, doi:10.5281/zenodo.8086136"
+    )
+    version: ClassVar[int] = 1
+    default: ClassVar[bool] = False
+    licence: ClassVar[str] = "CC BY 4.0"
+    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    page: ClassVar[str] = "https://zenodo.org/records/8086136"
+    archives: ClassVar[tuple[Archive, ...]] = tuple(
+        Archive(f"https://zenodo.org/records/8086136/files/Class{number}.zip")
+        for number in range(1, 11)
+    )
+    mask_threshold: ClassVar[int] = 0
+    official_counts: ClassVar[Mapping[str, Counts]] = {
+        f"Class{number}": Counts(575, 575, 150) if number <= 6 else Counts(1150, 1150, 300)
+        for number in range(1, 11)
+    }
+
+    def categories(self, root: Path) -> list[str]:
+        """The classes that lie under ``root``; raises UserError where none does."""
+        found = [name for name in self.official_counts if (_folder(root, name) / "Train").is_dir()]
+        if not found:
+            raise UserError(
+                f"'{root}' has no class of DAGM 2007, such as '{root / 'Class1'}', with Train and "
+                f"Test in it; {layout.how_to_get(self.name)}"
+            )
+        return found
+
+    def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
+        """The samples of the official split, train first; ``split_seed`` changes nothing."""
+        layout.check_category(category, self.categories(root), self.name, root)
+        found = []
+        for part in PARTS:
+            folder = _folder(root, category) / part.capitalize()
+            masks = {mask.stem: mask for mask in layout.images(folder / "Label")}
+            for image in layout.images(folder):
+                mask = masks.get(f"{image.stem}_label")
+                found.append(
+                    Sample(image, part, 1, (mask,), "defect")
+                    if mask
+                    else Sample(image, part, 0, (), GOOD)
+                )
+        layout.check_parts(found, _folder(root, category), layout.how_to_get(self.name))
+        return found
+
+    def published(self) -> dict[str, int]:
+        """The number of images by class."""
+        return {name: counts.train + counts.test for name, counts in self.official_counts.items()}
+
+    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
+        """How the counts differ from the published ones, in words; None where they do not."""
+        train = sum(sample.part == "train" for sample in samples)
+        defective = sum(sample.label == 1 for sample in samples)
+        found = Counts(train, len(samples) - train, defective)
+        official = self.official_counts[category]
+        return None if found == official else f"{found}; published are {official}"
+
+
+def _folder(root: Path, name: str) -> Path:
+    """The class's folder, which may lie in a folder of its own name or of the archive's."""
+    home = layout.home(root, lambda folder: (folder / name).is_dir())
+    return layout.home(home / name, lambda folder: (folder / "Train").is_dir())

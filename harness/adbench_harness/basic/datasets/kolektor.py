@@ -1,0 +1,129 @@
+"""KolektorSDD: fifty electrical commutators, eight surfaces of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from adbench_harness import data
+from adbench_harness.basic.datasets import layout
+from adbench_harness.basic.datasets.official import NON_COMMERCIAL
+from adbench_harness.errors import UserError
+from adbench_harness.types import GOOD, Archive, Part, Sample
+
+CATEGORY = "kolektorsdd"
+
+
+class KolektorSDD:
+    """``root/kos<item>/Part<n>.jpg``, or one folder deeper, and its mask ``Part<n>_label.bmp``.
+
+    The data set tells normal from defective by the mask alone: an image is defective if a pixel of
+    its mask is not zero. There is no official split for anomaly detection: two thirds of the items,
+    drawn at random, train and one third is tested, as in each of the authors' three folds. Most
+    items have a crack somewhere, so keeping items whole leaves about a third of the cracks in test.
+    """
+
+    name: ClassVar[str] = "ksdd"
+    summary: ClassVar[str] = "KolektorSDD: 347 normal and 52 cracked surfaces, with masks"
+    paper: ClassVar[str | None] = (
+        "Tabernik, Sela, Skvarc and Skocaj: Segmentation-based deep-learning approach for "
+        "surface-defect detection, Journal of Intelligent Manufacturing 2020"
+    )
+    version: ClassVar[int] = 1
+    default: ClassVar[bool] = False
+    licence: ClassVar[str] = NON_COMMERCIAL
+    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    page: ClassVar[str] = "https://www.vicos.si/resources/kolektorsdd/"
+    archives: ClassVar[tuple[Archive, ...]] = (
+        Archive(
+            "https://go.vicos.si/kolektorsdd",
+            sha256="65dc621693418585de9c4467d1340ea7958a6181816f0dc2883a1e8b61f9d4dc",
+            file="KolektorSDD.zip",
+        ),
+    )
+    mask_threshold: ClassVar[int] = 0
+    official_counts: ClassVar[tuple[int, int]] = (347, 52)
+
+    def categories(self, root: Path) -> list[str]:
+        """The one category; raises UserError where there is no item."""
+        _items(root)
+        return [CATEGORY]
+
+    def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
+        """Every item's images in train or in test, as ``split_seed`` draws them, train first.
+
+        Raises UserError for an image whose mask is missing or cannot be read.
+        """
+        layout.check_category(category, [CATEGORY], self.name, root)
+        items = _items(root)
+        drawn = sorted(items, key=lambda item: _order(item, split_seed))
+        train = set(drawn[: len(items) * 2 // 3])
+        parts: tuple[tuple[Part, list[Path]], ...] = (
+            ("train", [item for item in items if item in train]),
+            ("test", [item for item in items if item not in train]),
+        )
+        found = [
+            (part, image) for part, chosen in parts for item in chosen for image in _images(item)
+        ]
+        with ThreadPoolExecutor(data.workers()) as pool:
+            defective = list(pool.map(_is_defective, (image for _, image in found)))
+        return [
+            Sample(
+                image,
+                part,
+                int(shown),
+                (_mask(image),) if shown else (),
+                "crack" if shown else GOOD,
+                image.parent.name,
+            )
+            for (part, image), shown in zip(found, defective, strict=True)
+        ]
+
+    def published(self) -> dict[str, int]:
+        """The number of images of the one category."""
+        return {CATEGORY: sum(self.official_counts)}
+
+    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
+        """How the counts differ from the published ones, in words; None where they do not."""
+        counts = Counter(sample.label for sample in samples)
+        found, official = (counts[0], counts[1]), self.official_counts
+        if found == official:
+            return None
+        return "{} normal and {} cracked images; published are {} and {}".format(*found, *official)
+
+
+def _items(root: Path) -> list[Path]:
+    """The items' folders, by name."""
+    home = layout.home(root, lambda folder: any(folder.glob("kos*/Part*.jpg")))
+    found = [item for item in layout.folders(home) if item.name.startswith("kos") and _images(item)]
+    if not found:
+        raise UserError(
+            f"'{root}': expected images kos01/Part0.jpg and so on, found none; "
+            f"{layout.how_to_get(KolektorSDD.name)}"
+        )
+    return found
+
+
+def _order(item: Path, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}:{item.name}".encode()).digest()
+
+
+def _images(item: Path) -> list[Path]:
+    return [path for path in layout.images(item) if path.suffix.lower() == ".jpg"]
+
+
+def _mask(image: Path) -> Path:
+    return image.with_name(f"{image.stem}_label.bmp")
+
+
+def _is_defective(image: Path) -> bool:
+    mask = _mask(image)
+    if not mask.is_file():
+        raise UserError(
+            f"'{image}': its mask '{mask.name}' is missing; {layout.how_to_get(KolektorSDD.name)}"
+        )
+    return bool(data.decode(mask).any())

@@ -1,0 +1,31 @@
+"""MPDD: painted metal parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from adbench_harness.basic.datasets.official import NON_COMMERCIAL, Counts, Official
+from adbench_harness.types import Archive
+
+
+class MPDD(Official):
+    """Six categories of metal parts, many with several parts to an image."""
+
+    name: ClassVar[str] = "mpdd"
+    summary: ClassVar[str] = "MPDD: 6 kinds of metal parts, with masks"
+    paper: ClassVar[str | None] = (
+        "Jezek, Jonak, Burget, Dvorak and Skotak: Deep learning-based defect detection of metal "
+        "parts, evaluating current methods in complex conditions, ICUMT 2021"
+    )
+    licence: ClassVar[str] = f"{NON_COMMERCIAL} as others state it; read LICENSE at its source"
+    page: ClassVar[str] = "https://github.com/stepanje/MPDD"
+    archives: ClassVar[tuple[Archive, ...]] = (Archive(None, file="MPDD.zip"),)
+    official_counts: ClassVar[Mapping[str, Counts]] = {
+        "bracket_black": Counts(289, 32, 47, 2),
+        "bracket_brown": Counts(185, 26, 51, 2),
+        "bracket_white": Counts(110, 30, 30, 2),
+        "connector": Counts(128, 30, 14, 1),
+        "metal_plate": Counts(54, 26, 71, 3),
+        "tubes": Counts(122, 32, 69, 1),
+    }

@@ -1,0 +1,127 @@
+"""``adbench compare``: a run beside an accepted one, for a CI gate."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from adbench_harness.cli import options
+from adbench_harness.errors import UserError, nearest
+
+SUMMARY = "Compare results with accepted ones: 0 as good, 1 worse or changed, 2 cannot compare."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "baseline", help="a board (suite.toml, results/), or a folder of accepted results"
+    )
+    parser.add_argument(
+        "new",
+        nargs="?",
+        default=options.RESULTS,
+        help=f"folder of new results (default {options.RESULTS})",
+    )
+    parser.add_argument(
+        "--suite", metavar="FILE", help="suite whose [tolerance] holds (default: the board's)"
+    )
+    for name, what in (
+        ("markdown", "a summary for a pull request"),
+        ("junit", "JUnit XML"),
+        ("json", "everything"),
+    ):
+        parser.add_argument(f"--{name}", metavar="FILE", help=f"write {what}")
+    parser.add_argument(
+        "--accept", action="store_true", help="make the new results the baseline, and exit with 0"
+    )
+
+
+def handle(given: argparse.Namespace) -> int:
+    place, suite_file = _board(given)
+    new = options.store(given.new)
+    if place.resolve() == new.root.resolve():
+        raise UserError(f"'{given.new}' is the baseline itself; run into another folder (--out)")
+    tolerance = _tolerance(suite_file)
+    from adbench_harness import compare, results
+
+    accepted = _acceptable(new) if given.accept else []
+    if accepted and not (place / "trials").is_dir():
+        return _accept(results.Store(place), new, accepted)
+    baseline = options.store(str(place))
+    found = compare.compare(baseline, new, tolerance)
+    _check(tolerance, found, suite_file)
+    writers = {"markdown": compare.markdown, "junit": compare.junit, "json": compare.json_text}
+    for name, write in writers.items():
+        if getattr(given, name):
+            _write(Path(getattr(given, name)), write(found))
+    print(compare.text(found))
+    return _accept(baseline, new, accepted) if accepted else found.exit_code
+
+
+def _board(given: argparse.Namespace) -> tuple[Path, str | None]:
+    """The folder of accepted results, and the suite file, if there is one."""
+    place = Path(given.baseline)
+    board = (place / "suite.toml").is_file()
+    suite_file = given.suite or (str(place / "suite.toml") if board else None)
+    return (place / "results" if board else place), suite_file
+
+
+def _tolerance(suite_file: str | None) -> Any:
+    from adbench_harness import suite
+
+    if suite_file is None:
+        return suite.Tolerance()
+    content = suite.read(Path(suite_file))
+    return suite.validate({"plugins": ["any"], **content}, suite_file).tolerance
+
+
+def _check(tolerance: Any, found: Any, suite_file: str | None) -> None:
+    """A tolerance of a metric that nothing has is a slip of the pen, and would hold nowhere."""
+    known = {
+        name
+        for pair in found.pairs
+        for side in (pair.old, pair.new)
+        if side
+        for name in side.metrics
+    }
+    for name in tolerance.each:
+        if known and name not in known:
+            raise UserError(
+                f"{suite_file}: 'tolerance.each.{name}': no result has this metric"
+                f"{nearest(name, known)}; valid: {', '.join(sorted(known))}"
+            )
+
+
+def _acceptable(new: Any) -> list[str]:
+    """Ids of the trials that count of ``new``; raises UserError where one failed."""
+    from adbench_harness.compare.comparison import latest
+
+    results = list(latest(new).values())
+    failed = [result.trial.title for result in results if result.status == "failed"]
+    if failed or not results:
+        reason = f"{len(failed)} failed, the first of them {failed[0]}" if failed else "is empty"
+        raise UserError(f"'{new.root}' cannot be accepted: {reason}; run the suite again")
+    return [result.trial.id for result in results]
+
+
+def _accept(baseline: Any, new: Any, ids: list[str]) -> int:
+    """Replace the baseline by trials of ``new``; curves and maps are not kept."""
+    fresh = baseline.root / "trials.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name in (f"{trial}.{suffix}" for trial in ids for suffix in ("json", "npz")):
+        if (new.trials / name).exists():
+            shutil.copy(new.trials / name, fresh)
+    shutil.rmtree(baseline.trials, ignore_errors=True)
+    fresh.rename(baseline.trials)
+    print(f"accepted: {len(ids)} trials in {baseline.root}")
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be written: {error.strerror}") from None

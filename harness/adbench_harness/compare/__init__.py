@@ -1,0 +1,8 @@
+"""A run beside an accepted one: what is worse, what merely changed, and what it costs."""
+
+from __future__ import annotations
+
+from adbench_harness.compare.comparison import Comparison, compare
+from adbench_harness.compare.report import json_text, junit, markdown, text
+
+__all__ = ["Comparison", "compare", "json_text", "junit", "markdown", "text"]

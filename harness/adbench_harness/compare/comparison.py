@@ -1,0 +1,250 @@
+"""Trials of two stores, matched by everything but versions, and a verdict on each.
+
+Better scores of a component whose version is the old one are ``changed``, too: on a few images a
+mistake may look like an improvement. ``better`` is what costs less and scores as before.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from adbench_harness.compare.images import Images, changes
+from adbench_harness.leaderboard.columns import COUNTS, column
+from adbench_harness.metrics.significance import LEVEL
+from adbench_harness.results import Store, TrialResult
+from adbench_harness.suite import Tolerance
+from adbench_harness.trial import Choice, Trial, show
+
+Verdict = Literal[
+    "failed", "missing", "worse", "changed", "re-baseline", "better", "as good", "new"
+]
+VERDICTS: tuple[Verdict, ...] = (
+    *("failed", "missing", "worse", "changed"),
+    *("re-baseline", "better", "as good", "new"),
+)
+"""The gravest first."""
+BAD: frozenset[Verdict] = frozenset(VERDICTS[:4])
+NOISY = ("fit_seconds", "ms_per_image", "ms_per_image_batched", "peak_mb")
+OF_IMAGES = ("image_auroc", "image_ap", "image_f1")
+"""Metrics of the order of the images' scores, for which the paired test of AUROCs speaks."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric in both runs; ``new`` is nan where it is missing.
+
+    ``allowed`` is a distance, or the factor by which a cost may grow; ``growth`` of a noisy cost is
+    its median factor over the trials of the model, which decides.
+    """
+
+    metric: str
+    old: float
+    new: float
+    allowed: float
+    verdict: Verdict
+    p: float = math.nan
+    growth: float = math.nan
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether less of it, at the same scores, is nothing but good."""
+        return self.metric in (*COUNTS, *NOISY)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A trial in both runs, or in one of them; ``versions`` are what forbids to compare them."""
+
+    verdict: Verdict
+    old: TrialResult | None
+    new: TrialResult | None
+    versions: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    images: Images = field(default_factory=Images)
+
+    @property
+    def trial(self) -> Trial:
+        """The new one, if it was run."""
+        result = self.new or self.old
+        assert result is not None
+        return result.trial
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All pairs, the gravest first."""
+
+    pairs: tuple[Pair, ...]
+    tolerance: Tolerance
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many pairs have each verdict, the gravest first."""
+        found = Counter(pair.verdict for pair in self.pairs)
+        return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+
+    @property
+    def exit_code(self) -> int:
+        """0: as good; 1: worse, changed, missing or failed; 2: something cannot be compared."""
+        return 1 if BAD & self.counts.keys() else 2 if "re-baseline" in self.counts else 0
+
+
+def compare(baseline: Store, new: Store, tolerance: Tolerance) -> Comparison:
+    """Compare what ``new`` holds with what was accepted in ``baseline``."""
+    old_results, new_results = latest(baseline), latest(new)
+    matched = [
+        (old_results.get(key), new_results.get(key))
+        for key in sorted(old_results.keys() | new_results.keys())
+    ]
+    growth = _growth(matched)
+    pairs = [_pair(old, now, baseline, new, tolerance, growth) for old, now in matched]
+    pairs.sort(key=lambda pair: VERDICTS.index(pair.verdict))
+    return Comparison(tuple(pairs), tolerance)
+
+
+def latest(store: Store) -> dict[str, TrialResult]:
+    """By what a trial is, whatever the versions: the result that was finished last."""
+    results = sorted(store.read(), key=lambda result: result.provenance.get("finished", ""))
+    return {_identity(result.trial): result for result in results}
+
+
+def _identity(trial: Trial) -> str:
+    return json.dumps(
+        [trial.title, trial.split, trial.split_seed, trial.backbone, asdict(trial.evaluation)]
+    )
+
+
+def _versions(old: Trial, new: Trial) -> Iterator[str]:
+    """What makes numbers differ although no code did; what came in addition is no hindrance."""
+    for before, after in zip(_components(old), _components(new), strict=True):
+        yield from _choices(before, after)
+    for used, now in zip(old.weights, new.weights, strict=True):
+        if used.version != now.version:
+            yield f"version of {used.backbone}: {used.version} → {now.version}"
+        if used.sha256 != now.sha256:
+            yield f"weights of {used.backbone}: {_print(used.sha256)} → {_print(now.sha256)}"
+    if old.fingerprint != new.fingerprint:
+        images = f"{old.dataset.name}/{old.category}"
+        yield f"images of {images}: {_print(old.fingerprint)} → {_print(new.fingerprint)}"
+    prints = dict(new.auxiliary)
+    for name, found in old.auxiliary:
+        if found != prints.get(name):
+            yield f"images of {name}: {_print(found)} → {_print(prints.get(name))}"
+    versions = dict(name.split("@") for name in new.metrics)
+    for name, version in (metric.split("@") for metric in old.metrics):
+        if version != versions.get(name, version):
+            yield f"version of {name}: {version} → {versions[name]}"
+
+
+def _components(trial: Trial) -> Iterator[Choice]:
+    yield from (trial.dataset, *trial.preprocessors)
+    yield from (trial.augmenter,) if trial.augmenter else ()
+    yield from (trial.model, trial.scorer)
+
+
+def _choices(old: Choice, new: Choice) -> Iterator[str]:
+    if old.version != new.version:
+        yield f"version of {old.name}: {old.version} → {new.version}"
+    for key, value in old.params.items():
+        now = new.params.get(key)
+        if isinstance(value, Mapping) and isinstance(now, Mapping) and value["name"] == now["name"]:
+            yield from _choices(Choice.of(value), Choice.of(now))
+        elif value != now:
+            yield f"{key} of {old.name}: {show(value)} → {show(now)}"
+
+
+def _print(text: str | None) -> str:
+    return (text or "none")[:8]
+
+
+def _growth(matched: Sequence[tuple[TrialResult | None, TrialResult | None]]) -> dict[Any, float]:
+    """By model and noisy cost: the median over its trials of new over old.
+
+    One measurement may hang on whatever else a machine did; a model that became slower is so in
+    all of its trials. Times on two kinds of device say nothing of each other.
+    """
+    ratios: dict[tuple[str, str], list[float]] = {}
+    for old, new in matched:
+        if old is None or new is None or any(_versions(old.trial, new.trial)):
+            continue
+        if old.provenance.get("device") != new.provenance.get("device"):
+            continue
+        for metric in NOISY:
+            if old.metrics.get(metric, 0) > 0 and metric in new.metrics:
+                ratio = new.metrics[metric] / old.metrics[metric]
+                ratios.setdefault((new.trial.model.label, metric), []).append(ratio)
+    return {key: statistics.median(values) for key, values in ratios.items()}
+
+
+def _pair(
+    old: TrialResult | None,
+    new: TrialResult | None,
+    baseline: Store,
+    store: Store,
+    tolerance: Tolerance,
+    growth: Mapping[Any, float],
+) -> Pair:
+    if new is None:
+        return Pair("missing", old, new)
+    if new.status == "failed":
+        return Pair("failed", old, new)
+    if old is None or old.status == "failed":
+        return Pair("new", None, new)
+    versions = tuple(dict.fromkeys(_versions(old.trial, new.trial)))
+    accepted, found = baseline.images(old.trial), store.images(new.trial)
+    if not np.array_equal(accepted.get("path", ()), found.get("path", ())):
+        versions = (*versions, "the images are others, or in another order")
+    if versions:
+        return Pair("re-baseline", old, new, versions)
+    images = changes(accepted, found, tolerance.scores)
+    differences = tuple(_differences(old, new, images, tolerance, growth))
+    verdicts: set[Verdict] = {"as good", *(one.verdict for one in differences)}
+    if images.moved or any(one.verdict == "better" and not one.is_cost for one in differences):
+        verdicts.add("changed")
+    return Pair(min(verdicts, key=VERDICTS.index), old, new, (), differences, images)
+
+
+def _differences(
+    old: TrialResult,
+    new: TrialResult,
+    images: Images,
+    tolerance: Tolerance,
+    growth: Mapping[Any, float],
+) -> Iterator[Difference]:
+    for metric, before in old.metrics.items():
+        after = new.metrics.get(metric, math.nan)
+        if metric in NOISY:
+            allowed = tolerance.each.get(metric, tolerance.noise)
+            times = growth.get((new.trial.model.label, metric), math.nan)
+            verdict: Verdict = "worse" if times > allowed else "as good"
+            yield Difference(metric, before, after, allowed, verdict, growth=times)
+            continue
+        default = 1.0 if metric in COUNTS else tolerance.metrics
+        allowed = tolerance.each.get(metric, default)
+        p = images.p if metric in OF_IMAGES else math.nan
+        verdict = _verdict(metric, old, before, after, allowed, p)
+        yield Difference(metric, before, after, allowed, verdict, p)
+
+
+def _verdict(
+    metric: str, result: TrialResult, old: float, new: float, allowed: float, p: float
+) -> Verdict:
+    if math.isnan(new):
+        return "missing"
+    if metric in COUNTS:
+        return "worse" if new > old * allowed else "better" if new * allowed < old else "as good"
+    higher = column(metric, dict.fromkeys(result.lower_is_better, False)).higher_is_better
+    gain = new - old if higher else old - new
+    if abs(gain) <= allowed:
+        return "as good"
+    if gain > 0:
+        return "better"
+    return "changed" if p >= LEVEL else "worse"

@@ -1,0 +1,127 @@
+"""The images of a trial in two runs: which scores moved, and which images changed sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbench_harness.metrics import delong
+
+Arrays = Mapping[str, NDArray[Any]]
+SIDES = np.array(["normal", "anomalous"])
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image that is called something else now; ``old`` and ``new`` are its scores.
+
+    Where images have classes, they are the probabilities of what it ``was`` and ``is`` called.
+    """
+
+    path: str
+    defect: str
+    was: str
+    now: str
+    old: float
+    new: float
+
+
+@dataclass(frozen=True)
+class Images:
+    """N images: how many moved by more than was allowed, and how far the furthest did.
+
+    Distances are in standard deviations of the old scores, or differences of probabilities.
+    ``p`` is that of the paired test between both AUROCs; nan where it cannot decide.
+    """
+
+    total: int = 0
+    moved: int = 0
+    furthest: float = 0.0
+    flips: tuple[Flip, ...] = ()
+    threshold: float = math.nan
+    p: float = math.nan
+
+
+def threshold(scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_]) -> float:
+    """Where F1 is best, half-way to the score below, so that rounding moves no image across.
+
+    Scores [N], labels [N] true where anomalous; the lowest of equally good ones. nan without
+    anomalous images.
+    """
+    if not labels.any():
+        return math.nan
+    candidates = np.unique(scores.astype(float))
+    called = len(scores) - np.searchsorted(np.sort(scores), candidates)
+    hits = np.count_nonzero(labels) - np.searchsorted(np.sort(scores[labels]), candidates)
+    best = int(np.argmax(hits / (called + np.count_nonzero(labels))))
+    return float(candidates[max(best - 1, 0) : best + 1].mean())
+
+
+def changes(old: Arrays, new: Arrays, allowed: float) -> Images:
+    """What became of the images of a trial; nothing where a run stored no scores of them."""
+    if "score" in old and "score" in new:
+        return _scores(old, new, allowed)
+    if "probability" in old and "probability" in new:
+        return _classes(old, new, allowed)
+    return Images()
+
+
+def _scores(old: Arrays, new: Arrays, allowed: float) -> Images:
+    before, after = old["score"].astype(float), new["score"].astype(float)
+    known = old["label"] >= 0
+    labels = old["label"][known] == 1
+    cut = threshold(before[known], labels)
+    was, now = before >= cut, after >= cut
+    distance = np.abs(after - before) / (before.std() or 1.0)
+    p = math.nan
+    if 0 < np.count_nonzero(labels) < len(labels):
+        placed = [delong.Placements.of(scores[known], labels) for scores in (before, after)]
+        p = float(delong.paired(placed)[0, 1])
+    return Images(
+        total=len(before),
+        moved=int(np.count_nonzero(distance > allowed)),
+        furthest=float(distance.max(initial=0)),
+        flips=_flips(old, was != now, SIDES[was * 1], SIDES[now * 1], before, after),
+        threshold=cut,
+        p=p,
+    )
+
+
+def _classes(old: Arrays, new: Arrays, allowed: float) -> Images:
+    before, after = old["probability"].astype(float), new["probability"].astype(float)
+    distance = np.abs(after - before).max(1)
+    was, now = old["class"][before.argmax(1)], new["class"][after.argmax(1)]
+    return Images(
+        total=len(before),
+        moved=int(np.count_nonzero(distance > allowed)),
+        furthest=float(distance.max(initial=0)),
+        flips=_flips(old, was != now, was, now, before.max(1), after.max(1)),
+    )
+
+
+def _flips(
+    images: Arrays,
+    flipped: NDArray[np.bool_],
+    was: NDArray[np.str_],
+    now: NDArray[np.str_],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+) -> tuple[Flip, ...]:
+    """The ``flipped`` ones, the longest way first."""
+    places = np.flatnonzero(flipped)
+    return tuple(
+        Flip(
+            path=str(images["path"][i]),
+            defect=str(images["defect"][i]),
+            was=str(was[i]),
+            now=str(now[i]),
+            old=float(before[i]),
+            new=float(after[i]),
+        )
+        for i in places[np.argsort(-np.abs(after - before)[places], kind="stable")]
+    )
