@@ -5,7 +5,18 @@ import pytest
 from adbench_harness import __version__
 from adbench_harness.cli import parser
 
-COMMANDS = ("run", "leaderboard", "timings", "list", "show", "data", "weights", "check", "doctor")
+COMMANDS = (
+    "run",
+    "leaderboard",
+    "report",
+    "timings",
+    "list",
+    "show",
+    "data",
+    "weights",
+    "check",
+    "doctor",
+)
 
 
 def test_help_names_every_command(adbench):

@@ -24,6 +24,7 @@ from adbench_harness.cli import (
     fill,
     leaderboard,
     plot,
+    report,
     rescore,
     run,
     show,
@@ -34,7 +35,7 @@ from adbench_harness.cli import list as list_
 from adbench_harness.errors import UserError
 
 _COMMANDS = (
-    *(run, leaderboard, plot, compare, rescore, timings, fill),
+    *(run, leaderboard, plot, report, compare, rescore, timings, fill),
     *(list_, show, data, weights, check, doctor),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,16 +121,23 @@ def loaded(given: argparse.Namespace) -> Catalogue:
         names = grammar.split(given.plugins, ",")
         plugins.check_names(names)
         return plugins.load(names)
-    sound = []
-    for name in plugins.available():
+    return sound(plugins.available())
+
+
+def sound(names: Iterable[str]) -> Catalogue:
+    """The catalogue of those of ``names`` that load; broken ones are left out, and said."""
+    from adbench_harness import plugins
+
+    found = []
+    for name in names:
         try:
             plugins.load([name])
-            sound.append(name)
+            found.append(name)
         except NotInstalled:
             pass
         except UserError as error:
             print(f"adbench: left out: {error}", file=sys.stderr)
-    return plugins.load(sound)
+    return plugins.load(found)
 
 
 def store(folder: str) -> Any:

@@ -1,0 +1,62 @@
+"""``adbench report``: stored results as a site that opens from disk."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from adbench_harness.cli import options
+from adbench_harness.errors import UserError
+
+SUMMARY = "Write results as a site: board, plots, and each row's test images, worst first."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder of the site")
+    parser.add_argument("--metric", metavar="NAME", help="what ranks (default: image AUROC)")
+    parser.add_argument(
+        "--images", type=int, default=12, metavar="N", help="most that a gallery shows (default 12)"
+    )
+    options.add_data(parser)
+    options.add_plugins(parser)
+
+
+def handle(given: argparse.Namespace) -> int:
+    store = options.store(given.results)
+    if given.images < 0:
+        raise UserError(f"--images {given.images}: write how many, such as 12, or 0 for none")
+    given.weights = None
+    where = options.places(given)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from adbench_harness import pipelines, plugins, report
+
+    if given.plugins is None:
+        used = {name for result in store.read() for name in result.provenance.get("plugins", ())}
+        catalogue = options.sound(sorted(used & plugins.available().keys()))
+    else:
+        catalogue = options.loaded(given)
+    start = time.monotonic()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("galleries", total=None)
+        written = report.write(
+            store,
+            Path(given.output),
+            catalogue=catalogue,
+            places=pipelines.Places(**where),
+            metric=given.metric,
+            images=given.images,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    for reason in written.missing:
+        print(f"adbench: without images: {reason}", file=sys.stderr)
+    print(
+        f"{written.rows} row{'s' * (written.rows > 1)} in {time.monotonic() - start:.0f} s; "
+        f"open {Path(given.output) / 'index.html'}"
+    )
+    return 0

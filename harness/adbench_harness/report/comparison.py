@@ -1,0 +1,84 @@
+"""Methods against each other: what accuracy costs, and which differences are significant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adbench_harness.leaderboard.columns import UNRANKED
+from adbench_harness.leaderboard.frame import method, summarise
+from adbench_harness.metrics import significance
+
+Array = NDArray[np.floating[Any]]
+
+COSTS = ("ms_per_image", "flops", "peak_mb")
+MOST = 20
+"""Methods of a critical-difference diagram, at most: more cannot be read."""
+
+
+def front(values: Array, costs: Array) -> NDArray[np.bool_]:
+    """Which points [K] no other beats: at least as good at no more cost, and better in one."""
+    good, cheap = values[:, None] <= values, costs[:, None] >= costs
+    better = (values[:, None] < values) | (costs[:, None] > costs)
+    beaten = np.any(good & cheap & better, axis=1)
+    return np.asarray(~beaten)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Methods by their mean rank over ``blocks`` categories, with runs that are not told apart.
+
+    ``needed`` is the number of categories below which no two methods can be told apart;
+    ``friedman`` the p-value that all are alike; ``left_out`` those that lack a category, looked at
+    the test part, or came after the ``MOST`` best.
+    """
+
+    methods: tuple[str, ...]
+    mean: Array
+    cliques: Sequence[tuple[int, int]]
+    friedman: float
+    blocks: int
+    needed: int
+    left_out: tuple[str, ...]
+
+    def letters(self, place: int) -> str:
+        """The groups that a method belongs to: those that share a letter are not told apart."""
+        return " ".join(
+            chr(ord("a") + number)
+            for number, (first, last) in enumerate(self.cliques)
+            if first <= place <= last
+        )
+
+
+def ranked(trials: pd.DataFrame, metric: str, *, higher_is_better: bool) -> Ranks:
+    """Rank methods by ``metric`` within each category of each data set, seeds averaged before."""
+    from scipy import stats
+
+    ran = trials.assign(method=method(trials, but="dataset"))
+    cells = summarise(ran, ["method", "dataset", "category"]).mean[metric]
+    values = cells.unstack(["dataset", "category"])
+    values = values.dropna(axis="columns", how="all")
+    fair = ran.groupby("method")["flags"].agg(lambda flags: all(map(UNRANKED.isdisjoint, flags)))
+    whole = values[values.notna().all(axis=1) & fair.loc[values.index]]
+    table = whole.to_numpy(float) * (1 if higher_is_better else -1)
+    mean = stats.rankdata(-table, axis=0).mean(axis=1) if table.size else np.empty(0)
+    order = np.argsort(mean, kind="stable")[:MOST]
+    chosen = table[order]
+    names = whole.index[order].tolist()
+    mean = stats.rankdata(-chosen, axis=0).mean(axis=1) if chosen.size else mean
+    again = np.argsort(mean, kind="stable")
+    p = significance.holm(significance.wilcoxon(chosen)) if len(chosen) > 1 else np.empty((0, 0))
+    return Ranks(
+        methods=tuple(names[place] for place in again),
+        mean=mean[again],
+        cliques=significance.cliques(again, p) if len(chosen) > 1 else [],
+        friedman=significance.friedman(chosen),
+        blocks=table.shape[1],
+        needed=significance.needed(len(chosen)),
+        left_out=tuple(sorted(set(values.index) - set(names))),
+    )

@@ -1,0 +1,191 @@
+"""Test images as thumbnails, the worst mistakes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adbench_harness import data, parameters, plan
+from adbench_harness.data import Image
+from adbench_harness.errors import UserError
+from adbench_harness.metrics.ranking import Ranking
+from adbench_harness.pipelines import Places
+from adbench_harness.plugins import Catalogue
+from adbench_harness.trial import Evaluation, Trial
+from adbench_harness.types import InputSpec
+
+SIDE = 256
+"""The longer side of a thumbnail in px."""
+_QUALITY = [cv2.IMWRITE_WEBP_QUALITY, 70]
+_TRUTH = (0, 255, 255)
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An image's place in its array, how wrong it is (a share), that in words, and whether."""
+
+    place: int
+    wrong: float
+    words: str
+    mistaken: bool = False
+
+
+def verdicts(images: Arrays) -> list[Verdict]:
+    """Every test image, the most wrong first; ties by how near its score is to being wrong.
+
+    A defective image is as wrong as the share of normal images that score at least as high, and a
+    normal one as the share of defective images that score no higher. A classified image is as
+    wrong as its class is improbable. Images of unknown label, and those without scores, come
+    last, in the data set's order.
+    """
+    if "probability" in images:
+        return _classified(images)
+    labels = images["label"]
+    if "score" not in images:
+        return [Verdict(place, 0.0, "no image score") for place in range(len(labels))]
+    scores = images["score"].astype(float)
+    normal, defective = scores[labels == 0], scores[labels == 1]
+    found: list[tuple[float, float, Verdict]] = []
+    for place, (label, score) in enumerate(zip(labels, scores, strict=True)):
+        others = normal if label else defective
+        if label < 0 or not len(others):
+            words = "not judged: " + ("unknown label" if label < 0 else "nothing to compare with")
+            found.append((0.0, np.inf, Verdict(place, 0.0, words)))
+            continue
+        ahead = int(np.count_nonzero(others >= score if label else others <= score))
+        wrong = ahead / len(others)
+        words = "scores right of all"
+        if ahead and label:
+            words = f"missed: {ahead} of {len(others)} normal images score as high"
+        elif ahead:
+            words = f"false alarm: {ahead} of {len(others)} defective images score no higher"
+        else:
+            words = (
+                f"above all {len(others)} normal" if label else f"below all {len(others)} defective"
+            )
+        margin = score - others.max() if label else others.min() - score
+        found.append((-wrong, float(margin), Verdict(place, wrong, words, wrong > 0)))
+    return [verdict for *_, verdict in sorted(found, key=lambda item: item[:2])]
+
+
+def _classified(images: Arrays) -> list[Verdict]:
+    names = images["class"].tolist()
+    found = []
+    for place, (row, defect) in enumerate(
+        zip(images["probability"], images["defect"], strict=True)
+    ):
+        said = names[int(row.argmax())]
+        wrong = 1 - float(row[names.index(defect)]) if defect in names else 1.0
+        verb = "taken for" if said != defect else "recognised as"
+        found.append(Verdict(place, wrong, f"{verb} {said} ({row.max():.0%})", said != defect))
+    return sorted(found, key=lambda verdict: -verdict.wrong)
+
+
+class Pictures:
+    """The images and masks of one category, by the path that results have; found or refused.
+
+    Raises UserError where they are not here, or are not those that the results were measured on.
+    """
+
+    def __init__(self, trial: Trial, catalogue: Catalogue, places: Places) -> None:
+        dataset = parameters.build(catalogue, "dataset", trial.dataset)
+        root = data.locate(dataset, places.data, places.datasets)
+        samples = plan.samples_of(
+            catalogue, trial.dataset, root, trial.category, trial.split, trial.split_seed
+        )
+        if data.fingerprint(root, samples) != trial.fingerprint:
+            raise UserError(f"'{root}' holds other images than the results were measured on")
+        self._threshold = dataset.mask_threshold
+        self._samples = {data.relative(root, sample.image): sample for sample in samples}
+        self._truth: dict[str, NDArray[np.bool_] | None] = {}
+
+    def image(self, path: str) -> Image:
+        """An image, decoded."""
+        return data.decode(self._samples[path].image)
+
+    def truth(self, path: str) -> NDArray[np.bool_] | None:
+        """An image's truth by pixel, at its own size; None where it is unknown."""
+        if path not in self._truth:
+            size = self.image(path).shape
+            self._truth[path] = data.mask(self._samples[path], self._threshold, (size[0], size[1]))
+        return self._truth[path]
+
+    def thumbnails(self, path: str, heat: Heat | None) -> tuple[Image, Image | None]:
+        """An image, and the same under its anomaly map; the defect's outline on both."""
+        image = self.image(path)
+        scale = min(1.0, SIDE / max(image.shape[:2]))
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        truth = self.truth(path)
+        under = heat.over(small) if heat else None
+        if truth is not None and truth.any():
+            # Any part of a pixel counts, so that a thin scratch does not vanish.
+            shrunk = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+            for picture in (small, *([under] if under is not None else ())):
+                _outline(picture, shrunk)
+        return small, under
+
+
+@dataclass(frozen=True)
+class Heat:
+    """One anomaly map [h, w] in [0, 1], over the input rectangle of ``spec``."""
+
+    values: NDArray[np.float32]
+    spec: InputSpec
+
+    def over(self, image: Image) -> Image:
+        """The image in grey under the map in colour."""
+        placed = data.from_input(self.values, self.spec, image.shape[:2])
+        heat = cv2.applyColorMap((placed * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        mixed = cv2.addWeighted(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), 0.65, grey, 0.35, 0)
+        return np.asarray(mixed, np.uint8)
+
+
+class Maps:
+    """A trial's stored maps, as ``results.TrialResult`` describes them."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        resize, crop, squash = arrays["input"].tolist()
+        self.spec = InputSpec(resize, crop or None, "squash" if squash else "keep")
+        self.scores = arrays["map"].astype(np.float32) / 65535
+
+    def heat(self, place: int) -> Heat:
+        return Heat(self.scores[place], self.spec)
+
+    def ranking(
+        self, switches: Evaluation, pictures: Pictures, paths: Sequence[str]
+    ) -> Ranking | None:
+        """The pixels in order of their scores; None where no truth by pixel is known."""
+        with ThreadPoolExecutor(data.workers()) as pool:
+            truths = pool.map(pictures.truth, paths)
+        met = [
+            data.meet(scores, truth, self.spec, switches)
+            for scores, truth in zip(self.scores, truths, strict=True)
+            if truth is not None
+        ]
+        return Ranking.of_pixels(*zip(*met, strict=True)) if met else None
+
+
+def save(image: Image, path: Path) -> None:
+    """Write a thumbnail."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, content = cv2.imencode(".webp", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _QUALITY)
+    path.write_bytes(content.tobytes())
+
+
+def _outline(image: Image, mask: NDArray[np.bool_]) -> None:
+    """A line around a defect, not over it; bright on dark, so that it shows on any image."""
+    around = cv2.dilate(mask.view(np.uint8), np.ones((7, 7), np.uint8))
+    edges, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(image, edges, -1, (0, 0, 0), 3)
+    cv2.drawContours(image, edges, -1, _TRUTH, 1)
