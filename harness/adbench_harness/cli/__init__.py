@@ -16,11 +16,22 @@ from typing import NoReturn
 import argcomplete
 
 from adbench_harness import __version__
-from adbench_harness.cli import check, data, doctor, fill, leaderboard, plot, run, show, weights
+from adbench_harness.cli import (
+    check,
+    data,
+    doctor,
+    fill,
+    leaderboard,
+    new,
+    plot,
+    run,
+    show,
+    weights,
+)
 from adbench_harness.cli import list as list_
 from adbench_harness.errors import UserError
 
-_COMMANDS = (run, leaderboard, plot, fill, list_, show, data, weights, check, doctor)
+_COMMANDS = (run, leaderboard, plot, fill, list_, show, data, weights, new, check, doctor)
 
 
 class Parser(argparse.ArgumentParser):
