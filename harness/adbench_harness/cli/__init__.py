@@ -24,6 +24,7 @@ from adbench_harness.cli import (
     leaderboard,
     new,
     plot,
+    reference,
     run,
     show,
     weights,
@@ -31,7 +32,20 @@ from adbench_harness.cli import (
 from adbench_harness.cli import list as list_
 from adbench_harness.errors import UserError
 
-_COMMANDS = (run, leaderboard, plot, fill, list_, show, data, weights, new, check, doctor)
+_COMMANDS = (
+    run,
+    leaderboard,
+    plot,
+    fill,
+    list_,
+    show,
+    data,
+    weights,
+    new,
+    check,
+    reference,
+    doctor,
+)
 
 
 class Parser(argparse.ArgumentParser):
