@@ -5,7 +5,10 @@ import pytest
 from adbench_harness import __version__
 from adbench_harness.cli import parser
 
-COMMANDS = ("run", "leaderboard", "list", "show", "data", "weights", "check", "doctor")
+COMMANDS = (
+    *("run", "leaderboard", "plot", "fill", "list", "show", "data", "weights"),
+    *("new", "check", "reference", "doctor"),
+)
 
 
 def test_help_names_every_command(adbench):
