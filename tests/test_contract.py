@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from adbench_harness.contract import check_outputs, check_scores
+from adbench_harness.contract import check_outputs, check_scores, finite
 from adbench_harness.errors import ContractError
 from adbench_harness.nn.neighbours import Neighbours
 from adbench_harness.types import (
@@ -80,6 +80,31 @@ def test_all_ports_together_pass_and_more_than_declared_is_fine() -> None:
 def test_broken_ports_are_named(port: Port, reason: str) -> None:
     with pytest.raises(ContractError, match=reason):
         check(port)
+
+
+def test_what_was_learnt_can_be_passed_over() -> None:
+    broken = PatchGaussian(((torch.zeros(5), torch.full((5, 5), torch.nan)),))
+    outputs = Outputs((8, 8), broken, PORTS["score"])
+    check_outputs(outputs, frozenset({PatchGaussian}), B, learnt=False)
+    with pytest.raises(ContractError, match="PatchGaussian"):
+        check_outputs(outputs, frozenset({PatchGaussian}), B)
+    outputs = Outputs((8, 8), broken, ImageScore(torch.tensor([0.0, torch.nan])))
+    with pytest.raises(ContractError, match="ImageScore"):
+        check_outputs(outputs, frozenset({PatchGaussian}), B, learnt=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], True),
+        ([3e38, 3e38], True),  # the sum overflows, no value does
+        ([3e38, 3e38, torch.nan], False),
+        ([torch.inf, -torch.inf], False),
+        ([0.0, torch.inf], False),
+    ],
+)
+def test_finite_looks_at_values_not_at_their_sum(values: list[float], expected: bool) -> None:
+    assert finite(torch.tensor(values)) is expected
 
 
 def test_what_was_declared_must_be_there() -> None:

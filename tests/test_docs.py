@@ -156,7 +156,7 @@ def same(page: str, printed: str) -> None:
 
 def words(text: str) -> list[str]:
     plain = re.sub(r"\*|─+", "", text)
-    return re.sub(r"(?<![\w.])\d[\d.]*( [kMG]\b)?", "0", plain).replace("· best", "").split()
+    return re.sub(r"(?<![\w.])\d[\d.]*( [kMG]\b)?", "0", plain).split()
 
 
 def scores(text: str) -> list[float]:

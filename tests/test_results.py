@@ -51,6 +51,7 @@ def result(**changes: Any) -> TrialResult:
         trial=TRIAL,
         status="ok",
         metrics={"image_auroc": 0.5, "params": 3.0},
+        intervals={"image_auroc": (0.25, 0.75)},
         stages={"fit": 1.25},
         provenance={"device": "cpu", "weights": [{"sha256": "f370"}], "commit": None},
         flags=("border=crop",),
@@ -111,10 +112,30 @@ def test_only_what_succeeded_is_finished(store: Store) -> None:
     assert store.finished() == {TRIAL.id}
 
 
+def test_the_time_to_store_is_told_where_time_is(store: Store) -> None:
+    store.write(result(spent={"fit": 1.0, "other": 0.5}))
+    (found,) = store.read()
+    assert found.spent.keys() == {"fit", "other", "store"}
+    assert 0 < found.spent["store"] < 10
+
+
+def test_what_an_older_version_stored_can_be_read(store: Store) -> None:
+    store.write(result())
+    (path,) = store.trials.glob("*.json")
+    content = json.loads(path.read_text())
+    for younger in ("intervals", "spent"):
+        del content[younger]
+    path.write_text(json.dumps(content))
+    (found,) = store.read()
+    assert found == result(intervals={}, images={}, maps={}, curves={})
+
+
 def test_undefined_metrics_are_absent(store: Store) -> None:
     metrics = {"a": math.nan, "b": 0.5, "c": math.inf, "d": np.float32(0.25), "e": 0}
-    store.write(result(metrics=metrics))
+    intervals = {"a": (math.nan, math.nan), "b": (0.25, 0.75)}
+    store.write(result(metrics=metrics, intervals=intervals))
     (found,) = store.read()
+    assert found.intervals == {"b": (0.25, 0.75)}
     assert found.metrics == {"b": 0.5, "d": 0.25, "e": 0.0}
     text = next(store.trials.glob("*.json")).read_text()
     assert "NaN" not in text

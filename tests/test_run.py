@@ -5,6 +5,7 @@ import math
 import pickle
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from adbench_harness import data, plan, run, suite
+from adbench_harness.metrics import delong
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.pipelines import Places
 from adbench_harness.types import InputSpec
@@ -394,13 +396,83 @@ def test_seconds_and_megabytes_are_those_spent(ran):
     assert 60 <= metrics["peak_mb"] < 600
     assert result.stages["fit"] >= 0.2
     assert result.stages["predict"] >= 0.02
-    assert set(result.stages) == {"preprocess", "fit", "predict", "metrics", "scorer fit", "score"}
+    stages = {"load", "preprocess", "fit", "scorer fit", "predict", "score", "cost", "metrics"}
+    assert set(result.stages) == stages - {"scorer fit"}
+    # Every second of the run is in one stage or in what is left over.
+    assert set(result.spent) == set(result.stages) | {"other"}
+    assert result.spent["fit"] == pytest.approx(result.stages["fit"])
 
 
-def test_shared_features_are_charged_to_each_fit(ran):
-    for result in ran(models="probe-features:layer=fine,probe-features:layer=coarse"):
+def test_shared_features_are_charged_to_each_fit_that_used_them(ran):
+    *users, other = ran(models="probe-features:layer=fine,probe-features:layer=coarse,toy-mean")
+    for result in users:
         spent = result.stages["features train"] + result.stages["fit"]
         assert result.metrics["fit_seconds"] >= spent
+    assert other.trial.model.name == "toy-mean"
+    assert "features train" not in other.stages
+
+
+def test_every_second_is_told_once_and_what_is_shared_counts_in_each(planned):
+    slow = "probe-slow:fit=0.2:predict=0.02"
+    (bundle,) = planned(models=f"{slow},toy-raises", scorers="toy-map,probe-random", seeds=2)
+    trials = run.run_bundle(bundle)
+    results, took = [], 0.0
+    for _ in bundle.trials:
+        start = time.perf_counter()
+        results.append(next(trials))
+        took += time.perf_counter() - start
+        time.sleep(0.05)  # what the taker does with a result is not the run's
+    told = sum(sum(result.spent.values()) for result in results)
+    assert told == pytest.approx(took, rel=0.05)
+    assert all(result.spent["other"] > -1e-6 for result in results)
+    slow_ones = [r for r in results if r.trial.model.name == "probe-slow"]
+    fits = sum(r.spent.get("fit", 0.0) for r in slow_ones)
+    assert fits >= 0.4
+    # Two scorers each.
+    assert sum(r.stages["fit"] for r in slow_ones) == pytest.approx(2 * fits)
+    for stage in ("score", "metrics"):  # nobody shares these
+        spent = sum(r.spent.get(stage, 0.0) for r in results)
+        assert spent == pytest.approx(sum(r.stages.get(stage, 0.0) for r in results))
+    failed = [r for r in results if r.trial.model.name == "toy-raises"]
+    assert all("fit" in r.stages for r in failed)
+
+
+def test_costs_that_scorers_share_are_measured_once(planned, monkeypatch):
+    (bundle,) = planned(models="probe-brightness", scorers="toy-map,toy-map:pool=mean")
+    model = run.load(bundle.plugins).get("model", "probe-brightness")
+    seen, predict = [], model.predict
+
+    def watched(self, batch):
+        seen.append((len(batch), batch.handles is None))
+        return predict(self, batch)
+
+    monkeypatch.setattr(model, "predict", watched)
+    both = list(run.run_bundle(bundle))
+    for_two = [one for one in seen if one[1]]
+    seen.clear()
+    list(run.run_bundle(replace(bundle, trials=bundle.trials[:1])))
+    assert for_two == [one for one in seen if one[1]] != []
+    assert all(result.metrics["ms_per_image"] > 0 for result in both)
+
+
+def test_latency_is_the_models_and_the_scorers_alone(ran, monkeypatch):
+    check = run.contract.check_outputs
+
+    def slow(*args, **kwargs):
+        time.sleep(1)
+        check(*args, **kwargs)
+
+    monkeypatch.setattr(run.contract, "check_outputs", slow)
+    (result,) = ran(models="probe-brightness")
+    assert result.metrics["ms_per_image"] < 500
+
+
+def test_image_auroc_has_its_interval(ran):
+    (result,) = ran(scorers="probe-random", models="toy-mean")
+    known = result.images["label"] >= 0
+    low, high = delong.interval(result.images["score"][known], result.images["label"][known] == 1)
+    assert result.intervals == {"image_auroc": (low, high)}
+    assert low <= result.metrics["image_auroc"] <= high
 
 
 # ---------------------------------------------------------------- interruptions, other processes

@@ -31,8 +31,9 @@ PARTS = ("train", "validation", "test")
 class Material:
     """A bundle's images as every model's input, its masks, and its backbones' features.
 
-    ``seconds`` are those of the stages so far and ``stage`` is the one at work, so that a failure
-    can say where it happened. ``places`` are the indices of each part's samples.
+    ``seconds`` are those that the stages took so far, on the clock, and ``stage`` is the one at
+    work, so that a failure can say where it happened. ``places`` are the indices of each part's
+    samples.
     """
 
     def __init__(
@@ -47,13 +48,20 @@ class Material:
         self.root = Path(bundle.root)
         self.places: dict[str, list[int]] = {}
         self._stores: dict[tuple[str, InputSpec], backbones.FeatureStore] = {}
+        self._extracting: dict[tuple[str, InputSpec], dict[str, float]] = {}
 
     def prepare(self) -> None:
         """Decode and preprocess every image once, and run each backbone once over them."""
         first = self.bundle.trials[0]
-        self.samples = samples_of(
-            self.catalogue, first.dataset, self.root, first.category, first.split, first.split_seed
-        )
+        with self.timed("load"):
+            self.samples = samples_of(
+                self.catalogue,
+                first.dataset,
+                self.root,
+                first.category,
+                first.split,
+                first.split_seed,
+            )
         self.places = {
             part: [i for i, sample in enumerate(self.samples) if sample.part == part]
             for part in PARTS
@@ -61,12 +69,19 @@ class Material:
         models = [self.build("model", trial.model) for trial in self.bundle.trials]
         with self.timed("preprocess"):
             self.preprocess = self._fitted(first.preprocessors)
+        fitting = self.seconds["preprocess"]
+        with self.timed("preprocess"):
             self.inputs = data.prepare(
                 self.samples,
                 self.preprocess,
                 list(dict.fromkeys(model.input for model in models)),
                 lambda done, total: self.progress("images", done, total),
             )
+        # Images are decoded and preprocessed in one go; it is known what the latter took of each.
+        both = self.seconds["preprocess"] - fitting
+        decoding = max(0.0, both - max(map(self._preprocessing, self.inputs)))
+        self.seconds["preprocess"] -= decoding
+        self.seconds["load"] += decoding
         asked: dict[tuple[str, InputSpec], dict[str, None]] = {}
         for model in models:
             for request in requests(model):
@@ -87,9 +102,26 @@ class Material:
         """Add a block's seconds to its stage."""
         self.stage = stage
         start = time.perf_counter()
-        yield
-        cost.synchronise(self.device)
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        try:
+            yield
+            cost.synchronise(self.device)
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def alone(self, model: Any) -> dict[str, float]:
+        """Seconds by stage of ``prepare``, had it been for ``model`` alone."""
+        spared = max(map(self._preprocessing, self.inputs)) - self._preprocessing(model.input)
+        seconds = {
+            "load": self.seconds["load"],
+            "preprocess": max(0.0, self.seconds["preprocess"] - spared),
+        }
+        for store in {(request.backbone, model.input) for request in requests(model)}:
+            for stage, spent in self._extracting.get(store, {}).items():
+                seconds[stage] = seconds.get(stage, 0.0) + spent
+        return seconds
+
+    def _preprocessing(self, spec: InputSpec) -> float:
+        return float(self.inputs[spec].seconds.sum()) / data.workers()
 
     def _fitted(self, chain: Sequence[Choice]) -> data.Preprocess:
         """The preprocessors as one function, each fitted on the normals that those before made."""
@@ -110,9 +142,13 @@ class Material:
         backbone = self.build("backbone", Choice(weights.backbone, weights.version))
         store = backbones.FeatureStore(backbone, weights, self.device)
         self._stores[weights.backbone, spec] = store
+        spent = self._extracting.setdefault((weights.backbone, spec), {})
         for number, part in enumerate(PARTS, 1):
-            with self.timed(f"features {part}"):
+            stage = f"features {part}"
+            before = self.seconds.get(stage, 0.0)
+            with self.timed(stage):
                 store.extract(self.images(spec, part, 0), layers, len(self.samples))
+            spent[stage] = self.seconds[stage] - before
             self.progress("features", number, len(PARTS))
 
     # ------------------------------------------------------------ what components are given

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from adbench_harness.plugins import Catalogue
-from adbench_harness.trial import SHORTENED, Trial
+from adbench_harness.trial import SHORTENED, Evaluation, Trial
 
 
 def provenance(
@@ -47,15 +47,19 @@ def flags(trial: Trial, model: Any, scorer: Any) -> tuple[str, ...]:
     presets = getattr(model, "presets", {})
     sizes = {name for preset in presets.values() for name in preset}
     found = [f"unverified weights {w.backbone}" for w in trial.weights if not w.verified]
-    if trial.evaluation.border != "full":
-        found.append(f"border={trial.evaluation.border}")
-    if trial.evaluation.size is not None:
-        found.append(f"size={trial.evaluation.size}")
+    found += switch_flags(trial.evaluation)
     if not sizes.isdisjoint(trial.model.changed):
         found.append(SHORTENED)
     if getattr(scorer, "transductive", False):
         found.append("transductive")
     return tuple(found)
+
+
+def switch_flags(switches: Evaluation) -> tuple[str, ...]:
+    """The marks of another protocol than the harness's own."""
+    border = f"border={switches.border}" if switches.border != "full" else ""
+    size = f"size={switches.size}" if switches.size is not None else ""
+    return tuple(filter(None, (border, size)))
 
 
 @cache

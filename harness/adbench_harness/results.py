@@ -6,6 +6,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -36,7 +37,11 @@ class TrialResult:
     """A trial's outcome.
 
     ``metrics`` are fractions (AUROC ...) and costs by their column's name; an undefined one is
-    absent; ``lower_is_better`` names those that are so. ``stages`` are seconds by stage.
+    absent; ``lower_is_better`` names those that are so; ``intervals`` are the ends of 95%
+    confidence intervals of those that have one. ``stages`` are seconds by stage as if the trial
+    had run alone; ``spent`` are those that the run took since the result before, ``other``
+    included, so that they add up to the run's time. Older versions stored neither intervals nor
+    what was spent.
     ``images`` holds one array an entry over the test images, in the data set's order: ``path``
     (relative to the data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32),
     ``probability`` (float32 [N, C]) with the names in ``class``. ``maps`` holds ``map`` uint16
@@ -47,7 +52,9 @@ class TrialResult:
     trial: Trial
     status: Literal["ok", "failed"]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)
+    spent: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     lower_is_better: tuple[str, ...] = ()
@@ -65,9 +72,13 @@ class Store:
         self.trials = root / "trials"
 
     def write(self, result: TrialResult) -> None:
-        """Store ``result``: arrays first, so that a JSON file is never without them."""
+        """Store ``result``: arrays first, so that a JSON file is never without them.
+
+        What that takes is added to ``spent`` as ``store``.
+        """
         import numpy as np
 
+        start = time.perf_counter()
         self.trials.mkdir(parents=True, exist_ok=True)
         for name, suffix in _ARRAYS.items():
             arrays = getattr(result, name)
@@ -83,6 +94,8 @@ class Store:
             result,
             trial=replace(result.trial, weights=weights),
             metrics=_finite(result.metrics),
+            intervals={n: i for n, i in result.intervals.items() if all(map(math.isfinite, i))},
+            spent=result.spent and {**result.spent, "store": time.perf_counter() - start},
             images={},
             maps={},
             curves={},
@@ -104,6 +117,7 @@ class Store:
                 **{
                     **content,
                     "trial": Trial.from_json(content["trial"]),
+                    "intervals": {n: tuple(i) for n, i in content.get("intervals", {}).items()},
                     "lower_is_better": tuple(content["lower_is_better"]),
                     "flags": tuple(content["flags"]),
                     "failures": tuple(Failure(**failure) for failure in content["failures"]),

@@ -72,13 +72,13 @@ class _Scored:
 
     trial: Trial
     scorer: Any = None
-    fit_seconds: float = 0.0
-    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
     image: dict[int, float] = field(default_factory=dict)
     maps: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     classes: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
     @contextmanager
@@ -91,7 +91,14 @@ class _Scored:
 
 
 class _Runner:
+    """Runs a bundle; keeps the books of its time.
+
+    ``once`` are the seconds by stage of what a fit's scorers share, and each ``_Scored`` has its
+    own. ``accounted`` are the clock's seconds by stage that earlier results already told.
+    """
+
     def __init__(self, bundle: Bundle, progress: Progress) -> None:
+        self.started = time.perf_counter()
         self.bundle = bundle
         self.progress = progress
         self.device = device(bundle.device)
@@ -100,15 +107,22 @@ class _Runner:
         self.memory = cost.Memory(self.device)
         self.peak = 0.0
         self.curves: dict[str, NDArray[np.float64]] = {}
+        self.once: dict[str, float] = {}
+        self.accounted: dict[str, float] = {}
 
     def run(self) -> Iterator[TrialResult]:
+        for result in self.results():
+            yield replace(result, spent=self.spent())
+            self.started = time.perf_counter()
+
+    def results(self) -> Iterator[TrialResult]:
         try:
             with self.memory.watch() as peak:
                 self.material.prepare()
                 self.peak = peak()
         except Exception as error:
             for trial in self.bundle.trials:
-                yield self.failed(trial, error)
+                yield self.failed(trial, error, dict(self.material.seconds))
             return
         fits: dict[str, list[Trial]] = {}
         for trial in self.bundle.trials:
@@ -120,8 +134,7 @@ class _Runner:
         """Fit one model, let every scorer score it, and yield a result a trial."""
         first = trials[0]
         _seed_everything(first.seed)
-        for stage in ("fit", "predict", "metrics"):
-            self.material.seconds.pop(stage, None)
+        self.once = {}
         scored = [_Scored(trial) for trial in trials]
         try:
             with self.memory.watch() as peak:
@@ -131,8 +144,8 @@ class _Runner:
                 highest = max(self.peak, peak())
             self.measure(model, scored)
         except Exception as error:
-            for trial in trials:
-                yield self.failed(trial, error)
+            for one in scored:
+                yield self.failed(one.trial, error, self.once | one.stages)
             return
         for one in scored:
             one.metrics["peak_mb"] = highest
@@ -140,10 +153,30 @@ class _Runner:
                 self.evaluate(model.input, one)
             yield self.result(model.input, one)
 
+    @contextmanager
+    def timed(self, stage: str, book: dict[str, float]) -> Iterator[None]:
+        """Add a block's seconds to its stage, on the clock and in ``book``."""
+        before = self.material.seconds.get(stage, 0.0)
+        try:
+            with self.material.timed(stage):
+                yield
+        finally:
+            spent = self.material.seconds[stage] - before
+            book[stage] = book.get(stage, 0.0) + spent
+
+    def spent(self) -> dict[str, float]:
+        """Seconds by stage since the result before, ``other`` included: on the clock."""
+        seconds = dict(self.material.seconds)
+        spent = {s: seconds[s] - self.accounted.get(s, 0.0) for s in seconds}
+        self.accounted = seconds
+        other = time.perf_counter() - self.started - sum(spent.values())
+        return {stage: value for stage, value in spent.items() if value} | {"other": other}
+
     # ------------------------------------------------------------ fit and predict
 
     def fitted(self, trial: Trial) -> Any:
         model = self.material.build("model", trial.model)
+        self.once |= self.material.alone(model)
         spec = model.input
         train = self.material.train(spec, trial)
         augmenter = self.material.build("augmenter", trial.augmenter) if trial.augmenter else None
@@ -160,7 +193,7 @@ class _Runner:
             log=checkpoint.log,
             checkpoint=checkpoint,
         )
-        with self.material.timed("fit"):
+        with self.timed("fit", self.once):
             if augmenter is not None and hasattr(augmenter, "fit"):
                 augmenter.fit(train, tools)
             model.fit(train, tools)
@@ -176,16 +209,16 @@ class _Runner:
                     # What the scorers before drew must not change what this one draws.
                     _seed_everything(one.trial.seed)
                     train = self.material.train(model.input, one.trial)
-                    start = time.perf_counter()
-                    one.scorer.fit(self.outputs(model, batch) for batch in train.batches())
-                    one.fit_seconds = time.perf_counter() - start
+                    with self.timed("scorer fit", one.stages):
+                        one.scorer.fit(self.outputs(model, batch) for batch in train.batches())
 
     def predict(self, model: Any, seed: int, scored: Sequence[_Scored]) -> None:
         images = self.material.images(model.input, "test", seed)
         done = 0
         for batch in images.batches():
-            with self.material.timed("predict"):
-                outputs = self.outputs(model, batch)
+            with self.timed("predict", self.once):
+                outputs = _predicted(model, batch)
+                contract.check_outputs(outputs, model.emits, len(batch), learnt=not done)
             places = images.places(batch)
             for one in scored:
                 if not one.failures:
@@ -195,17 +228,13 @@ class _Runner:
             self.progress("score", done, len(images))
 
     def outputs(self, model: Any, batch: Batch) -> Outputs:
-        with torch.no_grad():
-            outputs = model.predict(batch)
+        outputs = _predicted(model, batch)
         contract.check_outputs(outputs, model.emits, len(batch))
-        return outputs  # type: ignore[no-any-return]  # checked
+        return outputs
 
     def score(self, one: _Scored, outputs: Outputs, places: Sequence[int]) -> None:
-        start = time.perf_counter()
-        with torch.no_grad():
+        with self.timed("score", one.stages), torch.no_grad():
             scores = one.scorer.score(outputs)
-        cost.synchronise(self.device)
-        one.seconds += time.perf_counter() - start
         contract.check_scores(scores, len(places))
         kept: tuple[tuple[Any, dict[int, Any]], ...] = (
             (scores.image, one.image),
@@ -220,55 +249,64 @@ class _Runner:
     # ------------------------------------------------------------ cost
 
     def measure(self, model: Any, scored: Sequence[_Scored]) -> None:
-        """Latency, FLOPs, parameters: from a decoded image to scores, nothing cached or shared."""
-        self.material.stage = "cost"
+        """Latency, FLOPs, parameters: from a decoded image to scores, nothing cached or shared.
+
+        What the scorers share is measured once, and each trial has the sum.
+        """
         spec = model.input
-        images = self.material.images(spec, "test", 0)
         test = self.material.places["test"]
-        photograph = data.decode(self.material.samples[test[0]].image)
-        before = cost.milliseconds(
-            lambda: data.to_input(self.material.preprocess(photograph), spec), self.device
-        )
-        carried = [*(model.learned() if hasattr(model, "learned") else ())]
-        for request in requests(model):
-            carried += self.material.network(spec, request).parameters()
-        params = sum(tensor.numel() for tensor in carried)
         batched = min(LATENCY_BATCH[self.device.type], len(test))
+        with self.timed("cost", self.once):
+            images = self.material.images(spec, "test", 0)
+            photograph = data.decode(self.material.samples[test[0]].image)
+            before, _ = cost.milliseconds(
+                lambda: data.to_input(self.material.preprocess(photograph), spec), self.device
+            )
+            params = sum(tensor.numel() for tensor in self.carried(model))
         for column, size, repeats in (
             ("ms_per_image", 1, 3),
             # A large batch takes long enough on a CPU to be timed once; single images warmed it up.
             ("ms_per_image_batched", batched, 1 if self.device.type == "cpu" else 3),
         ):
             batch = replace(images.batch(test[:size]), handles=None)
-            outputs = self.outputs(model, batch)
-            predict = cost.milliseconds(partial(self.outputs, model, batch), self.device, repeats)
+            with self.timed("cost", self.once):
+                predict = partial(_predicted, model, batch)
+                spent, outputs = cost.milliseconds(predict, self.device, repeats)
+                shared = before + spent / size
+                flops = cost.flops(predict) if size == 1 else 0
             for one in scored:
                 if one.failures:
                     continue
-                with one.guarded("cost"), torch.no_grad():
+                with (
+                    self.timed("cost", one.stages),
+                    one.guarded("cost"),
+                    torch.no_grad(),
+                ):
                     work = partial(_score_afresh, one.scorer, outputs)
-                    score = cost.milliseconds(work, self.device, repeats)
-                    one.metrics[column] = before + (predict + score) / size
-        alone = replace(images.batch(test[:1]), handles=None)
-        for one in scored:
-            if not one.failures:
-                with one.guarded("cost"), torch.no_grad():
-                    one.metrics["params"] = params
-                    one.metrics["flops"] = cost.flops(
-                        partial(_pipeline, self.outputs, model, alone, one.scorer)
-                    )
+                    score, _ = cost.milliseconds(work, self.device, repeats)
+                    one.metrics[column] = shared + score / size
+                    if size == 1:
+                        one.metrics |= {"params": params, "flops": flops + cost.flops(work)}
+
+    def carried(self, model: Any) -> Iterator[torch.Tensor]:
+        """The tensors that a fitted model needs: its own, and its backbones' parameters."""
+        yield from model.learned() if hasattr(model, "learned") else ()
+        for request in requests(model):
+            yield from self.material.network(model.input, request).parameters()
 
     # ------------------------------------------------------------ evaluation
 
     def evaluate(self, spec: InputSpec, one: _Scored) -> None:
         """Every metric that the trial names and its scores allow; each failure is its own."""
-        with self.material.timed("metrics"), one.guarded("metrics"):
+        with self.timed("metrics", one.stages), one.guarded("metrics"):
             evaluation = self.evaluation(spec, one)
             for name in one.trial.metrics:
                 metric = self.catalogue.get("metric", name.partition("@")[0])
                 if evaluation.has(metric.needs):
                     with one.guarded(f"metric {metric.name}"):
                         one.metrics[metric.name] = float(metric.compute(evaluation))
+                        if metric.interval is not None:
+                            one.intervals[metric.name] = metric.interval(evaluation)
 
     def evaluation(self, spec: InputSpec, one: _Scored) -> Evaluation:
         test = self.material.places["test"]
@@ -301,12 +339,9 @@ class _Runner:
         material = self.material
         test = material.places["test"]
         seconds = material.inputs[spec].seconds / data.workers()
-        stages = {
-            **material.seconds,
-            "preprocess": float(seconds.sum()),
-            "scorer fit": one.fit_seconds,
-            "score": one.seconds,
-        }
+        stages = self.once | one.stages
+        # What was measured once for all scorers, each would have measured alone.
+        stages["cost"] = sum(book.get("cost", 0.0) for book in (self.once, one.stages))
         images: dict[str, NDArray[Any]] = {
             "path": np.array(
                 [data.relative(material.root, material.samples[i].image) for i in test]
@@ -320,7 +355,7 @@ class _Runner:
                 float(seconds[material.places["train"]].sum())
                 + stages.get("features train", 0.0)
                 + stages["fit"]
-                + one.fit_seconds
+                + stages.get("scorer fit", 0.0)
             )
             if one.image:
                 images["score"] = np.array([one.image[i] for i in test], dtype=np.float32)
@@ -333,6 +368,7 @@ class _Runner:
             trial=one.trial,
             status="failed" if one.failures else "ok",
             metrics=one.metrics,
+            intervals=one.intervals,
             stages=stages,
             provenance=self.provenance(one.trial),
             flags=flags(one.trial, self.catalogue.get("model", one.trial.model.name), one.scorer),
@@ -348,10 +384,11 @@ class _Runner:
             curves=self.curves,
         )
 
-    def failed(self, trial: Trial, error: Exception) -> TrialResult:
+    def failed(self, trial: Trial, error: Exception, stages: dict[str, float]) -> TrialResult:
         return TrialResult(
             trial=trial,
             status="failed",
+            stages=stages,
             provenance=self.provenance(trial),
             failures=(_failure(self.material.stage, error),),
         )
@@ -375,8 +412,9 @@ def _failure(stage: str, error: Exception) -> Failure:
     return Failure(stage, name + (message[0] if message else "no message"), trace)
 
 
-def _pipeline(predict: Any, model: Any, batch: Batch, scorer: Any) -> None:
-    scorer.score(predict(model, batch))
+def _predicted(model: Any, batch: Batch) -> Outputs:
+    with torch.no_grad():
+        return model.predict(batch)  # type: ignore[no-any-return]  # checked before it is used
 
 
 def _score_afresh(scorer: Any, outputs: Outputs) -> None:

@@ -433,6 +433,7 @@ class Metric:
 
     ``needs`` names what must be present: "image", "map" or "classes". ``chance`` maps the share
     of positives to the value that constant scores earn (ranking metrics); None: not a ranking.
+    ``interval`` gives the ends of a 95% confidence interval, from the same test images.
     """
 
     name: str
@@ -441,6 +442,7 @@ class Metric:
     needs: Literal["image", "map", "classes"]
     higher_is_better: bool = True
     chance: Callable[[float], float] | None = None
+    interval: Callable[[Evaluation], tuple[float, float]] | None = None
     version: int = 1
 
 

@@ -32,6 +32,7 @@ _rows: list[str] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--speed-table", type=Path, help="also write the table of races to this file")
+    parser.addoption("--growth", type=Path, help="full sizes; plot and table into this folder")
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,11 @@ def race(benchmark: Any, machine: Machine) -> Callable[..., Any]:
             memory.setdefault(side, peak())
             return results[side]
 
+        def before() -> None:
+            once("theirs", theirs)
+
         ours()
-        benchmark.pedantic(
-            lambda: once("ours", ours),
-            setup=lambda: once("theirs", theirs) and None,
-            rounds=rounds,
-        )
+        benchmark.pedantic(lambda: once("ours", ours), setup=before, rounds=rounds)
         mine, their = (statistics.median(seconds[side]) for side in ("ours", "theirs"))
         benchmark.extra_info.update(
             peer=peer,

@@ -6,7 +6,18 @@ from adbench_harness import __version__
 from adbench_harness.cli import parser
 
 COMMANDS = (
-    *("run", "leaderboard", "plot", "fill", "list", "show", "data", "weights"),
+    *(
+        "run",
+        "leaderboard",
+        "plot",
+        "timings",
+        "rescore",
+        "fill",
+        "list",
+        "show",
+        "data",
+        "weights",
+    ),
     *("new", "check", "reference", "doctor"),
 )
 

@@ -40,6 +40,7 @@ TERMINAL = """\
 
 dataset mini · 2 categories · scorer knn · backbone embedded · cpu · 1 seed ·
 scores in % · * best
+image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed)
 crop: padim · knn
 failed: vae · knn [grass]: fit: no memory (traceback:
 runs/trials/{id}.json)
@@ -53,11 +54,13 @@ MARKDOWN = r"""
 
 dataset mini · 2 categories · scorer knn · backbone embedded · cpu · 1 seed · scores in %
 
+- image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed)
 - crop: padim · knn
 - failed: vae · knn \[grass\]: fit: no memory (traceback: runs/trials/{id}.json)
 """
 LATEX = r"""
 % dataset mini · 2 categories · scorer knn · backbone embedded · cpu · 1 seed · scores in %
+% image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed)
 % crop: padim · knn
 % failed: vae · knn [grass]: fit: no memory (traceback: runs/trials/{id}.json)
 \begin{tabular}{lllrrrr}

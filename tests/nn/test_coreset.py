@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adbench_harness.metrics import cost
 from adbench_harness.nn import coreset
 from adbench_harness.nn.coreset import greedy_coreset
 
@@ -42,6 +45,7 @@ def test_each_pick_is_the_farthest_point(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coreset, "POOL", pool)
         patch.setattr(coreset, "BLOCK", data.draw(st.sampled_from([17, 1024])))
+        patch.setattr(coreset, "CELL", data.draw(st.sampled_from([5, 40, 600])))
         picks = greedy_coreset(features, count, seeded(seed), projection=None)
     points = features.double() - features.double().mean(0)
     distances = (points[:, None] - points[picks]).square().sum(2).cummin(1).values[:, :-1]
@@ -72,6 +76,46 @@ def test_picks_in_batches_are_the_textbook_ones(monkeypatch: pytest.MonkeyPatch)
     assert batches == sorted(set(batches))
     assert batches[-1] == (500, 500)
     assert len(batches) < 60
+
+
+def near_plane(total: int, width: int = 40) -> torch.Tensor:
+    """Points near a plane of 4 dimensions: few of the dimensions count, as for real patches."""
+    draw = seeded(2)
+    plane = torch.randn(total, 4, generator=draw) @ torch.randn(4, width, generator=draw)
+    return 30 + plane + 0.02 * torch.randn(total, width, generator=draw)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1])
+def test_covering_radius_at_every_pick_where_far_groups_are_left_out(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_out = []
+
+    def near(self: Any, chosen: torch.Tensor) -> Any:
+        found = real(self, chosen)
+        left_out.append(1 - sum(map(len, found)) / (len(found) * len(chosen)))
+        return found
+
+    real = coreset._Cover._near
+    monkeypatch.setattr(coreset._Cover, "_near", near)
+    monkeypatch.setattr(coreset, "CELL", 300)
+    features = near_plane(20_000)
+    picks = greedy_coreset(features, int(share * len(features)), seeded(), projection=None)
+    assert left_out[-1] > 0.5
+    points = features.double() - features.double().mean(0)
+    radius = torch.zeros(len(picks), dtype=torch.float64)  # after each pick
+    for block in points.split(1000):
+        radius = torch.maximum(radius, torch.cdist(block, points[picks]).cummin(1).values.amax(0))
+    own = torch.cdist(points[picks], points[picks]).cummin(1).values.diagonal(-1)
+    torch.testing.assert_close(own, radius[:-1], rtol=1e-5, atol=0)
+
+
+def test_memory_is_the_projected_features_and_little_more() -> None:
+    features = torch.randn(60_000, 768, generator=seeded())
+    greedy_coreset(features[:5000], 100, seeded())  # what libraries keep for themselves
+    with cost.Memory(features.device).watch() as peak:
+        greedy_coreset(features, 600, seeded())
+    assert peak() < 60_000 * 128 * 4 / 2**20 + 40 < features.nbytes / 2**20 / 2
 
 
 def test_projection_keeps_distances() -> None:

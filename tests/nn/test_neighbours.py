@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from adbench_harness.metrics import cost
 from adbench_harness.nn import neighbours
 from adbench_harness.nn.neighbours import Neighbours
 
@@ -61,13 +63,13 @@ def test_faiss_and_torch_give_the_same(k: int, monkeypatch: pytest.MonkeyPatch) 
     used = []
     knn = faiss.knn
     monkeypatch.setattr(faiss, "knn", lambda *args: used.append(k) or knn(*args))
-    queries, bank = random(300, 32), random(neighbours.TILE + 100, 32, seed=1)
+    queries, bank = random(300, 32), random(4 * neighbours.TILE + 100, 32, seed=1)
     bank[-50:] = bank[:50]  # ties
     found = Neighbours(bank).search(queries, k)
     assert used
     with neighbours.counted():
         expected = Neighbours(bank).search(queries, k)
-    assert len(used) == 1
+    assert len(used) == 2  # tiles
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
 
@@ -152,6 +154,17 @@ def test_no_intermediate_grows_with_the_bank(tied: bool) -> None:
         search.search(queries, 2)
     pool_and_tile = 8 * 8 * (2 + neighbours.SPARE) + 7
     assert largest.numel <= (pool_and_tile if tied else max(7 * (7 + 4), 50 * 2))
+
+
+@pytest.mark.parametrize("by", ["faiss", "torch"])
+def test_a_bank_is_held_once(by: str) -> None:
+    queries, bank = random(200, 256), random(150_000, 256, seed=1)
+    with neighbours.counted() if by == "torch" else nullcontext():
+        Neighbours(bank[:9000]).search(queries)  # what libraries keep for themselves
+        with cost.Memory(bank.device).watch() as peak:
+            Neighbours(bank).search(queries, 9)
+    tile = neighbours.TILE
+    assert peak() < 4 * tile * (tile + 2 * 256) * 4 / 2**20 + 10 < bank.nbytes / 2**20
 
 
 def test_the_flop_counter_sees_two_flops_an_element_of_the_bank() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from adbench_harness.metrics import classification
+from adbench_harness.metrics import classification, delong
 from adbench_harness.metrics.evaluation import Evaluation
 from adbench_harness.types import Metric
 
@@ -22,6 +22,12 @@ def _all_positive_f1(share: float) -> float:
     return 2 * share / (1 + share)
 
 
+def _image_auroc_interval(evaluation: Evaluation) -> tuple[float, float]:
+    assert evaluation.scores is not None
+    known = evaluation.labels >= 0
+    return delong.interval(evaluation.scores[known], evaluation.labels[known] == 1)
+
+
 def _classes(metric: Callable[..., float]) -> Callable[[Evaluation], float]:
     return lambda evaluation: metric(evaluation.predicted, evaluation.true)
 
@@ -33,6 +39,7 @@ METRICS: Final = (
         lambda evaluation: evaluation.images.auroc(),
         "image",
         chance=_half,
+        interval=_image_auroc_interval,
     ),
     Metric(
         "image_ap",

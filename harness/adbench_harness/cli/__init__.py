@@ -25,8 +25,10 @@ from adbench_harness.cli import (
     new,
     plot,
     reference,
+    rescore,
     run,
     show,
+    timings,
     weights,
 )
 from adbench_harness.cli import list as list_
@@ -36,6 +38,8 @@ _COMMANDS = (
     run,
     leaderboard,
     plot,
+    timings,
+    rescore,
     fill,
     list_,
     show,

@@ -18,7 +18,8 @@ RUNS = {
     "model": "adbench run --plugins template",
     "scorer": f"{_ON_PATCHCORE} --scorers nn,template",
     "preprocessor": f"{_ON_PATCHCORE} --preprocessors none,template --scorers nn",
-    "augmenter": "adbench run --plugins twostage,template --datasets mini/brick",
+    "augmenter": "adbench run --plugins twostage,template --datasets mini/brick "
+    "--models twostage-stage1:steps=50 --augmenters template",
     "dataset": "adbench run --plugins patchcore,template --datasets template",
     "metric": f"{_ON_PATCHCORE} --scorers nn",
     "backbone": f"{_ON_PATCHCORE} --backbone template --scorers nn",

@@ -61,7 +61,7 @@ def pairs(items: list[str]) -> dict[str, str]:
     return dict(item.split("=", 1) for item in items)
 
 
-def add_places(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         action="append",
@@ -69,13 +69,17 @@ def add_places(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|NAME=DIR",
         help="folder whose sub-folder X is data set X, or one data set's folder (ADBENCH_DATA)",
     )
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    add_data(parser)
     parser.add_argument(
         "--weights", metavar="PATH", help="folder or file of weights (ADBENCH_WEIGHTS)"
     )
 
 
-def places(given: argparse.Namespace) -> dict[str, Any]:
-    """``data``, ``datasets`` and ``weights`` of ``plan.Places``."""
+def data_places(given: argparse.Namespace) -> dict[str, Any]:
+    """``data`` and ``datasets`` of ``plan.Places``."""
     named = dict(item.split("=", 1) for item in given.data if "=" in item)
     general = [item for item in given.data if "=" not in item]
     if len(general) > 1:
@@ -83,8 +87,12 @@ def places(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "data": general[0] if general else os.environ.get("ADBENCH_DATA"),
         "datasets": named,
-        "weights": given.weights or os.environ.get("ADBENCH_WEIGHTS"),
     }
+
+
+def places(given: argparse.Namespace) -> dict[str, Any]:
+    """``data``, ``datasets`` and ``weights`` of ``plan.Places``."""
+    return data_places(given) | {"weights": given.weights or os.environ.get("ADBENCH_WEIGHTS")}
 
 
 def loaded(given: argparse.Namespace) -> Catalogue:

@@ -56,9 +56,10 @@ class Display:
 
     def stage(self, name: str, done: int, total: int) -> None:
         """Where the bundle is."""
-        self._progress.update(
-            self._stage, description=f"  {name}", completed=done, total=max(total, 1)
-        )
+        task, title = self._progress.tasks[self._stage], f"  {name}"
+        if title != task.description or done < task.completed:  # its time left starts anew
+            self._progress.reset(self._stage, description=title)
+        self._progress.update(self._stage, completed=done, total=max(total, 1))
 
     def trial(self, result: TrialResult) -> None:
         """A trial is done."""

@@ -16,7 +16,7 @@ from adbench_harness.leaderboard.columns import primary
 from adbench_harness.leaderboard.frame import aggregate, frame, measured, method, select
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, listing, pivot
 from adbench_harness.leaderboard.printed import beside
-from adbench_harness.results import TrialResult
+from adbench_harness.results import Store, TrialResult
 from adbench_harness.trial import Trial
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def render(
     ``metrics`` for a column a metric. Otherwise the first metric ranks the board. ``only`` keeps
     the trials (and printed numbers) whose axes have these values; ``reported`` puts printed
     numbers beside the rows or columns. CSV holds fractions: a row a combination and category, or
-    the table's cells. ``store`` is the folder whose tracebacks the notes point at; ``width`` and
+    the table's cells. ``store`` is the folder whose tracebacks the notes point at, and
+    whose scores by image say which rows can be told apart; ``width`` and
     ``color`` are the terminal's. Raises UserError where there are no results, or none with the
     metric.
     """
@@ -86,8 +87,13 @@ def render(
     elif format == "csv":
         return aggregate(trials).to_csv(index=False)
     else:
+        kept = Store(store or Path())
         table = board(
-            trials, metrics[0] if metrics else None, directions, per_category=per_category
+            trials,
+            metrics[0] if metrics else None,
+            directions,
+            per_category=per_category,
+            images=lambda place: kept.images(results[place].trial),
         )
     table = replace(table, notes=(*table.notes, *notes))
     if format == "terminal":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -19,7 +20,11 @@ from adbench_harness.leaderboard.columns import (
 )
 from adbench_harness.leaderboard.frame import REPEATS, measured, summarise
 from adbench_harness.leaderboard.table import Table
+from adbench_harness.leaderboard.ties import Images, verdict
 from adbench_harness.trial import NONE
+
+INTERVAL = "image_auroc"
+"""The metric whose confidence interval has a column."""
 
 
 def board(
@@ -28,11 +33,14 @@ def board(
     directions: Mapping[str, bool],
     *,
     per_category: bool,
+    images: Images = lambda _: {},
 ) -> Table:
     """Rank within each data set (and category) by ``metric``, or else by the ``primary`` one.
 
-    Rows that lack a category come below the complete ones; those whose numbers looked at the test
-    part come last and without a rank. Neither is marked as best.
+    Complete rows share a rank where a test cannot tell them apart, and a note says how that was
+    decided; where the test cannot decide, those that look the same share one. Rows that lack a
+    category come below the complete ones; those whose numbers looked at the test part come last
+    and without a rank. Neither is marked as best.
     """
     keys = list(KEYS if per_category else AXES)
     summary = summarise(trials, keys)
@@ -47,8 +55,13 @@ def board(
     starts = set()
     ranks = np.full(len(labels), ABSENT, dtype=object)
     best = np.zeros_like(competing)
-    sections = labels.groupby(["dataset", "category"] if per_category else ["dataset"])
-    for members in sections.indices.values():
+    place = ["dataset", "category"] if per_category else ["dataset"]
+    sections = labels.groupby(place)
+    ran = trials[trials["status"].eq("ok")]
+    trials_of = ran.groupby(keys).indices
+    varying = [axis for axis in AXES[1:] if labels[axis].nunique() > 1] or ["model"]
+    notes = []
+    for key, members in sections.indices.items():
         rows = np.asarray(members)
         there = [name for name, some in zip(names, seen[rows].sum(axis=0), strict=True) if some]
         lead = names.index(metric or primary(there or names))
@@ -57,6 +70,21 @@ def board(
         rows = rows[np.lexsort((sign * means[rows, lead], -seen[rows, lead], ~fair[rows]))]
         ranked = rows[fair[rows] & (seen[rows, lead] > 0)]
         ranks[ranked] = _ranks(columns[lead], means[ranked, lead], seen[ranked, lead])
+        whole = ranked[competing[ranked, lead]]
+        found = [trials_of[tuple(labels.loc[row, keys])] for row in whole]
+        told = verdict(
+            [ran.iloc[chosen] for chosen in found],
+            [" · ".join(v for v in labels.loc[row, varying] if v != NONE) for row in whole],
+            names[lead],
+            columns[lead],
+            images,
+        )
+        if told.ranks is not None:
+            ranks[whole] = told.ranks.astype(str)
+        if told.sentence:
+            where = key if isinstance(key, tuple) else (key,)
+            several = "/".join(map(str, where)) + ": " if sections.ngroups > 1 else ""
+            notes.append(several + told.sentence)
         for j, shown in enumerate(columns):
             best[rows, j] = shown.best(means[rows, j], competing[rows, j])
         starts.add(len(order))
@@ -75,21 +103,49 @@ def board(
         )
         for name, shown in zip(names, columns, strict=True)
     }
+    if INTERVAL in names and (reach := _reach(ran, keys)).notna().any():
+        reach = reach.reindex(summary.mean.index).where(summary.whole[INTERVAL])
+        ends = zip(summary.mean[INTERVAL], reach, strict=True)
+        cells["95% CI"] = [ABSENT if math.isnan(r) else _interval(mean, r) for mean, r in ends]
+        headers = [shown.header for shown in columns]
+        headers.insert(names.index(INTERVAL) + 1, "95% CI")
+        cells = {header: cells[header] for header in headers}
     table = pd.DataFrame({"#": ranks, **labels[texts].astype(str), **cells}).iloc[order]
     first = 1 + len(texts)
+    at = [first + list(cells).index(shown.header) for shown in columns]
     return Table(
         headers=list(table.columns),
         rows=table.to_numpy().tolist(),
         labels=first,
-        best=frozenset((int(i), first + int(j)) for i, j in np.argwhere(best[order])),
+        best=frozenset((int(i), at[j]) for i, j in np.argwhere(best[order])),
         sections=frozenset(starts),
         caption=caption(
             trials,
             columns,
             hidden=[axis for axis in KEYS if axis in same or axis not in keys],
-            repeated=repeats(trials[trials["status"].eq("ok")]) if "seeds" in same else "",
+            repeated=repeats(ran) if "seeds" in same else "",
         ),
+        notes=notes,
     )
+
+
+def _reach(ran: pd.DataFrame, keys: list[str]) -> pd.Series[float]:
+    """By group: half the width of the 95% interval of the mean image AUROC over its categories.
+
+    It says how far other test images of these categories may move the number: categories are
+    independent, repeats on the same images are not. NaN where a trial has no interval.
+    """
+    lows = ran["intervals"].map(lambda found: found.get(INTERVAL, (math.nan,))[0])
+    wide = (ran[INTERVAL] - lows).groupby([ran[key] for key in dict.fromkeys([*keys, "category"])])
+    by_category = wide.mean().where(wide.count() == wide.size())
+    groups = by_category.pow(2).groupby(level=keys)
+    reach: pd.Series[float] = groups.sum(min_count=1).pow(0.5) / groups.size()
+    return reach.where(groups.count() == groups.size())
+
+
+def _interval(mean: float, reach: float) -> str:
+    low, high = max(0.0, mean - reach), min(1.0, mean + reach)
+    return f"{100 * low:.1f}–{100 * high:.1f}"
 
 
 def _counts(trials: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

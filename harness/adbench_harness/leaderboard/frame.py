@@ -15,7 +15,7 @@ from adbench_harness.results import TrialResult
 from adbench_harness.trial import NONE, Choice, Trial, show
 
 REPEATS = ("seed", "split_seed")
-FIELDS = (*KEYS, *REPEATS, "status", "flags", "marks", "covers", "reported")
+FIELDS = (*KEYS, *REPEATS, "status", "flags", "intervals", "marks", "covers", "reported")
 
 
 def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.DataFrame:
@@ -217,6 +217,7 @@ def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
         "split_seed": trial.split_seed,
         "status": result.status,
         "flags": result.flags,
+        "intervals": result.intervals,
         "marks": {},
         "covers": 1,
         "reported": False,

@@ -9,31 +9,62 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from adbench_harness.nn import neighbours
+
+T = TypeVar("T")
 
 
 def flops(work: Callable[[], Any]) -> int:
     """Floating-point operations of matrix products and convolutions, 2 a multiply-add."""
-    with neighbours.counted(), FlopCounterMode(display=False) as counter:
+    counter = _Flops()
+    with neighbours.counted(), counter:
         work()
-    return int(counter.get_total_flops())
+    return counter.total
 
 
-def milliseconds(work: Callable[[], Any], device: torch.device, repeats: int = 3) -> float:
-    """Median wall time of ``work``, the device's queue drained; the first of several warms up."""
+class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types none of this
+    """Adds up torch's own formulas, as its FlopCounterMode does, which is much slower to start."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Or else torch imports its whole compiler, three seconds, to keep it from tracing this.
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is None:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            return func(*args, **kwargs) if parts is NotImplemented else parts
+        result = func(*args, **kwargs)
+        self.total += int(formula(*args, **kwargs, out_val=result))
+        return result
+
+
+def milliseconds(work: Callable[[], T], device: torch.device, repeats: int = 3) -> tuple[float, T]:
+    """Median wall time of ``work``, the device's queue drained, and what it returned last.
+
+    The first of several repeats warms up and does not count.
+    """
     times = []
     for _ in range(repeats + (repeats > 1)):
         start = time.perf_counter()
-        work()
+        result = work()
         synchronise(device)
         times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times[-repeats:])
+    return 1e3 * statistics.median(times[-repeats:]), result
 
 
 def synchronise(device: torch.device) -> None:

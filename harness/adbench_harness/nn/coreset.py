@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
@@ -14,10 +14,12 @@ Ratio = Annotated[
     float, Field(gt=0, le=1, description="share of the training patches that is kept")
 ]
 
-POOL = 4096
+POOL = 2048
 """Farthest points among which picks are made between two updates of all distances."""
 BLOCK = 1024
-"""Points whose distances are updated at once."""
+"""Points whose distances are updated at once, at most; 16 times as many on a GPU."""
+CELL = 600
+"""Points a pick at which they are grouped by the nearest pick, on a CPU."""
 UNIT_ROUNDOFF = 2.0**-24
 
 
@@ -38,10 +40,11 @@ def greedy_coreset(
     every point; one below 1 raises ValueError.
 
     Distances only ever decrease. So it is enough to look at the points that were farthest at some
-    time for as long as one of them is farther away than all others were then; after that, one
-    matrix product brings all distances up to date with all these picks. Picks are decided in
-    float64: only points whose squared distances differ by no more than the float32 rounding of
-    squared norms may change places.
+    time for as long as one of them is farther away than all others were then; after that, matrix
+    products bring all distances up to date with all these picks, but for groups of points that are
+    too far from a pick for it to be the nearest of any. Picks are decided in float64: only points
+    whose squared distances differ by no more than the float32 rounding of squared norms may change
+    places.
     """
     if count < 1:
         raise ValueError(f"a coreset has at least 1 point, not {count}")
@@ -49,24 +52,12 @@ def greedy_coreset(
     if count >= total:
         return torch.arange(total, device=features.device)
     start = torch.randint(total, (1,), generator=generator).to(features.device)
-    points = _project(features, projection, generator)
-    centre = points.mean(0)  # rounding errors grow with the norms, and a shift moves no distance
-    norm = max(float((block - centre).norm(dim=1).max()) for block in torch.split(points, BLOCK))
-    error = (points.shape[1] + 4) * UNIT_ROUNDOFF * (2 * norm) ** 2
-
+    cover = _Cover(_project(features, projection, generator), start)
     picks = start
-    distances = torch.full((total,), torch.inf, device=points.device)
-    nearest = start.repeat(total)
-    _update(distances, nearest, points, centre, picks)
     while len(picks) < count:
-        farthest, pool = distances.topk(min(POOL, total))
-        pool = pool.sort().values  # ties go to the lowest index
-        members = points[pool].double() - centre
-        exact = (members + centre - points[nearest[pool]]).square().sum(1)
-        exact[distances[pool].isneginf()] = -torch.inf
-        chosen = _pick(members, exact, count - len(picks), float(farthest[-1]) + error)
-        _update(distances, nearest, points, centre, pool[chosen])
-        picks = torch.cat([picks, pool[chosen]])
+        picks = torch.cat([picks, cover.pick(count - len(picks))])
+        if not cover.grouped and len(picks) * CELL >= total and features.device.type == "cpu":
+            cover.group()
         if progress is not None:
             progress(len(picks), count)
     return picks
@@ -81,37 +72,113 @@ def _project(features: Tensor, projection: int | None, generator: torch.Generato
     return features @ matrix.to(features.device)
 
 
-def _pick(members: Tensor, distances: Tensor, count: int, outside: float) -> list[int]:
+class _Cover:
+    """Of every point: the squared distance to its nearest pick, and which that is.
+
+    The distance of the picks themselves is minus infinity: nothing is picked twice. All lie in the
+    order ``_order``, in blocks of ``_sizes``; picks are indices of points.
+    """
+
+    def __init__(self, points: Tensor, start: Tensor) -> None:
+        self.grouped = False
+        self._points = points
+        self._centre = points.mean(0)  # rounding errors grow with norms; a shift moves no distance
+        self._order = torch.arange(len(points), device=points.device)
+        self._distances = points.new_full((len(points),), torch.inf)
+        self._nearest = start.repeat(len(points))
+        size = BLOCK if points.device.type == "cpu" else 16 * BLOCK
+        self._cut([len(block) for block in torch.split(self._order, size)])
+        self._squares = points.new_empty(len(points))
+        for rows, squares in zip(self._parts(self._order), self._parts(self._squares), strict=True):
+            squares.copy_(self._centred(rows).square().sum(1))
+        self._error = (points.shape[1] + 4) * UNIT_ROUNDOFF * 4 * float(self._squares.max())
+        self._add(start)
+        self._distances[start] = -torch.inf
+
+    def pick(self, count: int) -> Tensor:
+        """The next greedy picks: at least 1, at most ``count``."""
+        farthest, pool = self._distances.topk(min(POOL, len(self._order)))
+        pool = pool[self._order[pool].argsort()]  # ties go to the lowest index
+        # On the CPU, which is no slower than a GPU at one small step after another.
+        members = self._points[self._order[pool]].cpu().double()
+        distances = (members - self._points[self._nearest[pool]].cpu()).square().sum(1)
+        distances[self._distances[pool].cpu().isneginf()] = -torch.inf
+        outside = float(farthest[-1]) + self._error
+        chosen = pool[_pick(members - self._centre.cpu(), distances, count, outside)]
+        self._add(self._order[chosen])
+        self._distances[chosen] = -torch.inf
+        return self._order[chosen]
+
+    def _add(self, picks: Tensor) -> None:
+        """Bring the distances up to date with new picks."""
+        chosen = self._centred(picks)
+        squares = chosen.square().sum(1)
+        for near, rows, own, distances, nearest in zip(
+            self._near(chosen),
+            *map(self._parts, (self._order, self._squares, self._distances, self._nearest)),
+            strict=True,
+        ):
+            if len(near):
+                others = chosen.index_select(0, near)
+                found = torch.addmm(squares[near], self._centred(rows), others.T, alpha=-2).min(1)
+                candidates = found.values + own
+                closer = candidates < distances
+                distances.copy_(torch.where(closer, candidates, distances))
+                nearest.copy_(torch.where(closer, picks[near[found.indices]], nearest))
+
+    def group(self) -> None:
+        """Bring points with the same nearest pick together, so that most blocks are far from most.
+
+        Pays off on a CPU: a GPU is done with all points before it could start on all the blocks.
+        """
+        self._nearest, order = self._nearest.sort()
+        self._order, self._squares = self._order[order], self._squares[order]
+        self._distances = self._distances[order]
+        cells = torch.unique_consecutive(self._nearest, return_counts=True)[1].tolist()
+        blocks = (torch.split(cell, BLOCK) for cell in torch.split(order, cells))
+        self._cut([len(block) for cell in blocks for block in cell])
+        self.grouped = True
+
+    def _cut(self, sizes: list[int]) -> None:
+        """Cut the points into blocks, and find the spheres around these."""
+        self._sizes = sizes
+        self._middles = self._points.new_empty(len(sizes), self._points.shape[1])
+        self._radii = self._points.new_empty(len(sizes))
+        for place, rows in enumerate(self._parts(self._order)):
+            members = self._centred(rows)
+            self._middles[place] = members.mean(0)
+            self._radii[place] = (members - self._middles[place]).norm(dim=1).max()
+
+    def _near(self, chosen: Tensor) -> Sequence[Tensor]:
+        """For each block, which of the chosen may be the nearest of any of its points."""
+        farthest = torch.stack([block.max() for block in self._parts(self._distances)])
+        # The triangle inequality, with far more slack than rounding takes.
+        reach = 1.001 * (self._radii + (farthest.clamp(min=0) + self._error).sqrt())
+        near = torch.cdist(self._middles, chosen).square() <= reach[:, None].square() + self._error
+        return torch.split(near.nonzero()[:, 1], near.sum(1).tolist())
+
+    def _parts(self, values: Tensor) -> Sequence[Tensor]:
+        return torch.split(values, self._sizes)
+
+    def _centred(self, rows: Tensor) -> Tensor:
+        return self._points.index_select(0, rows).sub_(self._centre)
+
+
+def _pick(members: Tensor, distances: Tensor, count: int, outside: float) -> Tensor:
     """Greedy picks among pool members while farther than ``outside``: at least 1, at most count."""
     squares = members.square().sum(1)
+    places = torch.arange(len(members))
     picks: list[int] = []
-    while len(picks) < count:
+    while len(picks) < count and len(places):
         distance, position = distances.max(0)
         if picks and float(distance) <= outside:
             break
-        pick = int(position)
-        picks.append(pick)
-        to_pick = squares + squares[pick] - 2 * (members @ members[pick])
+        picks.append(int(places[position]))
+        to_pick = squares + squares[position] - 2 * (members @ members[position])
         distances = torch.minimum(distances, to_pick)
-        distances[pick] = -torch.inf
-    return picks
-
-
-def _update(
-    distances: Tensor, nearest: Tensor, points: Tensor, centre: Tensor, picks: Tensor
-) -> None:
-    """Take ``picks`` into the squared distance to, and the index of, each point's nearest pick.
-
-    The distance of the picks themselves becomes minus infinity: nothing is picked twice.
-    """
-    chosen = points[picks] - centre
-    squares = chosen.square().sum(1)
-    for start in range(0, len(points), BLOCK):
-        part = slice(start, start + BLOCK)
-        block = points[part] - centre
-        found = torch.addmm(squares, block, chosen.T, alpha=-2).min(1)
-        candidates = found.values + block.square().sum(1)
-        closer = candidates < distances[part]
-        distances[part] = torch.where(closer, candidates, distances[part])
-        nearest[part] = torch.where(closer, picks[found.indices], nearest[part])
-    distances[picks] = -torch.inf
+        distances[position] = -torch.inf
+        open_ = distances > outside
+        if 2 * int(open_.sum()) < len(open_):  # the others will not be picked
+            members, squares = members[open_], squares[open_]
+            places, distances = places[open_], distances[open_]
+    return torch.tensor(picks)

@@ -58,9 +58,19 @@ def _is_a_number(metric: Metric) -> None:
     assert np.isfinite(metric.compute(_evaluation(metric, values, truth)))
 
 
+def _interval_holds_the_number(metric: Metric) -> None:
+    if metric.interval is None:
+        raise Skipped("declares no confidence interval")
+    values, truth = np.random.default_rng(2).integers(0, 2, 400), _truth()
+    evaluation = _evaluation(metric, values, truth)
+    low, high = metric.interval(evaluation)
+    assert low < metric.compute(evaluation) < high
+
+
 CHECKS: dict[str, Check] = {
     "is_a_number": _is_a_number,
     "perfect_ranking_is_one": _is_one_on_a_perfect_ranking,
     "constant_scores_are_chance": _is_at_chance_on_constant_scores,
+    "interval_holds_the_number": _interval_holds_the_number,
     "monotone_maps_change_nothing": _ignores_monotone_maps,
 }

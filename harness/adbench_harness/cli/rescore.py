@@ -1,0 +1,96 @@
+"""``adbench rescore``: other metrics, or another protocol, from stored scores and maps."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from adbench_harness.cli import options
+from adbench_harness.errors import UserError
+
+SUMMARY = "Compute metrics again from stored scores and maps, without running a model."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the new results")
+    parser.add_argument("--metrics", metavar="NAMES", help="metrics (default: all that apply)")
+    parser.add_argument(
+        "--eval-size", type=int, metavar="PX", help="longer side where maps meet masks"
+    )
+    parser.add_argument("--eval-border", choices=("full", "crop"), help="what a crop cut away")
+    options.add_plugins(parser)
+    options.add_data(parser)
+
+
+def handle(given: argparse.Namespace) -> int:
+    old = options.store(given.results)
+    from adbench_harness import leaderboard, results, suite
+    from adbench_harness.rescore import rescore
+    from adbench_harness.trial import Evaluation
+
+    new = results.Store(Path(given.out))
+    if new.root.resolve() == old.root.resolve():
+        raise UserError("--out is the folder of the old results; name another")
+    asked = {"size": given.eval_size, "border": given.eval_border or "full"}
+    checked = suite.validate({"plugins": ["any"], "evaluation": asked}, "command line")
+    switches = Evaluation(**checked.evaluation.model_dump())
+    catalogue = options.loaded(given)
+    names = options.names(given.metrics or "") or list(catalogue.offers["metric"])
+    metrics = [catalogue.get("metric", name) for name in names]
+    truths = _Truths(given, catalogue)
+    done, bare = [], 0
+    for result in sorted(old.read(), key=lambda result: _place(result.trial)):
+        if result.status != "ok":
+            continue
+        stored = bool(old.maps(result.trial))
+        bare += not stored
+        truth = truths.of(result.trial) if stored else None
+        done.append(rescore(result, old, truth, metrics, switches))
+        new.write(done[-1])
+    if not done:
+        raise UserError(f"no finished trial in '{given.results}'")
+    if bare and any(metric.needs == "map" for metric in metrics):
+        print(
+            f"{bare} of {len(done)} trials stored no maps, so their pixel metrics are left out; "
+            "run them with --keep-maps",
+            file=sys.stderr,
+        )
+    print(f"{len(done)} trials rescored; results in {new.root}\n")
+    print(
+        leaderboard.render(
+            done,
+            store=new.root,
+            width=shutil.get_terminal_size((100, 24)).columns,
+            color=sys.stdout.isatty(),
+        )
+    )
+    return 0
+
+
+def _place(trial: Any) -> tuple[Any, ...]:
+    """What the ground truth depends on."""
+    dataset = trial.dataset.label
+    return dataset, trial.category, trial.split, trial.split_seed, trial.fingerprint
+
+
+class _Truths:
+    """A category's ground truth at a time: masks of a whole data set may not fit the memory."""
+
+    def __init__(self, given: argparse.Namespace, catalogue: Any) -> None:
+        self._places = options.data_places(given)
+        self._catalogue = catalogue
+        self._last: tuple[Any, Any] = (None, None)
+
+    def of(self, trial: Any) -> Any:
+        from adbench_harness import data, parameters
+        from adbench_harness.rescore import Truth
+
+        if self._last[0] != _place(trial):
+            dataset = parameters.build(self._catalogue, "dataset", trial.dataset)
+            root = data.locate(dataset, self._places["data"], self._places["datasets"])
+            self._last = _place(trial), Truth(trial, self._catalogue, root)
+        return self._last[1]

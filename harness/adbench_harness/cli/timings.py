@@ -1,0 +1,72 @@
+"""``adbench timings``: where the seconds of stored results went, and what sharing saved."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Mapping
+
+from adbench_harness.cli import options
+from adbench_harness.errors import UserError
+
+SUMMARY = "Show where the time of stored results went, by stage, and what sharing saved."
+_STAGES = (
+    *("load", "preprocess", "features", "fit", "scorer fit", "predict", "score"),
+    *("cost", "metrics", "store", "other"),
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+
+
+def handle(given: argparse.Namespace) -> int:
+    took: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    trials = old = 0
+    for result in options.store(given.results).read():
+        if not result.spent:
+            old += 1
+            continue
+        trials += 1
+        took.update(_merged(result.spent))
+        # What nothing accounts for and what a trial's own files take, nobody shares.
+        own = {stage: result.spent.get(stage, 0.0) for stage in ("store", "other")}
+        alone.update(_merged({**result.stages, **own}))
+    if not trials:
+        raise UserError(
+            f"no result in '{given.results}' says where its time went; run the suite again into "
+            "a new folder (--out)"
+        )
+    if old:
+        print(f"left out: {old} results that do not say where their time went", file=sys.stderr)
+    total = took.total()
+    rows = [
+        {
+            "stage": stage,
+            "took s": f"{seconds:.2f}",
+            "share": f"{seconds / total:.0%}",
+            "if alone s": f"{apart:.2f}",
+            "saved s": f"{apart - seconds:.2f}",
+        }
+        for stage, seconds, apart in (
+            *((stage, took[stage], alone[stage]) for stage in _STAGES if stage in took),
+            ("total", total, alone.total()),
+        )
+    ]
+    print(options.table(rows))
+    print(
+        f"\n{trials} trials. 'if alone' is what as many separate runs would have taken: what "
+        "trials share\n(images, features, a fitted model, its predictions) counts in each of them."
+    )
+    return 0
+
+
+def _merged(seconds: Mapping[str, float]) -> dict[str, float]:
+    """With one stage for the features of all parts."""
+    merged: dict[str, float] = {}
+    for stage, value in seconds.items():
+        name = "features" if stage.startswith("features ") else stage
+        merged[name] = merged.get(name, 0.0) + value
+    return merged

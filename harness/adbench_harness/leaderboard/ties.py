@@ -1,0 +1,110 @@
+"""Which rows of a board can be told apart: ranks that share what cannot, and a plain sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adbench_harness.leaderboard.columns import Column
+from adbench_harness.metrics import delong, significance
+
+Images = Callable[[int], Mapping[str, NDArray[Any]]]
+"""The per-image arrays of the trial at a place among the results; empty where none are stored."""
+
+TESTED = "image_auroc"
+"""The metric whose difference on the images of one category can be tested."""
+MOST = 50
+"""Rows beyond which nothing is tested: so many pairs leave no power."""
+
+
+class Verdict(NamedTuple):
+    """Ranks of the rows, or None where nothing was tested; and what there is to say."""
+
+    ranks: NDArray[np.int64] | None
+    sentence: str
+
+
+def verdict(
+    rows: Sequence[pd.DataFrame], names: Sequence[str], metric: str, shown: Column, images: Images
+) -> Verdict:
+    """Compare complete rows, each of whose trials are a frame, the best first.
+
+    Seeds are averaged. With one category its images are the sample (DeLong's paired test), with
+    more the categories are (Wilcoxon); all pairs are adjusted for their number (Holm).
+    """
+    if not 1 < len(rows) <= MOST:
+        many = f"{len(rows)} rows are too many to test every pair" if len(rows) > MOST else ""
+        return Verdict(None, many)
+    by_category = [row.groupby("category")[metric].mean() for row in rows]
+    values = pd.DataFrame(by_category).to_numpy() * (1 if shown.higher_is_better else -1)
+    count = values.shape[1]
+    if count > 1:
+        needed = significance.needed(len(rows))
+        if count < needed:
+            return Verdict(
+                None,
+                f"{shown.title}: {count} categories are too few to say which of {len(rows)} rows "
+                f"differ ({needed} needed)",
+            )
+        p = significance.holm(significance.wilcoxon(values))
+        how = f"Wilcoxon signed-rank tests over {count} categories, Holm"
+    elif metric != TESTED:
+        return Verdict(None, "")
+    else:
+        placements = _placements(rows, images)
+        if placements is None:
+            return Verdict(None, "")
+        p = significance.holm(delong.paired(placements))
+        how = "paired DeLong tests on the same images, Holm"
+    ranks = significance.ranks(values.mean(axis=1), p)
+    return Verdict(ranks, _sentence(names, values, p, f"{shown.title}; {how}"))
+
+
+def _placements(rows: Sequence[pd.DataFrame], images: Images) -> list[delong.Placements] | None:
+    """Each row's, averaged over its seeds; None unless all were run on the same images."""
+    stored = [[images(place) for place in row.index] for row in rows]
+    every = [arrays for row in stored for arrays in row]
+    first = every[0]
+    if any("score" not in arrays for arrays in every) or any(
+        not np.array_equal(arrays[key], first[key])
+        for arrays in every[1:]
+        for key in ("path", "label")
+    ):
+        return None
+    known = first["label"] >= 0
+    labels = first["label"][known] == 1
+    return [
+        delong.Placements.mean(
+            [delong.Placements.of(arrays["score"][known], labels) for arrays in row]
+        )
+        for row in stored
+    ]
+
+
+def _sentence(
+    names: Sequence[str], values: NDArray[np.float64], p: NDArray[np.float64], how: str
+) -> str:
+    first, others = names[0], range(1, len(names))
+    tied = [names[i] for i in others if p[0, i] >= significance.LEVEL]
+    undecided = [names[i] for i in others if math.isnan(p[0, i])]
+    worse = [names[i] for i in others if p[0, i] < significance.LEVEL]
+    parts = []
+    if tied:
+        parts.append(f"{_listed([first, *tied])} are a tie at 95%")
+    if worse and not tied:
+        parts.append(f"{first} is better than {_listed(worse)} at 95%")
+    if undecided:
+        at_one = values.shape[1] == 1 and np.isclose(values, 1, atol=1e-9).any()
+        where = "at AUROC 1 the test" if at_one else "the test"
+        parts.append(f"{where} cannot decide between {first} and {_listed(undecided)}")
+    return f"{'; '.join(parts)} ({how})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = list(names) if len(names) <= 4 else [*names[:2], f"{len(names) - 2} others"]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
