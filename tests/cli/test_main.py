@@ -6,16 +6,8 @@ from adbench_harness import __version__
 from adbench_harness.cli import parser
 
 COMMANDS = (
-    "run",
-    "leaderboard",
-    "report",
-    "timings",
-    "list",
-    "show",
-    "data",
-    "weights",
-    "check",
-    "doctor",
+    *("run", "leaderboard", "plot", "report", "compare", "rescore", "timings", "fill"),
+    *("list", "show", "data", "weights", "new", "check", "reference", "doctor"),
 )
 
 

@@ -252,3 +252,22 @@ def test_it_goes_without_a_trace(example):
     assert done.returncode == 2
     assert done.stderr.startswith("adbench: error: unknown plugin 'example'")
     example.install(example.source)
+
+
+def test_what_new_writes_is_a_distribution_like_it(place):
+    assert place.adbench("new", "mymethod", "--kind", "model").returncode == 0
+    source = place.folder / "adbench-mymethod"
+    place.install(source)
+    try:
+        assert ("mymethod", "adbench-mymethod", "0.1.0") in plugins(place)
+        tests = place.python("-m", "pytest", "-q", source)
+        assert tests.returncode == 0, tests.stdout
+        options = ("--datasets", "mini/brick", "--out", "new")
+        done = place.adbench("run", "--plugins", "mymethod", *options)
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"^1  mymethod ", done.stdout, re.MULTILINE), done.stdout
+        (stored,) = (place.folder / "new/trials").glob("*.json")
+        provenance = json.loads(stored.read_text())["provenance"]
+        assert provenance["plugins"]["mymethod"] == "adbench-mymethod 0.1.0"
+    finally:
+        place.pip("uninstall", "-y", "adbench-mymethod")

@@ -23,7 +23,9 @@ from adbench_harness.cli import (
     doctor,
     fill,
     leaderboard,
+    new,
     plot,
+    reference,
     report,
     rescore,
     run,
@@ -36,7 +38,7 @@ from adbench_harness.errors import UserError
 
 _COMMANDS = (
     *(run, leaderboard, plot, report, compare, rescore, timings, fill),
-    *(list_, show, data, weights, check, doctor),
+    *(list_, show, data, weights, new, check, reference, doctor),
 )
 
 

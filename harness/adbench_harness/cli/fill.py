@@ -12,7 +12,7 @@ from pathlib import Path
 from adbench_harness.errors import UserError
 
 SUMMARY = "Write what the adbench commands in a Markdown file's comments print below them."
-COMMANDS = ("leaderboard", "plot")
+COMMANDS = ("leaderboard", "plot", "reference")
 _BLOCK = re.compile(r"(<!-- adbench (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -49,9 +49,7 @@ def _printed(command: str, folder: Path) -> str:
 
     words = shlex.split(command)
     if words[0] not in COMMANDS:
-        raise UserError(
-            f"'adbench {command}' cannot fill a block: only {' and '.join(COMMANDS)} can"
-        )
+        raise UserError(f"'adbench {command}' cannot fill a block: only {', '.join(COMMANDS)} can")
     if words[0] == "leaderboard" and "--format" not in words:
         words += ["--format", "markdown"]
     given = parser().parse_args(words)

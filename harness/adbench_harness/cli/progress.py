@@ -1,9 +1,10 @@
-"""Live progress on a terminal, plain lines elsewhere."""
+"""Live progress on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
+from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -19,7 +20,9 @@ class Display:
 
     def __init__(self, total: int) -> None:
         self._console = Console(stderr=True)
-        self._live = self._console.is_terminal and total > 0
+        # Without ipywidgets rich draws nothing in a notebook; lines are better than that.
+        notebook = self._console.is_jupyter and find_spec("ipywidgets") is not None
+        self._live = total > 0 and (self._console.is_terminal or notebook)
         self._total = total
         self._done = 0
         self._start = time.monotonic()

@@ -13,7 +13,11 @@ from adbench_harness.cli import fetching, options
 from adbench_harness.errors import UserError, said
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from adbench_harness.plan import Plan
+    from adbench_harness.plugins import Catalogue
+    from adbench_harness.results import Store, TrialResult
 
 SUMMARY = "Run every combination that fits together and show the table."
 _AXES = ("datasets", "preprocessors", "augmenters", "models", "scorers")
@@ -65,50 +69,75 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError(
             "which plugins? give --plugins NAMES (adbench list shows them) or a suite file"
         )
-    from adbench_harness import plugins, suite
-
-    asked = suite.validate(content, "command line")
-    plugins.check_names(asked.plugins)
-    from adbench_harness import pipelines, plan, results
-
-    catalogue = plugins.load(asked.plugins)
-    store = results.Store(Path(given.out))
-    where = options.places(given)
-
-    def fetch(kind: str, component: Any) -> Path:
-        get = fetching.datasets if kind == "data" else fetching.weights
-        return get([component], where[kind], given.accept_license)[0]
-
-    places = pipelines.Places(**where, fetch=fetch if given.fetch else None)
-    drawn = plan.make(
-        asked,
-        catalogue,
-        places,
-        device=_device(given.device),
-        finished=store.finished(),
-        checkpoints=str(store.root / "checkpoints"),
+    drawn, store, catalogue = prepare(
+        content,
+        options.places(given),
+        out=given.out,
+        device=given.device,
+        fetch=given.fetch,
+        accepted=given.accept_license,
     )
     if given.explain:
         _explain(drawn)
         return 0
+    found = perform(drawn, store, catalogue)
+    return _show(found, store, per_category=given.per_category)
+
+
+def prepare(
+    content: Mapping[str, Any],
+    where: Mapping[str, Any],
+    *,
+    out: str | Path,
+    device: str,
+    fetch: bool,
+    accepted: bool,
+    source: str = "command line",
+) -> tuple[Plan, Store, Catalogue]:
+    """The plan of a suite's ``content``, the store that it fills, and the loaded plugins.
+
+    ``fetch`` allows downloads, of what is ``accepted``: the licences.
+    """
+    from adbench_harness import plugins, suite
+
+    asked = suite.validate(content, source)
+    plugins.check_names(asked.plugins)
+    from adbench_harness import pipelines, plan, results
+
+    catalogue = plugins.load(asked.plugins)
+    store = results.Store(Path(out))
+
+    def get(kind: str, component: Any) -> Path:
+        fetched = fetching.datasets if kind == "data" else fetching.weights
+        return fetched([component], where[kind], accepted)[0]
+
+    places = pipelines.Places(**where, fetch=get if fetch else None)
+    drawn = plan.make(
+        asked,
+        catalogue,
+        places,
+        device=_device(device),
+        finished=store.finished(),
+        checkpoints=str(store.root / "checkpoints"),
+    )
+    return drawn, store, catalogue
+
+
+def perform(drawn: Plan, store: Store, catalogue: Catalogue) -> list[TrialResult]:
+    """Run what is not in the store yet, with progress; the results in the plan's order."""
     _make(store.trials)
     for note in drawn.notes:
         print(note, file=sys.stderr)
     _run(drawn, store, catalogue)
-    return _show(drawn, store, catalogue, per_category=given.per_category)
+    stored = {result.trial.id: result for result in store.read()}
+    return [stored[id_] for id_ in dict.fromkeys(trial.id for trial in drawn.trials)]
 
 
 def _content(given: argparse.Namespace) -> dict[str, Any]:
     """The suite file's keys with the flags laid over them."""
     from adbench_harness import grammar
 
-    content: dict[str, Any] = {}
-    if given.suite is not None:
-        from adbench_harness import suite
-
-        content = suite.read(Path(given.suite))
-        # By itself, so that a mistake in the file and one in a flag are told apart.
-        suite.validate({"plugins": ["any"], **content}, given.suite)
+    content = {} if given.suite is None else read(given.suite)
     for key in ("plugins", "recipe", *_AXES, "metrics", "protocol", "backbone", "precision"):
         if getattr(given, key) is not None:
             content[key] = getattr(given, key)
@@ -127,6 +156,15 @@ def _content(given: argparse.Namespace) -> dict[str, Any]:
             raise UserError(f"--set {item}: write COMPONENT.PARAMETER=VALUE")
         values = [grammar.value(part) for part in grammar.split(text, ",")]
         content.setdefault("set", {})[key] = values if len(values) > 1 else values[0]
+    return content
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """A suite file's keys, checked by themselves: its mistakes are told apart from a flag's."""
+    from adbench_harness import suite
+
+    content = suite.read(Path(path))
+    suite.validate({"plugins": ["any"], **content}, str(path))
     return content
 
 
@@ -185,7 +223,7 @@ def _explain(drawn: Plan) -> None:
             print(f"  {reason}")
 
 
-def _run(drawn: Plan, store: Any, catalogue: Any) -> None:
+def _run(drawn: Plan, store: Store, catalogue: Catalogue) -> None:
     from adbench_harness.cli.progress import Display
     from adbench_harness.engines import local
 
@@ -206,7 +244,7 @@ def _run(drawn: Plan, store: Any, catalogue: Any) -> None:
         print(f"{total} trials in {time.monotonic() - start:.0f} s; results in {store.root}\n")
 
 
-def _notify(catalogue: Any, result: Any) -> None:
+def _notify(catalogue: Catalogue, result: TrialResult) -> None:
     """Observers look on; what they raise is said and costs nothing."""
     for observer in catalogue.manager.hook.adbench_trial_finished.get_hookimpls():
         try:
@@ -215,11 +253,9 @@ def _notify(catalogue: Any, result: Any) -> None:
             print(f"adbench: observer {observer.plugin_name}: {said(error)}", file=sys.stderr)
 
 
-def _show(drawn: Plan, store: Any, catalogue: Any, *, per_category: bool) -> int:
+def _show(found: list[TrialResult], store: Store, *, per_category: bool) -> int:
     from adbench_harness import leaderboard
 
-    wanted = {trial.id for trial in drawn.trials}
-    found = [result for result in store.read() if result.trial.id in wanted]
     for detailed in (False, True) if per_category else (False,):
         print(
             leaderboard.render(

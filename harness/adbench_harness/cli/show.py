@@ -36,26 +36,45 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def _text(offer: Any, catalogue: Any) -> str:
+    lines = [f"{offer.kind} {offer.name}: {offer.component.summary}"]
+    lines += [f"  {key:<10} {value}" for key, value in facts(offer, catalogue).items() if value]
+    for name, said in presets(offer).items():
+        lines.append(f"  {'preset':<10} {name}: {said}")
+    rows = parameters(offer)
+    if rows:
+        lines += ["", options.table(rows)]
+    return "\n".join(lines)
+
+
+def presets(offer: Any) -> dict[str, str]:
+    """Each preset's values; the first one is used where none is named."""
+    values = getattr(offer.component, "presets", {})
+    return {
+        f"{name}{'' if number else ' (where none is named)'}": ", ".join(
+            f"{key}={value}" for key, value in values[name].items()
+        )
+        or "the defaults"
+        for number, name in enumerate(values)
+    }
+
+
+def facts(offer: Any, catalogue: Any) -> dict[str, Any]:
+    """What there is to say of a component, by what it is about; empty where nothing is."""
     component = offer.component
-    facts = {
+    return {
         "plugin": f"{offer.plugin} ({catalogue.plugins[offer.plugin].origin})",
         "version": getattr(component, "version", None),
         "paper": getattr(component, "paper", None),
         "licence": getattr(component, "licence", None) or _weights_licence(component),
         "role": getattr(component, "role", None),
         "layers": ", ".join(getattr(component, "layers", ())),
+        **_contract(offer, catalogue),
+        **{key: _plain(value) for key, value in getattr(component, "suite", {}).items()},
     }
-    lines = [f"{offer.kind} {offer.name}: {component.summary}"]
-    lines += [f"  {key:<10} {value}" for key, value in facts.items() if value]
-    lines += _contract(offer, catalogue)
-    for number, (name, values) in enumerate(getattr(component, "presets", {}).items()):
-        said = ", ".join(f"{key}={value}" for key, value in values.items()) or "the defaults below"
-        default = "" if number else " (where none is named)"
-        lines.append(f"  {'' if number else 'presets':<10} {name}{default}: {said}")
-    parameters = _parameters(offer)
-    if parameters:
-        lines += ["", options.table(parameters)]
-    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _weights_licence(component: Any) -> str | None:
@@ -63,34 +82,33 @@ def _weights_licence(component: Any) -> str | None:
     return weights.licence if weights else None
 
 
-def _contract(offer: Any, catalogue: Any) -> list[str]:
+def _contract(offer: Any, catalogue: Any) -> dict[str, str]:
     """What a model or scorer emits and accepts, as its defaults have it."""
     if offer.kind not in ("model", "scorer"):
-        return []
+        return {}
     from adbench_harness import parameters
     from adbench_harness.grammar import Wanted
 
     choice = parameters.resolve(catalogue, offer.kind, Wanted(offer.name))
     component = parameters.build(catalogue, offer.kind, choice)
-    ports = {"emits": getattr(component, "emits", ()), "accepts": getattr(component, "accepts", ())}
-    lines = [
-        f"  {key:<10} {', '.join(sorted(port.__name__ for port in value))}"
-        for key, value in ports.items()
-        if value
-    ]
+    said = {
+        key: ", ".join(sorted(port.__name__ for port in getattr(component, key, ())))
+        for key in ("emits", "accepts")
+    }
     if offer.kind == "model":
         spec = component.input
         crop = f", centre {spec.crop} px" if spec.crop else ""
-        lines.append(f"  {'input':<10} {spec.resize} px ({spec.aspect} aspect){crop}")
-        lines.append(f"  {'splits':<10} {', '.join(sorted(component.protocols))}")
-        lines.append(f"  {'augmenter':<10} {component.augmentation}")
-    return lines
+        said["input"] = f"{spec.resize} px ({spec.aspect} aspect){crop}"
+        said["splits"] = ", ".join(sorted(component.protocols))
+        said["augmenter"] = component.augmentation
+    return said
 
 
-def _parameters(offer: Any) -> list[dict[str, Any]]:
+def parameters(offer: Any) -> list[dict[str, Any]]:
+    """A row a parameter: its name, type, default and meaning."""
     if offer.kind in ("metric", "recipe"):
         return []
-    from adbench_harness.parameters import parameters
+    from adbench_harness import parameters as signatures
 
     return [
         {
@@ -99,5 +117,5 @@ def _parameters(offer: Any) -> list[dict[str, Any]]:
             "default": "none" if parameter.default is None else str(parameter.default),
             "meaning": parameter.meaning,
         }
-        for parameter in parameters(offer.component).values()
+        for parameter in signatures.parameters(offer.component).values()
     ]

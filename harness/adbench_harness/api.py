@@ -1,0 +1,163 @@
+"""The commands ``run`` and ``leaderboard`` as functions, for scripts and notebooks.
+
+::
+
+    from adbench_harness.api import leaderboard, run
+
+    results = run(plugins=["patchcore"], datasets="mini/brick")
+    results.groupby("scorer")["image_auroc"].mean()
+    leaderboard(results, rows="scorer", metrics="aupro")
+
+What a user can mend is an ``errors.UserError`` with the line that the command would print.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from adbench_harness import leaderboard as boards
+from adbench_harness import plugins as plugins_
+from adbench_harness.cli import options
+from adbench_harness.cli import run as command
+from adbench_harness.errors import UserError
+from adbench_harness.leaderboard.frame import FIELDS, components
+from adbench_harness.results import TrialResult
+
+__all__ = ["Results", "leaderboard", "run"]
+
+
+class Results(pd.DataFrame):
+    """A data frame that shows itself as the leaderboard, as HTML in a notebook.
+
+    ``results`` are the stored results behind it, ``store`` is their folder. What is selected or
+    computed from it is a plain data frame.
+    """
+
+    _metadata: ClassVar[list[str]] = ["results", "store", "_board"]
+    results: Sequence[TrialResult]
+    store: Path
+    _board: Callable[..., str]
+
+    @classmethod
+    def _of(
+        cls, rows: pd.DataFrame, results: Sequence[TrialResult], store: Path, /, **shown: Any
+    ) -> Results:
+        made = cls(rows)
+        made.results, made.store = results, store
+        made._board = partial(boards.render, results, store=store, **shown)
+        return made
+
+    def __repr__(self) -> str:
+        return self._board(width=shutil.get_terminal_size((100, 24)).columns)
+
+    def _repr_html_(self) -> str:
+        return self._board(format="html")
+
+
+def run(
+    suite: str | Path | None = None,
+    *,
+    data: str | Path | Mapping[str, str | Path] | None = None,
+    weights: str | Path | None = None,
+    out: str | Path = options.RESULTS,
+    device: str = "auto",
+    fetch: bool = False,
+    accept_license: bool = False,
+    **keys: Any,
+) -> Results:
+    """Run what is not in ``out`` yet, as ``adbench run`` does: a row a trial.
+
+    ``keys`` are a suite file's own (``plugins``, ``datasets``, ``models``, ``set``, ``seeds``,
+    ``evaluation`` ...), as text in the command line's grammar or as lists and dicts; they win
+    over those of the file ``suite``. ``data`` is a folder of data sets, or the folder of each by
+    its name; ``fetch`` downloads what is missing, if ``accept_license`` accepts its licence. The
+    index holds the trials' ids, under which ``out`` has the files; columns are the axes, the
+    parameters that are not the defaults, seeds, status, and metrics as fractions. A trial that
+    failed is a row too. Raises UserError.
+    """
+    content = {**({} if suite is None else command.read(suite)), **keys}
+    if not content.get("plugins"):
+        raise UserError("which plugins? give plugins=[...] ('adbench list' shows them) or a suite")
+    folders = data if isinstance(data, Mapping) else {}
+    named = [f"{name}={folder}" for name, folder in folders.items()]
+    given = argparse.Namespace(
+        data=named or ([str(data)] if data else []), weights=weights and str(weights)
+    )
+    drawn, store, catalogue = command.prepare(
+        content,
+        options.places(given),
+        out=out,
+        device=device,
+        fetch=fetch,
+        accepted=accept_license,
+        source="run()",
+    )
+    results = command.perform(drawn, store, catalogue)
+    return Results._of(_trials(results), results, store.root)
+
+
+def leaderboard(
+    results: Results | str | Path = options.RESULTS,
+    *,
+    rows: str | Iterable[str] = (),
+    columns: str | None = None,
+    metrics: str | Iterable[str] = (),
+    only: Mapping[str, Any] | None = None,
+    reported: str | Iterable[str] = (),
+    per_category: bool = False,
+) -> Results:
+    """The leaderboard of what ``run`` returned, or of a folder, as ``adbench leaderboard`` has it.
+
+    The options are the command's; names may come as one text with commas or as a list. The rows
+    are those of its CSV: fractions, one a combination and category, or the cells of the table
+    that ``rows`` and ``columns`` ask for. Raises UserError.
+    """
+    if isinstance(results, Results):
+        found, root = list(results.results), results.store
+    else:
+        store = options.store(str(results))
+        found, root = list(store.read()), store.root
+    papers = _names(reported)
+    plugins_.check_names(papers)
+    shown: dict[str, Any] = {
+        "rows": _names(rows),
+        "columns": columns,
+        "metrics": _names(metrics),
+        "only": {axis: str(value) for axis, value in (only or {}).items()},
+        "reported": plugins_.load(papers).reported() if papers else [],
+        "per_category": per_category,
+    }
+    text = boards.render(found, format="csv", store=root, **shown)
+    # The Python engine alone reads every float back as it was, in every pandas.
+    cells = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""], engine="python")
+    return Results._of(cells, found, root, **shown)
+
+
+def _trials(results: Sequence[TrialResult]) -> pd.DataFrame:
+    changed = {
+        name
+        for result in results
+        for choice in components(result.trial)
+        for name in choice.changed
+        if name not in FIELDS
+    }
+    table = boards.frame(results, sorted(changed))
+    for name in changed:
+        try:
+            table[name] = pd.to_numeric(table[name])
+        except ValueError:
+            continue  # words, or not every trial has it
+    table.index = pd.Index([results[place].trial.id for place in table.index], name="trial")
+    return table.drop(columns=["marks", "covers", "reported"]).dropna(axis=1, how="all")
+
+
+def _names(given: str | Iterable[str]) -> list[str]:
+    return options.names(given) if isinstance(given, str) else list(given)

@@ -1,0 +1,97 @@
+"""``adbench new``: a third party's distribution, whose tests pass as it stands."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from adbench_harness import __version__
+from adbench_harness.errors import UserError
+from adbench_harness.trial import NONE
+
+SUMMARY = "Write a distribution with a plugin that works: module, tests, README, CI."
+TEMPLATES = Path(__file__).parents[1] / "templates"
+_ON_PATCHCORE = "adbench run --plugins patchcore,template --datasets mini/brick"
+# What shows a component of the kind at work, within a minute and without a download.
+RUNS = {
+    "model": "adbench run --plugins template",
+    "scorer": f"{_ON_PATCHCORE} --scorers nn,template",
+    "preprocessor": f"{_ON_PATCHCORE} --preprocessors none,template --scorers nn",
+    "augmenter": "adbench run --plugins twostage,template --datasets mini/brick "
+    "--models twostage-stage1:steps=50 --augmenters template",
+    "dataset": "adbench run --plugins patchcore,template --datasets template",
+    "metric": f"{_ON_PATCHCORE} --scorers nn",
+    "backbone": f"{_ON_PATCHCORE} --backbone template --scorers nn",
+}
+_NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", help="of the plugin and its component: lower case, such as mymethod"
+    )
+    parser.add_argument("--kind", choices=tuple(RUNS), default="model", help="default: model")
+
+
+def handle(given: argparse.Namespace) -> int:
+    """Write ``adbench-NAME/`` and say what to do next."""
+    name, kind = given.name, given.kind
+    _check(name)
+    snake = name.replace("-", "_")
+    words = _words(name, snake, kind)
+    folder = Path(words["adbench-template"])
+    if folder.exists():
+        raise UserError(f"'{folder}' exists; remove it or choose another name")
+    files = {}
+    for root in (TEMPLATES / "common", TEMPLATES / kind):
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                place = _filled(str(path.relative_to(root)), {**words, "template": snake})
+                files[folder / place] = path.read_text(encoding="utf-8")
+    taken = {word for text in files.values() for word in re.findall(r"\w+", text)}
+    for word in (words["Template"], words["TEMPLATE"]):
+        if word in taken:
+            raise UserError(f"'{name}': the code already has a {word}; choose another name")
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(_filled(text, words), encoding="utf-8")
+    print(f"{folder}: {words['A KIND'].lower()} that works as it stands. Next:\n")
+    for command in (f'cd {folder} && pip install -e ".[test]"', "pytest", words["RUN"]):
+        print(f"  {command}")
+    return 0
+
+
+def _check(name: str) -> None:
+    from adbench_harness.plugins import BASIC, RESERVED, available
+
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"'{name}' is no name for a plugin: lower-case letters, digits and single hyphens, a "
+            "letter first, such as my-method"
+        )
+    if name in (*RESERVED, NONE, BASIC):
+        raise UserError(f"'{name}' means something to adbench already; choose another name")
+    if name in available():
+        raise UserError(f"a plugin '{name}' is installed already; choose another name")
+
+
+def _words(name: str, snake: str, kind: str) -> dict[str, str]:
+    """What each word of the templates becomes."""
+    said = kind.replace("dataset", "data set")
+    return {
+        "adbench_template": f"adbench_{snake}",
+        "adbench-template": f"adbench-{name.replace('_', '-')}",
+        "Template": "".join(part.capitalize() for part in snake.split("_")),
+        "TEMPLATE": snake.upper(),
+        "template": name,
+        "A KIND": f"A{'n' if kind[0] in 'aeiou' else ''} {said}",
+        "KIND": said,
+        "adbench-harness>=0": f"adbench-harness>={__version__}",
+        "RUN": RUNS[kind].replace("template", name),
+    }
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), lambda found: words[found[0]], text)

@@ -1,0 +1,74 @@
+"""Pytest fixtures for the tests of a plugin: small images, and runs in a folder of the test's own.
+
+In a test module, or in the ``conftest.py`` beside it::
+
+    pytest_plugins = ["adbench_harness.fixtures"]
+
+    def test_it_learns(train_set, tools, defective_batch):
+        MyModel().fit(train_set, tools).predict(defective_batch)
+
+Redefine ``side`` where a model wants larger inputs, and ``augmenter`` where it trains on one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adbench_harness.testing import fitting
+from adbench_harness.types import Augmenter, Batch, Tools, TrainSet
+
+__all__ = ["augmenter", "batch", "defective_batch", "run", "side", "tools", "train_set"]
+
+
+@pytest.fixture
+def side() -> int:
+    """Side of the images in px."""
+    return 64
+
+
+@pytest.fixture
+def augmenter() -> Augmenter | None:
+    """What ``tools`` offers a model to train on."""
+    return None
+
+
+@pytest.fixture
+def train_set(side: int) -> TrainSet:
+    """Eight striped, slightly noisy images."""
+    return fitting.train(fitting.textures(8, side))
+
+
+@pytest.fixture
+def tools(side: int, augmenter: Augmenter | None) -> Tools:
+    """What ``fit`` gets: the CPU, seed 0, the embedded backbone in the place of any other."""
+    return fitting.tools(augmenter, side)
+
+
+@pytest.fixture
+def batch(side: int) -> Batch:
+    """Four normal images that are not in ``train_set``."""
+    return _batch(fitting.textures(4, side, seed=1))
+
+
+@pytest.fixture
+def defective_batch(side: int) -> Batch:
+    """Four images with a red square on the middle fifth of each side."""
+    return _batch(fitting.textures(4, side, seed=2, blob=True))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Any]:
+    """``api.run`` into a folder of the test's own: ``run(plugins=..., datasets="mini/brick")``."""
+    from adbench_harness import api
+
+    return partial(api.run, out=tmp_path / "results")
+
+
+def _batch(images: torch.Tensor) -> Batch:
+    return Batch(images=images, seeds=torch.arange(len(images)))

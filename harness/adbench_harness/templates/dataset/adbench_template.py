@@ -1,0 +1,91 @@
+"""A data set: striped plates that are drawn where they are needed; some are scratched.
+
+To bring images of your own instead, drop ``build``, name in ``archives`` what to download (or leave
+it empty: ``--data`` then names the folder), and list in ``samples`` what lies under ``root``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import cv2
+import numpy as np
+from adbench_harness.errors import UserError
+from adbench_harness.hookspecs import hookimpl
+from adbench_harness.types import GOOD, Archive, Dataset, Sample
+from numpy.typing import NDArray
+
+SIDE = 64
+COUNTS = {"train/good": 12, "test/good": 8, "test/scratch": 8}
+STRIPES = {"fine": 4, "coarse": 10}
+
+
+class Template:
+    """Two categories, laid out as in MVTec AD: ``<category>/<part>/<defect>/<number>.png``."""
+
+    name: ClassVar[str] = "template"
+    summary: ClassVar[str] = "Drawn plates with stripes, some scratched."
+    paper: ClassVar[str | None] = None
+    version: ClassVar[int] = 1
+    licence: ClassVar[str] = "CC0-1.0"
+    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    archives: ClassVar[tuple[Archive, ...]] = ()
+    mask_threshold: ClassVar[int] = 0
+
+    def build(self, root: Path) -> Path:
+        """Draw the images under ``root``, and return it."""
+        for number, (category, period) in enumerate(STRIPES.items()):
+            draws = np.random.default_rng(number)
+            for place, count in COUNTS.items():
+                for index in range(count):
+                    plate, scratch = _plate(draws, period)
+                    _write(root / category / place / f"{index:03}.png", plate, scratch)
+        return root
+
+    def categories(self, root: Path) -> list[str]:
+        """Those of which ``root`` has a folder."""
+        found = [category for category in STRIPES if (root / category).is_dir()]
+        if not found:
+            raise UserError(f"'{root}' holds none of {', '.join(STRIPES)}; name another folder")
+        return found
+
+    def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
+        """The one split there is, whatever the seed."""
+        return [
+            Sample(image, "train", 0)
+            if image.parts[-3] == "train"
+            else Sample(image, "test", int(image.parts[-2] != GOOD), _masks(image), image.parts[-2])
+            for image in sorted((root / category).glob("t*/*/*.png"))
+        ]
+
+
+def _masks(image: Path) -> tuple[Path, ...]:
+    mask = image.parents[2] / "ground_truth" / image.parts[-2] / image.name
+    return (mask,) if mask.is_file() else ()
+
+
+def _plate(draws: np.random.Generator, period: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A grey plate [SIDE, SIDE] with stripes, and where a scratch would be (255)."""
+    stripes = 128 + 40 * np.sin(2 * np.pi * np.arange(SIDE) / period)
+    plate = (stripes + draws.normal(0, 4, (SIDE, SIDE))).round().astype(np.uint8)
+    scratch = np.zeros((SIDE, SIDE), np.uint8)
+    start, end = draws.integers(8, SIDE - 8, (2, 2)).tolist()
+    cv2.line(scratch, start, end, 255, 2)
+    return plate, scratch
+
+
+def _write(path: Path, plate: NDArray[np.uint8], scratch: NDArray[np.uint8]) -> None:
+    files: list[tuple[Path, NDArray[np.uint8]]] = [(path, plate)]
+    if path.parent.name != GOOD:
+        mask = path.parents[2] / "ground_truth" / path.parent.name / path.name
+        files = [(path, np.where(scratch > 0, np.uint8(230), plate)), (mask, scratch)]
+    for file, pixels in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), pixels)
+
+
+@hookimpl
+def adbench_datasets() -> Iterable[type[Dataset]]:
+    return [Template]

@@ -1,0 +1,33 @@
+"""A metric: the share of defective images found at five false alarms in a hundred."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from adbench_harness.hookspecs import hookimpl
+from adbench_harness.metrics.evaluation import Evaluation
+from adbench_harness.types import Metric
+from sklearn.metrics import roc_curve
+
+FALSE_ALARMS = 0.05
+
+
+def detected(evaluation: Evaluation) -> float:
+    """The ROC curve of the image scores where the false positive rate is ``FALSE_ALARMS``."""
+    false, true, _ = roc_curve(evaluation.labels, evaluation.scores, drop_intermediate=False)
+    return float(np.interp(FALSE_ALARMS, false, true))
+
+
+TEMPLATE = Metric(
+    "template",
+    "Share of defective images found at 5% false alarms",
+    detected,
+    needs="image",
+    chance=lambda _: FALSE_ALARMS,
+)
+
+
+@hookimpl
+def adbench_metrics() -> Iterable[Metric]:
+    return [TEMPLATE]

@@ -1,0 +1,43 @@
+"""A preprocessor: local contrast, made alike everywhere in an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, ClassVar
+
+import cv2
+import numpy as np
+from adbench_harness.hookspecs import hookimpl
+from adbench_harness.types import Preprocessor
+from numpy.typing import NDArray
+from pydantic import Field
+
+
+class Template:
+    """Contrast-limited adaptive histogram equalisation of the lightness."""
+
+    name: ClassVar[str] = "template"
+    summary: ClassVar[str] = "Local contrast of the lightness, equalised."
+    paper: ClassVar[str | None] = None
+    version: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        *,
+        limit: Annotated[float, Field(gt=0, description="of the contrast; more is stronger")] = 2,
+        tiles: Annotated[int, Field(ge=1, description="to a side")] = 8,
+    ) -> None:
+        self.limit = limit
+        self.tiles = tiles
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 RGB [H, W, 3] -> the same shape and type."""
+        equalise = cv2.createCLAHE(self.limit, (self.tiles, self.tiles))
+        lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+        lab[..., 0] = equalise.apply(np.ascontiguousarray(lab[..., 0]))
+        return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
+
+
+@hookimpl
+def adbench_preprocessors() -> Iterable[type[Preprocessor]]:
+    return [Template]
