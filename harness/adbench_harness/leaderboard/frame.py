@@ -264,7 +264,9 @@ def _version(choice: Choice | None) -> str:
 
 def _told_apart(labels: pd.Series[str], variants: list[tuple[str, ...]]) -> pd.Series[str]:
     """Labels with those parts of their variants that differ within one label."""
-    parts = pd.DataFrame(variants, index=labels.index).fillna("")
+    width = max(map(len, variants), default=0)
+    padded = [(*row, *[""] * (width - len(row))) for row in variants]
+    parts = pd.DataFrame(padded, index=labels.index)
     varies = parts.groupby(labels).transform("nunique").gt(1).to_numpy()
     if not varies.any():
         return labels
