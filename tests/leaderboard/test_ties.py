@@ -81,6 +81,7 @@ def test_at_auroc_1_nothing_is_decided(scored):
     shown = table([scored(LABELS + 0.0, model="a"), scored(scores(0.3, 3), model="b")])
     assert shown.notes[0].startswith("at AUROC 1 the test cannot decide between a and b")
     assert ranks(shown) == {"a": "1", "b": "2"}  # by what they look like
+    assert shown.rows[0][shown.headers.index("95% CI")] == "–"
 
 
 def test_seeds_are_averaged_and_add_no_certainty(scored):

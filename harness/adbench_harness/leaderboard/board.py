@@ -106,7 +106,7 @@ def board(
     if INTERVAL in names and (reach := _reach(ran, keys)).notna().any():
         reach = reach.reindex(summary.mean.index).where(summary.whole[INTERVAL])
         ends = zip(summary.mean[INTERVAL], reach, strict=True)
-        cells["95% CI"] = [ABSENT if math.isnan(r) else _interval(mean, r) for mean, r in ends]
+        cells["95% CI"] = [_interval(mean, wide) for mean, wide in ends]
         headers = [shown.header for shown in columns]
         headers.insert(names.index(INTERVAL) + 1, "95% CI")
         cells = {header: cells[header] for header in headers}
@@ -144,6 +144,8 @@ def _reach(ran: pd.DataFrame, keys: list[str]) -> pd.Series[float]:
 
 
 def _interval(mean: float, reach: float) -> str:
+    if not reach > 1e-9:  # at AUROC 1 there is no variance, and that says nothing
+        return ABSENT
     low, high = max(0.0, mean - reach), min(1.0, mean + reach)
     return f"{100 * low:.1f}–{100 * high:.1f}"
 

@@ -166,7 +166,7 @@ class Ranking:
             tied = self.tied[within]
             covered = max(end - self.false_positives[within] + tied, 0)
             area += gain[within] * covered**2 / (2 * max(tied, 1))
-        return float(area) / end
+        return min(float(area) / end, 1.0)  # rounding
 
 
 def _rank(

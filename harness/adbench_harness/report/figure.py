@@ -95,6 +95,9 @@ def scatter(
         axes.plot(costs[~front], values[~front] * scale, "o", mfc="none", mec=_ONE, ms=5)
         axes.plot(costs[front], values[front] * scale, "s", color=_TWO, ms=6)
         axes.margins(0.14)
+        if scale == 100:  # no fraction is above its whole, nor below nothing
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, -1), min(high, 101))
         axes.minorticks_off()
         axes.xaxis.set_major_formatter(lambda value, _: cost.show(value))
         _few_ticks(axes, costs)
