@@ -104,6 +104,30 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_results(adbench, toys, tmp_p
     assert "24 of 24 trials are in " in said.out
 
 
+OBSERVER = """
+import os, signal
+from adbench_harness.hookspecs import hookimpl
+
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+@hookimpl
+def adbench_trial_finished(result):
+    Finalised()
+"""
+
+
+def test_an_interrupt_that_python_drops_is_not_lost(adbench, toys, tmp_path):
+    (tmp_path / "observer.py").write_text(OBSERVER)
+    models = ("--models", "toy-mean", "--scorers", "toy-map", "--preprocessors", "none")
+    plugins = f"{toys},./observer.py"
+    done = adbench("run", "--plugins", plugins, *models, "--device", "cpu", "--out", "out")
+    assert "Exception ignored in" in done.err
+    assert done.code == 130
+    assert len(list((tmp_path / "out" / "trials").glob("*.json"))) == 1
+
+
 # ---------------------------------------------------------------- planning
 
 

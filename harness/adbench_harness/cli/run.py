@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,8 @@ from adbench_harness.cli import fetching, options
 from adbench_harness.errors import UserError, said
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
 
     from adbench_harness.plan import Plan
     from adbench_harness.plugins import Catalogue
@@ -233,15 +237,37 @@ def _run(drawn: Plan, store: Store, catalogue: Catalogue) -> None:
             f"{len(drawn.trials) - total} of {len(drawn.trials)} trials are in {store.root} already"
         )
     start = time.monotonic()
-    with Display(total) as display:
+    with Display(total) as display, _interrupts() as seen:
         for bundle in drawn.bundles:
             display.bundle(bundle.title)
             for result in local.run([bundle], display.stage):
                 store.write(result)
                 display.trial(result)
                 _notify(catalogue, result)
+                if seen:
+                    raise KeyboardInterrupt
     if total:
         print(f"{total} trials in {time.monotonic() - start:.0f} s; results in {store.root}\n")
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """The interrupts so far: Python drops one that comes while an object is being finalised."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _notify(catalogue: Catalogue, result: TrialResult) -> None:
