@@ -27,8 +27,8 @@ def _reuse_memory() -> None:
     """Keep freed memory for the next tensor.
 
     glibc otherwise gives every large one back to the kernel, and getting it again, page by page,
-    was seen to take a third of a run's time. Those above 64 MB still go back: kept, they were seen to
-    leave holes that doubled a run's memory, and giving them back costs nothing that was measured.
+    was seen to take a third of a run's time. Those above 64 MB still go back: kept, they were seen
+    to leave holes that doubled a run's memory, and giving them back cost nothing that was measured.
     """
     with suppress(OSError, AttributeError):
         malloc = ctypes.CDLL(None)
