@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import textwrap
 from collections.abc import Iterable
 
@@ -22,6 +21,8 @@ class ContractError(Exception):
 
 def require(package: str) -> None:
     """Raise NotInstalled unless ``package``, which the extra of that name installs, is here."""
+    import importlib.util  # not before it is needed: every command imports this module
+
     if importlib.util.find_spec(package) is None:
         raise NotInstalled(f"{package} is not installed; pip install 'adbench-harness[{package}]'")
 

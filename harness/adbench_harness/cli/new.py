@@ -8,7 +8,6 @@ from pathlib import Path
 
 from adbench_harness import __version__
 from adbench_harness.errors import UserError
-from adbench_harness.trial import NONE
 
 SUMMARY = "Write a distribution with a plugin that works: module, tests, README, CI."
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -64,6 +63,7 @@ def handle(given: argparse.Namespace) -> int:
 
 def _check(name: str) -> None:
     from adbench_harness.plugins import BASIC, RESERVED, available
+    from adbench_harness.trial import NONE
 
     if not _NAME.fullmatch(name):
         raise UserError(
