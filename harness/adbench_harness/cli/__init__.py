@@ -1,7 +1,7 @@
 # PYTHON_ARGCOMPLETE_OK
 """The command ``adbench``: one module a sub-command, parser and handler together.
 
-Only the standard library and argcomplete are imported before a command's arguments are known to
+Only the standard library is imported before a command's arguments are known to
 be right, so that help, completion and mistakes answer at once.
 """
 
@@ -12,8 +12,6 @@ import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
-
-import argcomplete
 
 from adbench_harness import __version__
 from adbench_harness.cli import (
@@ -80,6 +78,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _completion(_: argparse.Namespace) -> int:
     """Print what makes bash or zsh complete adbench: eval "$(adbench completion)"."""
+    import argcomplete
+
     print(argcomplete.shellcode(["adbench"]))  # type: ignore[attr-defined]
     return 0
 
@@ -108,7 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _answer(arguments: Sequence[str] | None) -> int:
     top = parser()
-    argcomplete.autocomplete(top)
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks
+        import argcomplete
+
+        argcomplete.autocomplete(top)
     given, unknown = top.parse_known_args(arguments)
     if unknown:
         getattr(given, "sub", top).error(f"unrecognized arguments: {' '.join(unknown)}")
