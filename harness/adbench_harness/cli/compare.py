@@ -39,6 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     place, suite_file = _board(given)
+    if not given.accept:
+        options.store(str(place))  # the first that is named is the first to be missed
     new = options.store(given.new)
     if place.resolve() == new.root.resolve():
         raise UserError(f"'{given.new}' is the baseline itself; run into another folder (--out)")
