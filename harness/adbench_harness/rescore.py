@@ -64,7 +64,7 @@ def rescore(
     are stored with 16 bits, which moves a metric by less than 1e-4.
     """
     images = store.images(result.trial)
-    maps = store.maps(result.trial) if truth else {}
+    maps = store.maps(result.trial)
     met = _met(maps, truth, switches) if truth and maps else []
     names = images["class"].tolist() if "class" in images else []
     evaluation = Evaluation(
@@ -95,7 +95,7 @@ def rescore(
         lower_is_better=tuple(sorted(lower)),
         flags=(*switch_flags(switches), *(flag for flag in result.flags if flag not in before)),
         images=images,
-        maps=store.maps(result.trial),
+        maps=maps,
         curves=store.curves(result.trial),
     )
 

@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench_harness.metrics.regions import region_weights
-from adbench_harness.metrics.tally import Tally, keys, not_finite
+from adbench_harness.metrics.tally import Counts, Scores, Tally, Weights, keys, not_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Scores = NDArray[np.floating[Any]]
 Labels = NDArray[np.bool_]
-Counts = NDArray[np.int64]
-Weights = NDArray[np.float64]
 
 CHUNK = 1 << 24
 """Scores on a GPU that are compared at once: some 500 MB."""
