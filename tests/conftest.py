@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from adbench_harness import fetch, plugins
+from adbench_harness.downloads import fetch
+from adbench_harness.planning import plugins
 
 # A shared machine is slow now and then; how long an example takes is no finding.
 settings.register_profile("adbench", deadline=None)

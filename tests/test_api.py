@@ -14,7 +14,7 @@ from adbench_harness import api
 from adbench_harness.cli import main
 from adbench_harness.cli.progress import Display
 from adbench_harness.errors import UserError
-from adbench_harness.results import Store
+from adbench_harness.results.store import Store
 
 
 @pytest.fixture

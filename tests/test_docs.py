@@ -20,10 +20,10 @@ from typing import NamedTuple
 import pytest
 from ruamel.yaml import YAML
 
-from adbench_harness import data
 from adbench_harness.basic.datasets import Mini
 from adbench_harness.cli import fill, main, parser
 from adbench_harness.cli.new import RUNS
+from adbench_harness.images import folders
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -178,7 +178,7 @@ def reader(tmp_path, monkeypatch) -> Reader:
     """In a folder with what the README speaks of: a board, and images of one's own."""
     shutil.copytree(ROOT / "leaderboards/bottle", tmp_path / "leaderboards/bottle")
     rows = []
-    brick = data.locate(Mini(), None, {}) / "brick"
+    brick = folders.locate(Mini(), None, {}) / "brick"
     for image in sorted(brick.rglob("*.png")):
         place = image.relative_to(brick)
         part, defect = place.parts[:2]

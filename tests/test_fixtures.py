@@ -14,7 +14,7 @@ def test_authors_tests_run_on_them(pytester, toys):
     pytester.makepyfile(
         f"""
         import pytest
-        from adbench_harness.plugins import load
+        from adbench_harness.planning.plugins import load
 
         pytest_plugins = ["adbench_harness.fixtures"]
         CATALOGUE = load([{toys!r}])

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from adbench_harness.cli import main
-from adbench_harness.results import Store
+from adbench_harness.results.store import Store
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "leaderboards/ci/suite.toml"

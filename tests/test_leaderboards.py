@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adbench_harness import suite
 from adbench_harness.cli import fill
-from adbench_harness.results import Store
+from adbench_harness.planning import suite
+from adbench_harness.results.store import Store
 
 ROOT = Path(__file__).parents[1]
 BOARDS = sorted(path.parent for path in (ROOT / "leaderboards").glob("*/suite.toml"))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adbench_harness import pipelines, plan, plugins, run
-from adbench_harness.suite import Suite
+from adbench_harness.planning import pipelines, plan, plugins
+from adbench_harness.planning.suite import Suite
+from adbench_harness.running.bundle import run_bundle
 
 REAL = os.environ.get("ADBENCH_REAL_DATA")
 pytestmark = pytest.mark.skipif(
@@ -24,7 +25,7 @@ def test_patchcore_reaches_its_published_numbers_on_bottle() -> None:
     )
     places = pipelines.Places(data=f"{REAL}/data", weights=f"{REAL}/weights")
     (bundle,) = plan.make(suite, catalogue, places).bundles
-    (result,) = run.run_bundle(bundle)
+    (result,) = run_bundle(bundle)
     assert result.status == "ok", result.failures
     assert result.provenance["images"] == {"train": 209, "validation": 0, "test": 83}
     assert result.metrics["image_auroc"] >= 0.995

@@ -24,12 +24,12 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from adbench_harness import leaderboard as boards
-from adbench_harness import plugins as plugins_
 from adbench_harness.cli import options
 from adbench_harness.cli import run as command
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.frame import FIELDS, components
-from adbench_harness.results import TrialResult
+from adbench_harness.planning import plugins as plugins_
+from adbench_harness.results.store import TrialResult
 
 __all__ = ["Results", "leaderboard", "run"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from adbench_harness.results import TrialResult
+    from adbench_harness.results.store import TrialResult
     from adbench_harness.types import (
         Augmenter,
         Backbone,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from adbench_harness.metrics.evaluation import Evaluation
+    from adbench_harness.evaluation import Evaluation
     from adbench_harness.nn.neighbours import Neighbours
 
 Part = Literal["train", "validation", "test"]

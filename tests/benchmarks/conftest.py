@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from adbench_harness.metrics import cost
+from adbench_harness.running import cost
 
 if folder := os.environ.get("ADBENCH_PEERS"):
     # Peers that no package index has; after everything installed, so that they hide nothing.

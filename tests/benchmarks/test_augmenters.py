@@ -14,9 +14,9 @@ import skimage.data
 import torch
 from skimage.metrics import structural_similarity
 
-from adbench_harness import parameters, plugins
 from adbench_harness.errors import UserError
-from adbench_harness.grammar import component
+from adbench_harness.planning import parameters, plugins
+from adbench_harness.planning.grammar import component
 from adbench_harness.testing.fitting import tools, train
 from adbench_harness.types import Batch
 

@@ -122,9 +122,10 @@ def test_pixel_metrics(race: Callable[..., Any], machine: Any) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_backbone(race: Callable[..., Any], machine: Any, dtype: torch.dtype) -> None:
     """The features alone, from pixels already on the device: as much as the network allows."""
-    from adbench_harness import backbones, parameters, plugins
-    from adbench_harness.grammar import component
-    from adbench_harness.trial import Weights
+    from adbench_harness.planning import parameters, plugins
+    from adbench_harness.planning.grammar import component
+    from adbench_harness.results.trial import Weights
+    from adbench_harness.running import features
 
     name = "wide_resnet50_2" if GPU else "resnet18"
     catalogue = plugins.load(["patchcore"])
@@ -132,7 +133,7 @@ def test_backbone(race: Callable[..., Any], machine: Any, dtype: torch.dtype) ->
     backbone = parameters.build(catalogue, "backbone", choice)
     layers = ("layer2", "layer3")
     weights = Weights(name, backbone.version)  # random: the time is the same
-    network = backbones.load(backbone, layers, weights, machine.device).to(dtype)
+    network = features.load(backbone, layers, weights, machine.device).to(dtype)
     plain: nn.Module = backbone.network(layers).to(machine.device).eval()
     size = 64 if GPU else 4
     images = torch.rand(size, 3, 224, 224, device=machine.device)

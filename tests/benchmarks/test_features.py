@@ -20,10 +20,12 @@ from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms import v2
 
-from adbench_harness import backbones, cache, data, run
-from adbench_harness.material import Material
-from adbench_harness.plan import samples_of
-from adbench_harness.trial import Bundle, Choice, Evaluation, Trial, Weights
+from adbench_harness.images import cache, folders
+from adbench_harness.planning.plan import samples_of
+from adbench_harness.results.trial import Bundle, Choice, Evaluation, Trial, Weights
+from adbench_harness.running import features
+from adbench_harness.running.bundle import load
+from adbench_harness.running.material import Material
 from adbench_harness.types import InputSpec
 
 COUNT = 48
@@ -100,11 +102,11 @@ def by_hand(network: nn.Module, paths: list[Path], size: int, workers: int) -> d
 def bundle(plugin: Path, root: Path, backbone: str) -> Bundle:
     """One trial of a model that asks for the backbone's layers, with random weights."""
     names, folder = (str(plugin),), Choice("folder", 1, {"table": ""})
-    samples = samples_of(run.load(names), folder, root, "category", "unsupervised", 0)
+    samples = samples_of(load(names), folder, root, "category", "unsupervised", 0)
     trial = Trial(
         dataset=folder,
         category="category",
-        fingerprint=data.fingerprint(root, samples),
+        fingerprint=folders.fingerprint(root, samples),
         split="unsupervised",
         split_seed=0,
         preprocessors=(),
@@ -135,11 +137,11 @@ def test_features(
     plugin = tmp_path / f"asks_{name}.py"
     plugin.write_text(MODEL % (name, layers))
     asked = bundle(plugin, root, name)
-    catalogue = run.load(asked.plugins)
+    catalogue = load(asked.plugins)
     weights = asked.trials[0].weights[0]
     backbone = catalogue.get("backbone", name)()
     # The same network for both, made beforehand.
-    normalised = backbones.load(backbone, layers, weights, machine.device)
+    normalised = features.load(backbone, layers, weights, machine.device)
     whole = get_model(name, weights=None)
     network = create_feature_extractor(whole, list(layers)).eval()
     network.load_state_dict(normalised.state_dict())
@@ -149,7 +151,7 @@ def test_features(
         if not kept:
             shutil.rmtree(cache.folder(), ignore_errors=True)
         material = Material(asked, catalogue, machine.device, lambda *_: None)
-        store = backbones.FeatureStore(backbone, weights, machine.device)
+        store = features.FeatureStore(backbone, weights, machine.device)
         store._networks[layers] = normalised
         material._stores[name, SPEC] = store
         material.prepare()

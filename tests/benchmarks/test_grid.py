@@ -16,10 +16,12 @@ import pytest
 import torch
 import torchvision
 
-from adbench_harness import data, plan, run, suite
-from adbench_harness.pipelines import Places
-from adbench_harness.results import TrialResult
-from adbench_harness.trial import Bundle
+from adbench_harness.images import decoding, geometry
+from adbench_harness.planning import plan, suite
+from adbench_harness.planning.pipelines import Places
+from adbench_harness.results.store import TrialResult
+from adbench_harness.results.trial import Bundle
+from adbench_harness.running.bundle import load, run_bundle
 
 CATEGORY = "metal"
 ASKED = {
@@ -38,13 +40,13 @@ def bundles(tmp_path: Path) -> tuple[Bundle, ...]:
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18-random.pth")
     asked = suite.validate(ASKED, "test")
     places = Places(weights=str(tmp_path))
-    made = plan.make(asked, run.load(tuple(asked.plugins)), places, device="auto").bundles
+    made = plan.make(asked, load(tuple(asked.plugins)), places, device="auto").bundles
     assert [len(bundle.trials) for bundle in made] == [4, 4]
     return tuple(made)
 
 
 def ran(bundles: tuple[Bundle, ...]) -> list[TrialResult]:
-    results = [result for bundle in bundles for result in run.run_bundle(bundle)]
+    results = [result for bundle in bundles for result in run_bundle(bundle)]
     assert not [failure for result in results for failure in result.failures]
     return results
 
@@ -74,9 +76,9 @@ def test_beside_as_many_separate_runs(
         pytest.importorskip(f"anomalib.{module}")  # outside of what is measured
     monkeypatch.chdir(tmp_path)  # the peer writes where it is
     # The peer is given what the preprocessors made: it has none.
-    steps: Mapping[str, Callable[[data.Image], data.Image]] = {
+    steps: Mapping[str, Callable[[geometry.Image], geometry.Image]] = {
         "none": lambda image: image,
-        "mean": run.load(bundles[0].plugins).get("preprocessor", "mean")(),
+        "mean": load(bundles[0].plugins).get("preprocessor", "mean")(),
     }
     for name, step in steps.items():
         copied(Path(bundles[0].root) / CATEGORY, tmp_path / name / CATEGORY, step)
@@ -91,9 +93,9 @@ def test_beside_as_many_separate_runs(
     assert benchmark.extra_info["ratio"] > 5
 
 
-def copied(source: Path, target: Path, step: Callable[[data.Image], data.Image]) -> None:
+def copied(source: Path, target: Path, step: Callable[[geometry.Image], geometry.Image]) -> None:
     for path in source.rglob("*.png"):
-        image = data.decode(path)
+        image = decoding.decode(path)
         if "ground_truth" not in path.parts:
             image = step(image)
         made = target / path.relative_to(source)

@@ -22,8 +22,8 @@ import torch
 from matplotlib.figure import Figure
 
 from adbench_harness.basic.metrics import METRICS
-from adbench_harness.metrics import cost
-from adbench_harness.metrics.evaluation import Evaluation
+from adbench_harness.evaluation import Evaluation
+from adbench_harness.running import cost
 from adbench_harness.testing.fitting import tools
 from adbench_harness.types import Batch, Features
 from adbench_patchcore.model import PatchCore

@@ -11,10 +11,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from adbench_harness import pipelines, plan, plugins, run
-from adbench_harness.metrics.evaluation import Evaluation
+from adbench_harness.evaluation import Evaluation
 from adbench_harness.metrics.ranking import Ranking
-from adbench_harness.suite import Suite
+from adbench_harness.planning import pipelines, plan, plugins
+from adbench_harness.planning.suite import Suite
+from adbench_harness.running.bundle import run_bundle
 
 REAL = os.environ.get("ADBENCH_REAL_DATA")
 Pixels = tuple[list[np.ndarray], list[np.ndarray]]
@@ -46,7 +47,7 @@ def _patchcore() -> Pixels:
     (bundle,) = plan.make(suite, plugins.load(["patchcore"]), places).bundles
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Evaluation, "pixels", property(kept.append))
-        list(run.run_bundle(bundle))
+        list(run_bundle(bundle))
     return list(kept[0].maps or ()), list(kept[0].masks or ())
 
 

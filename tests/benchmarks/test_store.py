@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from adbench_harness import leaderboard
-from adbench_harness.results import SCHEMA, Store
-from adbench_harness.trial import Trial
+from adbench_harness.results.store import SCHEMA, Store
+from adbench_harness.results.trial import Trial
 
 BOARD = Path(__file__).parents[2] / "leaderboards" / "bottle" / "results"
 CATEGORIES, SEEDS, SCORERS = 10, 10, 5

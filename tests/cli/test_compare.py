@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adbench_harness.cli import main
-from adbench_harness.results import Store
+from adbench_harness.results.store import Store
 
 
 def toy_run(toys, folder):

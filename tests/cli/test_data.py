@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import miniatures
-from adbench_harness import plugins
 from adbench_harness.cli import main
+from adbench_harness.planning import plugins
 from adbench_harness.testing.datasets import CHECKS
 from servers import Reply
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from adbench_harness.results import Store
-from adbench_harness.trial import Choice, Evaluation, Trial
+from adbench_harness.results.store import Store
+from adbench_harness.results.trial import Choice, Evaluation, Trial
 
 TEXT = """# Board
 
@@ -17,7 +17,7 @@ Words stay.
 
 @pytest.fixture
 def board(tmp_path):
-    from adbench_harness.results import TrialResult
+    from adbench_harness.results.store import TrialResult
 
     trial = Trial(
         dataset=Choice("mini", 1),

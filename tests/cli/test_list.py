@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 
-from adbench_harness.plugins import KINDS, available, load
+from adbench_harness.planning.plugins import KINDS, available, load
 
 
 def test_plugins_come_from_metadata_alone(adbench):

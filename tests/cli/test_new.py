@@ -11,7 +11,7 @@ import pytest
 from adbench_harness import __version__
 from adbench_harness.cli import main
 from adbench_harness.cli.new import RUNS, TEMPLATES
-from adbench_harness.plugins import KINDS
+from adbench_harness.planning.plugins import KINDS
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import re
 
 import pytest
 
-from adbench_harness import hookspecs, parameters, types
+from adbench_harness import hookspecs, types
 from adbench_harness.cli import main
+from adbench_harness.planning import parameters
 
 
 @pytest.fixture

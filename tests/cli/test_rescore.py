@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from adbench_harness import data
 from adbench_harness.cli import main
-from adbench_harness.results import Store
+from adbench_harness.images import folders
+from adbench_harness.results.store import Store
 
 
 def results(folder):
@@ -84,7 +84,7 @@ def test_what_cannot_be_rescored_is_refused(rescored, error, toys, tmp_path):
     assert "unknown metric 'auroc'" in error(*arguments, tmp_path / "x", "--metrics", "auroc")
     assert "'evaluation.size'" in error(*arguments, tmp_path / "x", "--eval-size", "0")
     assert "no results in 'none'" in error("rescore", "none", "--out", tmp_path / "x")
-    built = data.cache_folder() / "data" / "toy-data"
+    built = folders.cache_folder() / "data" / "toy-data"
     changed = Path(shutil.copytree(built, tmp_path / "changed"))
     image = next(changed.rglob("*.png"))
     image.write_bytes(image.read_bytes() + b"\0")

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from adbench_harness import parameters, plugins
 from adbench_harness.cli import main
-from adbench_harness.grammar import Wanted
-from adbench_harness.results import Store
+from adbench_harness.planning import parameters, plugins
+from adbench_harness.planning.grammar import Wanted
+from adbench_harness.results.store import Store
 from installed import in_tree
 
 PROBES = str(Path(__file__).parent.with_name("probes.py"))

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from adbench_harness.cli import main
-from adbench_harness.results import Store
+from adbench_harness.results.store import Store
 
 
 @pytest.fixture

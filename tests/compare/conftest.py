@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adbench_harness.results import Failure, Store, TrialResult
-from adbench_harness.trial import Choice, Evaluation, Trial, Weights
+from adbench_harness.results.store import Failure, Store, TrialResult
+from adbench_harness.results.trial import Choice, Evaluation, Trial, Weights
 
 LABELS = np.array([0] * 20 + [1] * 20, np.int8)
 COSTS = {"params": 1000.0, "flops": 5e6, "fit_seconds": 2.0, "ms_per_image": 40.0, "peak_mb": 900.0}

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adbench_harness.compare import compare
-from adbench_harness.suite import Tolerance
-from adbench_harness.trial import Choice, Weights
+from adbench_harness.planning.suite import Tolerance
+from adbench_harness.results.trial import Choice, Weights
 
 from .conftest import LABELS, TRIAL, failed, result, scores
 

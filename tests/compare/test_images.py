@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import f1_score, precision_recall_curve
 
 from adbench_harness.compare.images import Flip, Images, changes, threshold
-from adbench_harness.metrics import delong
+from adbench_harness.statistics import delong
 
 SCORES = arrays.arrays(np.float32, 24, elements=st.integers(-8, 8).map(float))
 LABELS = np.arange(24) % 3 > 0

@@ -8,8 +8,8 @@ import pytest
 
 from adbench_harness.compare import compare, json_text, junit, markdown, text
 from adbench_harness.compare.report import NAMED
-from adbench_harness.suite import Tolerance
-from adbench_harness.trial import Choice
+from adbench_harness.planning.suite import Tolerance
+from adbench_harness.results.trial import Choice
 
 from .conftest import TITLE, TRIAL, failed, result, scores
 

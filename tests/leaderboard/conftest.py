@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from adbench_harness.results import Failure, TrialResult
-from adbench_harness.trial import Choice, Evaluation, Trial, Weights
+from adbench_harness.results.store import Failure, TrialResult
+from adbench_harness.results.trial import Choice, Evaluation, Trial, Weights
 
 
 def _choice(name: str, **params: Any) -> Choice:

@@ -11,7 +11,7 @@ import pytest
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard import FORMATS, render
 from adbench_harness.leaderboard.table import Table
-from adbench_harness.results import Store
+from adbench_harness.results.store import Store
 
 HOSTILE = "<script>alert(1)</script>|a_b & 50% #1 `x` **y** \ue000\x1b[31m\nz"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.columns import KEYS, METRICS
 from adbench_harness.leaderboard.frame import aggregate, frame, measured, method, summarise
-from adbench_harness.trial import Choice, Evaluation, Weights
+from adbench_harness.results.trial import Choice, Evaluation, Weights
 
 CSV_COLUMNS = (
     "dataset,category,preprocessor,augmenter,model,scorer,backbone,device,seeds,failed,"

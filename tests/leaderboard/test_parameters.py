@@ -7,7 +7,7 @@ import pytest
 
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard import plot, render
-from adbench_harness.results import Store
+from adbench_harness.results.store import Store
 
 from .test_printed import cells
 

@@ -4,7 +4,7 @@ import pytest
 
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard import render
-from adbench_harness.trial import SHORTENED
+from adbench_harness.results.trial import SHORTENED
 from adbench_harness.types import Reported
 
 

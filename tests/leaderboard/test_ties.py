@@ -10,9 +10,9 @@ import pytest
 from adbench_harness.leaderboard import render
 from adbench_harness.leaderboard.board import board
 from adbench_harness.leaderboard.frame import frame
-from adbench_harness.metrics import delong
 from adbench_harness.metrics.ranking import Ranking
-from adbench_harness.results import Store
+from adbench_harness.results.store import Store
+from adbench_harness.statistics import delong
 
 LABELS = (np.arange(120) < 70).astype("i1")
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adbench_harness.metrics import cost
 from adbench_harness.nn import coreset
 from adbench_harness.nn.coreset import greedy_coreset
+from adbench_harness.running import cost
 
 
 def seeded(seed: int = 0) -> torch.Generator:

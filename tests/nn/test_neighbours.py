@@ -12,9 +12,9 @@ from sklearn.neighbors import NearestNeighbors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from adbench_harness.metrics import cost
 from adbench_harness.nn import neighbours
 from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.running import cost
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -14,9 +14,10 @@ from adbench_afps.model import AFPS
 from adbench_afps.selection import draw_distinct, gaussian_weights
 from adbench_afps.subsets import Subset
 from adbench_afps.vit import PatchViT, sincos
-from adbench_harness import cli, grammar, parameters, plugins, suite
-from adbench_harness.checkpoint import FileCheckpoint
+from adbench_harness import cli
 from adbench_harness.errors import UserError
+from adbench_harness.planning import grammar, parameters, plugins, suite
+from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.testing import parametrize_with_checks
 from adbench_harness.testing.fitting import textures, tools, train
 from adbench_harness.types import (

@@ -21,12 +21,12 @@ from safetensors.torch import save_file
 
 from adbench_anomalib import zoo
 from adbench_anomalib.model import UNABLE
-from adbench_harness import plugins
 from adbench_harness.cli import main
 from adbench_harness.errors import UserError
-from adbench_harness.grammar import component
-from adbench_harness.parameters import build, parameters, resolve
-from adbench_harness.results import Store
+from adbench_harness.planning import plugins
+from adbench_harness.planning.grammar import component
+from adbench_harness.planning.parameters import build, parameters, resolve
+from adbench_harness.results.store import Store
 from adbench_harness.testing import make, parametrize_with_checks
 from adbench_harness.testing.fitting import textures, tools, train
 from adbench_harness.types import AnomalyMap, Batch, ImageScore, InputSpec

@@ -13,8 +13,8 @@ from scipy.spatial.distance import cdist
 from adbench_bgfilter import adbench_recipes, adbench_reported, requires
 from adbench_bgfilter.preprocessors import MeanFilter, MedianFilter
 from adbench_bgfilter.scorers import NeighbourMean
-from adbench_harness import parameters, plugins, suite
 from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.planning import parameters, plugins, suite
 from adbench_harness.types import Level, Outputs, PatchBank, PatchEmbeddings
 
 FILTERS = [MeanFilter, MedianFilter]

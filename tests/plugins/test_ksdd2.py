@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from adbench_afps.dataset import KolektorSDD2
-from adbench_harness import plan, plugins
 from adbench_harness.errors import UserError
-from adbench_harness.trial import Choice
+from adbench_harness.planning import plan, plugins
+from adbench_harness.results.trial import Choice
 from adbench_harness.types import Dataset
 
 DEFECTIVE = {"train": (10001, 10004), "test": (20000, 20003, 20005)}

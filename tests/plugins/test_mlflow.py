@@ -10,7 +10,7 @@ import numpy as np
 from mlflow import MlflowClient
 
 from adbench_harness.cli import main
-from adbench_harness.results import Store
+from adbench_harness.results.store import Store
 from adbench_mlflow import observer
 
 ARGUMENTS = ("--datasets", "mini/brick", "--device", "cpu")

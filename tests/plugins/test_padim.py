@@ -8,8 +8,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import mahalanobis
 
-from adbench_harness import parameters, plugins, suite
-from adbench_harness.metrics import cost
+from adbench_harness.planning import parameters, plugins, suite
+from adbench_harness.running import cost
 from adbench_harness.types import Batch, Level, Outputs, PatchEmbeddings, PatchGaussian
 from adbench_padim import adbench_recipes, adbench_reported
 from adbench_padim.model import PaDiM, precision

@@ -11,10 +11,10 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
-from adbench_harness import grammar, parameters, plugins, suite
 from adbench_harness.basic.backbones import BACKBONES
-from adbench_harness.checkpoint import FileCheckpoint
 from adbench_harness.errors import UserError
+from adbench_harness.planning import grammar, parameters, plugins, suite
+from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.types import Batch, PatchBank, PatchEmbeddings
 from adbench_patchae import adbench_recipes, adbench_reported, requires
 from adbench_patchae.augmenter import CutPaste, recoloured

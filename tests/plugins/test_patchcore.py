@@ -11,8 +11,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
-from adbench_harness import parameters, plugins, suite
 from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.planning import parameters, plugins, suite
 from adbench_harness.types import Batch, Level, Outputs, PatchBank, PatchEmbeddings
 from adbench_patchcore import adbench_recipes, adbench_reported
 from adbench_patchcore.model import PatchCore

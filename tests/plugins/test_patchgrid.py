@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from adbench_harness import parameters, plan, plugins, suite
 from adbench_harness.errors import UserError
-from adbench_harness.grammar import Wanted
+from adbench_harness.planning import parameters, plan, plugins, suite
+from adbench_harness.planning.grammar import Wanted
 from adbench_harness.testing.fitting import tools, train
 from adbench_harness.types import Batch
 from adbench_patchgrid import adbench_recipes, augmenter

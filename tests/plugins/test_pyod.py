@@ -12,7 +12,7 @@ from pyod.models.ecod import ECOD
 from pyod.models.knn import KNN
 
 from adbench_harness.cli import main
-from adbench_harness.results import Store
+from adbench_harness.results.store import Store
 from adbench_harness.testing import parametrize_with_checks
 from adbench_harness.types import ImageEmbeddings, Level, Outputs, PatchEmbeddings
 from adbench_pyod.scorers import SCORERS, _Subset

@@ -9,10 +9,12 @@ timm = pytest.importorskip("timm", reason="the extra 'timm' is not installed")
 
 from safetensors.torch import load_file, save_file
 
-from adbench_harness import backbones, plugins
 from adbench_harness.cli import main
+from adbench_harness.downloads import weights
 from adbench_harness.errors import UserError
-from adbench_harness.results import Store
+from adbench_harness.planning import plugins
+from adbench_harness.results.store import Store
+from adbench_harness.running import features
 from adbench_harness.testing import parametrize_with_checks
 from adbench_timm.backbones import BACKBONES, TimmNet
 
@@ -53,9 +55,9 @@ def test_token_grids_are_the_patches_in_their_places(name, tmp_path):
     """Against timm's own forward pass at the size it was made for: 518 px, nothing resized."""
     network = saved(tmp_path, name)
     backbone = BY_NAME[name]()
-    found = backbones.find(backbone, str(tmp_path))
+    found = weights.find(backbone, str(tmp_path))
     assert not found.verified, "timm's hub states no sha256 that a file could be held against"
-    net = backbones.load(backbone, ("blocks.3", "blocks.11", "norm", "cls"), found, CPU)
+    net = features.load(backbone, ("blocks.3", "blocks.11", "norm", "cls"), found, CPU)
     images = torch.rand(1, 3, 518, 518, generator=torch.Generator().manual_seed(0))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     normal = (images - mean[:, None, None]) / std[:, None, None]
@@ -83,8 +85,8 @@ def test_an_input_that_patches_do_not_tile_is_resized_so_that_they_do():
 def test_a_stage_is_that_of_timms_own_feature_extractor(tmp_path):
     name = "resnet18.a1_in1k"
     saved(tmp_path, name)
-    found = backbones.find(BY_NAME[name](), str(tmp_path))
-    net = backbones.load(BY_NAME[name](), ("layer2", "layer3"), found, CPU)
+    found = weights.find(BY_NAME[name](), str(tmp_path))
+    net = features.load(BY_NAME[name](), ("layer2", "layer3"), found, CPU)
     reference = timm.create_model(name, pretrained=False, features_only=True, out_indices=(2, 3))
     state = load_file(tmp_path / f"{name}.safetensors")
     assert not reference.load_state_dict(state, strict=False).missing_keys
@@ -103,10 +105,10 @@ def test_only_what_the_layers_need_is_held_and_asked_of_the_file(tmp_path):
     assert not any(key.startswith(("blocks.2", "norm", "head")) for key in shallow.state_dict())
     saved(tmp_path, DINOV2, drop=("norm.weight", "norm.bias"))
     backbone = BY_NAME[DINOV2]()
-    found = backbones.find(backbone, str(tmp_path))
-    backbones.load(backbone, ("blocks.11",), found, CPU)
+    found = weights.find(backbone, str(tmp_path))
+    features.load(backbone, ("blocks.11",), found, CPU)
     with pytest.raises(UserError, match="lack 2 of the parameters"):
-        backbones.load(backbone, ("norm",), found, CPU)
+        features.load(backbone, ("norm",), found, CPU)
 
 
 def test_a_method_runs_on_dinov2_and_its_row_says_that_nothing_vouches_for_the_file(tmp_path):

@@ -11,10 +11,10 @@ import torch
 from skimage.metrics import structural_similarity
 from skimage.segmentation import slic
 
-from adbench_harness import parameters, plugins
-from adbench_harness.checkpoint import FileCheckpoint
 from adbench_harness.errors import UserError
-from adbench_harness.grammar import component
+from adbench_harness.planning import parameters, plugins
+from adbench_harness.planning.grammar import component
+from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.testing import fitting
 from adbench_harness.types import AnomalyMap, Augmented, Batch
 from adbench_twostage import adbench_recipes, adbench_reported, augmenters, model, refinement

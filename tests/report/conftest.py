@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from adbench_harness import pipelines, plugins, report
+from adbench_harness import report
 from adbench_harness.cli import main
-from adbench_harness.results import Failure, Store
+from adbench_harness.planning import pipelines, plugins
+from adbench_harness.results.store import Failure, Store
 
 SCRIPT = "<script>alert(1)</script>"
 # A slash ends a folder's name, so a defect type cannot hold the whole of it.

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from adbench_harness.leaderboard.frame import frame
-from adbench_harness.metrics import significance
 from adbench_harness.report.comparison import MOST, front, ranked
-from adbench_harness.results import TrialResult
-from adbench_harness.trial import Choice, Evaluation, Trial
+from adbench_harness.results.store import TrialResult
+from adbench_harness.results.trial import Choice, Evaluation, Trial
+from adbench_harness.statistics import significance
 
 points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20)
 

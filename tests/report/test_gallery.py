@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adbench_harness.metrics.delong import Placements
 from adbench_harness.report.gallery import verdicts
+from adbench_harness.statistics.delong import Placements
 
 
 def images(scores, labels, **more):

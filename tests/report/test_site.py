@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from adbench_harness import pipelines, plugins, report
+from adbench_harness import report
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard import frame, render
+from adbench_harness.planning import pipelines, plugins
 from adbench_harness.report.gallery import SIDE
 from adbench_harness.report.panel import NO_IMAGES, NO_MAPS
-from adbench_harness.results import Store
-from adbench_harness.trial import Choice
+from adbench_harness.results.store import Store
+from adbench_harness.results.trial import Choice
 from adbench_harness.types import Reported
 
 SCRIPT = "<script>alert(1)</script>"

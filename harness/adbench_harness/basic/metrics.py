@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from adbench_harness.metrics import classification, delong
-from adbench_harness.metrics.evaluation import Evaluation
+from adbench_harness.evaluation import Evaluation
+from adbench_harness.metrics import classification
+from adbench_harness.statistics import delong
 from adbench_harness.types import Metric
 
 

@@ -45,11 +45,12 @@ def handle(given: argparse.Namespace) -> int:
     if place.resolve() == new.root.resolve():
         raise UserError(f"'{given.new}' is the baseline itself; run into another folder (--out)")
     tolerance = _tolerance(suite_file)
-    from adbench_harness import compare, results
+    from adbench_harness import compare
+    from adbench_harness.results.store import Store
 
     accepted = _acceptable(new) if given.accept else []
     if accepted and not (place / "trials").is_dir():
-        return _accept(results.Store(place), new, accepted)
+        return _accept(Store(place), new, accepted)
     baseline = options.store(str(place))
     found = compare.compare(baseline, new, tolerance)
     _check(tolerance, found, suite_file)
@@ -70,7 +71,7 @@ def _board(given: argparse.Namespace) -> tuple[Path, str | None]:
 
 
 def _tolerance(suite_file: str | None) -> Any:
-    from adbench_harness import suite
+    from adbench_harness.planning import suite
 
     if suite_file is None:
         return suite.Tolerance()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from adbench_harness.verify import Findings
+    from adbench_harness.images.verify import Findings
 
 SUMMARY = "List data sets and where they are, fetch them, or verify what is here."
 SHOWN = 20
@@ -68,7 +68,7 @@ def _how_to_get(dataset: Any) -> str:
 
 
 def _verify(names: list[str], catalogue: Any, places: dict[str, Any]) -> int:
-    from adbench_harness import data
+    from adbench_harness.images import folders
 
     wrong = 0
     for name in names or catalogue.offers["dataset"]:
@@ -76,14 +76,14 @@ def _verify(names: list[str], catalogue: Any, places: dict[str, Any]) -> int:
         dataset = catalogue.get("dataset", name)()
         if not names and options.whereabouts(dataset, places) is None:
             continue
-        root = data.locate(dataset, places["data"], places["datasets"])
+        root = folders.locate(dataset, places["data"], places["datasets"])
         wrong += _verify_one(dataset, root, only)
     return int(wrong > 0)
 
 
 def _verify_one(dataset: Any, root: Path, only: str) -> int:
     """Say how a data set, or only one category of it, is; the number of mistakes."""
-    from adbench_harness import verify
+    from adbench_harness.images import verify
 
     title = f"{dataset.name} in {root}"
     try:

@@ -23,7 +23,7 @@ def handle(given: argparse.Namespace) -> int:
 def _machine() -> list[tuple[str, str, str]]:
     import torch
 
-    from adbench_harness import cache, data
+    from adbench_harness.images import cache, folders
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     rows = [
@@ -44,7 +44,7 @@ def _machine() -> list[tuple[str, str, str]]:
         rows.append(("faiss", f"no ({error})", "nothing: torch searches instead"))
     kept = sum(path.stat().st_size for path in cache.folder().glob("*"))
     rows += [
-        ("cache", str(data.cache_folder()), "ADBENCH_CACHE moves it"),
+        ("cache", str(folders.cache_folder()), "ADBENCH_CACHE moves it"),
         (
             "prepared images",
             f"{kept / 2**20:.0f} of at most {cache.LIMIT / 2**20:.0f} MB in {cache.folder()}",
@@ -55,12 +55,13 @@ def _machine() -> list[tuple[str, str, str]]:
 
 
 def _backbones(given: argparse.Namespace) -> list[tuple[str, str, str]]:
-    from adbench_harness import backbones, plugins
+    from adbench_harness.downloads import weights
+    from adbench_harness.planning import plugins
 
-    weights = options.places(given)["weights"]
+    place = options.places(given)["weights"]
     rows = []
     for name, offer in plugins.load(()).offers["backbone"].items():
-        found = backbones.find(offer.component(), weights)
+        found = weights.find(offer.component(), place)
         if found is None:
             rows.append((f"backbone {name}", "no weights", f"adbench weights fetch {name}"))
         elif found.path is None:
@@ -72,7 +73,7 @@ def _backbones(given: argparse.Namespace) -> list[tuple[str, str, str]]:
 
 
 def _datasets(given: argparse.Namespace) -> list[tuple[str, str, str]]:
-    from adbench_harness import plugins
+    from adbench_harness.planning import plugins
 
     places = options.places(given)
     rows = []

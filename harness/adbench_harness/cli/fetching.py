@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adbench_harness.errors import UserError
 
 if TYPE_CHECKING:
-    from adbench_harness.fetch import Progress
+    from adbench_harness.downloads.fetch import Progress
 
 
 def add_licence(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_licence(parser: argparse.ArgumentParser) -> None:
 
 def weights(backbones: Sequence[Any], place: str | None, accepted: bool) -> list[Path]:
     """Download the backbones' weights into ``place`` or where torch keeps them; the files."""
-    from adbench_harness.backbones import hub_folder
+    from adbench_harness.downloads.weights import hub_folder
 
     folder = Path(place).expanduser() if place else hub_folder()
     if folder.is_file():
@@ -49,7 +49,7 @@ def weights(backbones: Sequence[Any], place: str | None, accepted: bool) -> list
 
 def datasets(chosen: Sequence[Any], place: str | None, accepted: bool) -> list[Path]:
     """Download data sets and unpack them into ``place/<name>``, or into the cache; the folders."""
-    from adbench_harness.data import cache_folder
+    from adbench_harness.images.folders import cache_folder
 
     parent = Path(place).expanduser() if place else cache_folder() / "data"
     for dataset in chosen:
@@ -78,7 +78,7 @@ def datasets(chosen: Sequence[Any], place: str | None, accepted: bool) -> list[P
 
 def _fetch(dataset: Any, parent: Path) -> None:
     """Download the archives, unpack them together, write their checksums down, remove them."""
-    from adbench_harness import checksums, fetch
+    from adbench_harness.downloads import checksums, fetch
 
     for archive in dataset.archives:
         target = parent / archive.name
@@ -159,7 +159,7 @@ def _say(text: str) -> None:
 
 
 def _download(url: str, target: Path, sha256: str | None, md5: str | None) -> None:
-    from adbench_harness import fetch
+    from adbench_harness.downloads import fetch
 
     with _bar(target.name) as progress:
         fetch.download(url, target, sha256=sha256, md5=md5, progress=progress)

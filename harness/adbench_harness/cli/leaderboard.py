@@ -28,11 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     store = options.store(given.results)
-    from adbench_harness import grammar, leaderboard
+    from adbench_harness import leaderboard
+    from adbench_harness.planning import grammar
 
     reported = []
     if given.reported:
-        from adbench_harness import plugins
+        from adbench_harness.planning import plugins
 
         names = grammar.split(given.reported, ",")
         plugins.check_names(names)

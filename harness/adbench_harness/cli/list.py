@@ -28,7 +28,7 @@ def handle(given: argparse.Namespace) -> int:
 
 def _plugins() -> list[dict[str, str]]:
     """A row an entry point; two of one name show as two rows."""
-    from adbench_harness.plugins import available
+    from adbench_harness.planning.plugins import available
 
     return [
         {

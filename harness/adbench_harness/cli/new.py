@@ -62,8 +62,8 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def _check(name: str) -> None:
-    from adbench_harness.plugins import BASIC, RESERVED, available
-    from adbench_harness.trial import NONE
+    from adbench_harness.planning.plugins import BASIC, RESERVED, available
+    from adbench_harness.results.trial import NONE
 
     if not _NAME.fullmatch(name):
         raise UserError(

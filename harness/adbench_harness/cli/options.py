@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from adbench_harness.errors import NotInstalled, UserError
 
 if TYPE_CHECKING:
-    from adbench_harness.plugins import Catalogue
+    from adbench_harness.planning.plugins import Catalogue
 
 RESULTS = "adbench-results"
 
 
 def plugin_names(**_: Any) -> list[str]:
     """Completion of plugin names, from metadata alone."""
-    from adbench_harness.plugins import available
+    from adbench_harness.planning.plugins import available
 
     return list(available())
 
@@ -98,10 +98,10 @@ def places(given: argparse.Namespace) -> dict[str, Any]:
 
 def whereabouts(dataset: Any, places: dict[str, Any]) -> str | None:
     """How much of a data set is where, or what is wrong with its folder; None: it is not here."""
-    from adbench_harness import data
+    from adbench_harness.images import folders
 
     try:
-        root = data.locate(dataset, places["data"], places["datasets"])
+        root = folders.locate(dataset, places["data"], places["datasets"])
     except UserError as error:
         return str(error) if dataset.name in places["datasets"] else None
     try:
@@ -115,7 +115,7 @@ def whereabouts(dataset: Any, places: dict[str, Any]) -> str | None:
 
 def loaded(given: argparse.Namespace) -> Catalogue:
     """The catalogue of ``--plugins``, or of every installed plugin; broken ones are left out."""
-    from adbench_harness import grammar, plugins
+    from adbench_harness.planning import grammar, plugins
 
     if given.plugins:
         names = grammar.split(given.plugins, ",")
@@ -126,7 +126,7 @@ def loaded(given: argparse.Namespace) -> Catalogue:
 
 def sound(names: Iterable[str]) -> Catalogue:
     """The catalogue of those of ``names`` that load; broken ones are left out, and said."""
-    from adbench_harness import plugins
+    from adbench_harness.planning import plugins
 
     found = []
     for name in names:
@@ -142,7 +142,7 @@ def sound(names: Iterable[str]) -> Catalogue:
 
 def store(folder: str) -> Any:
     """The results in ``folder``; raises UserError where there are none."""
-    from adbench_harness.results import Store
+    from adbench_harness.results.store import Store
 
     found = Store(Path(folder))
     if not found.trials.is_dir():

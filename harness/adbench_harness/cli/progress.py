@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from adbench_harness.results import TrialResult
+    from adbench_harness.results.store import TrialResult
 
 
 class Display:

@@ -33,7 +33,8 @@ def handle(given: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from adbench_harness import pipelines, plugins, report
+    from adbench_harness import report
+    from adbench_harness.planning import pipelines, plugins
 
     if given.plugins is None:
         used = {name for result in store.read() for name in result.provenance.get("plugins", ())}

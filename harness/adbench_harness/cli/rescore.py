@@ -28,11 +28,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     old = options.store(given.results)
-    from adbench_harness import leaderboard, results, suite
-    from adbench_harness.rescore import rescore
-    from adbench_harness.trial import Evaluation
+    from adbench_harness import leaderboard
+    from adbench_harness.planning import suite
+    from adbench_harness.results.store import Store
+    from adbench_harness.results.trial import Evaluation
+    from adbench_harness.running.rescore import rescore
 
-    new = results.Store(Path(given.out))
+    new = Store(Path(given.out))
     if new.root.resolve() == old.root.resolve():
         raise UserError("--out is the folder of the old results; name another")
     asked = {"size": given.eval_size, "border": given.eval_border or "full"}
@@ -86,11 +88,12 @@ class _Truths:
         self._last: tuple[Any, Any] = (None, None)
 
     def of(self, trial: Any) -> Any:
-        from adbench_harness import data, parameters
-        from adbench_harness.rescore import Truth
+        from adbench_harness.images import folders
+        from adbench_harness.planning import parameters
+        from adbench_harness.running.rescore import Truth
 
         if self._last[0] != _place(trial):
             dataset = parameters.build(self._catalogue, "dataset", trial.dataset)
-            root = data.locate(dataset, self._places["data"], self._places["datasets"])
+            root = folders.locate(dataset, self._places["data"], self._places["datasets"])
             self._last = _place(trial), Truth(trial, self._catalogue, root)
         return self._last[1]

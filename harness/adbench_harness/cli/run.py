@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
-    from adbench_harness.plan import Plan
-    from adbench_harness.plugins import Catalogue
-    from adbench_harness.results import Store, TrialResult
+    from adbench_harness.planning.plan import Plan
+    from adbench_harness.planning.plugins import Catalogue
+    from adbench_harness.results.store import Store, TrialResult
 
 SUMMARY = "Run every combination that fits together and show the table."
 _AXES = ("datasets", "preprocessors", "augmenters", "models", "scorers")
@@ -102,14 +102,15 @@ def prepare(
 
     ``fetch`` allows downloads, of what is ``accepted``: the licences.
     """
-    from adbench_harness import plugins, suite
+    from adbench_harness.planning import plugins, suite
 
     asked = suite.validate(content, source)
     plugins.check_names(asked.plugins)
-    from adbench_harness import pipelines, plan, results
+    from adbench_harness.planning import pipelines, plan
+    from adbench_harness.results.store import Store
 
     catalogue = plugins.load(asked.plugins)
-    store = results.Store(Path(out))
+    store = Store(Path(out))
 
     def get(kind: str, component: Any) -> Path:
         fetched = fetching.datasets if kind == "data" else fetching.weights
@@ -139,7 +140,7 @@ def perform(drawn: Plan, store: Store, catalogue: Catalogue) -> list[TrialResult
 
 def _content(given: argparse.Namespace) -> dict[str, Any]:
     """The suite file's keys with the flags laid over them."""
-    from adbench_harness import grammar
+    from adbench_harness.planning import grammar
 
     content = {} if given.suite is None else read(given.suite)
     for key in ("plugins", "recipe", *_AXES, "metrics", "protocol", "backbone", "precision"):
@@ -165,7 +166,7 @@ def _content(given: argparse.Namespace) -> dict[str, Any]:
 
 def read(path: str | Path) -> dict[str, Any]:
     """A suite file's keys, checked by themselves: its mistakes are told apart from a flag's."""
-    from adbench_harness import suite
+    from adbench_harness.planning import suite
 
     content = suite.read(Path(path))
     suite.validate({"plugins": ["any"], **content}, str(path))

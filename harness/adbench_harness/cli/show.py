@@ -86,8 +86,8 @@ def _contract(offer: Any, catalogue: Any) -> dict[str, str]:
     """What a model or scorer emits and accepts, as its defaults have it."""
     if offer.kind not in ("model", "scorer"):
         return {}
-    from adbench_harness import parameters
-    from adbench_harness.grammar import Wanted
+    from adbench_harness.planning import parameters
+    from adbench_harness.planning.grammar import Wanted
 
     choice = parameters.resolve(catalogue, offer.kind, Wanted(offer.name))
     component = parameters.build(catalogue, offer.kind, choice)
@@ -108,7 +108,7 @@ def parameters(offer: Any) -> list[dict[str, Any]]:
     """A row a parameter: its name, type, default and meaning."""
     if offer.kind in ("metric", "recipe"):
         return []
-    from adbench_harness import parameters as signatures
+    from adbench_harness.planning import parameters as signatures
 
     return [
         {

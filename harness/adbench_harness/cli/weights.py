@@ -22,7 +22,7 @@ def handle(given: argparse.Namespace) -> int:
     given.data = []
     place = options.places(given)["weights"]
     catalogue = options.loaded(given)
-    from adbench_harness import backbones
+    from adbench_harness.downloads import weights
 
     if given.action == "fetch":
         if not given.names:
@@ -33,7 +33,7 @@ def handle(given: argparse.Namespace) -> int:
     rows = []
     for name, offer in catalogue.offers["backbone"].items():
         backbone = offer.component()
-        found = backbones.find(backbone, place)
+        found = weights.find(backbone, place)
         rows.append(
             {
                 "backbone": name,

@@ -18,10 +18,10 @@ import numpy as np
 
 from adbench_harness.compare.images import Images, changes
 from adbench_harness.leaderboard.columns import COUNTS, column
-from adbench_harness.metrics.significance import LEVEL
-from adbench_harness.results import Store, TrialResult
-from adbench_harness.suite import Tolerance
-from adbench_harness.trial import Choice, Trial, show
+from adbench_harness.planning.suite import Tolerance
+from adbench_harness.results.store import Store, TrialResult
+from adbench_harness.results.trial import Choice, Trial, show
+from adbench_harness.statistics.significance import LEVEL
 
 Verdict = Literal[
     "failed", "missing", "worse", "changed", "re-baseline", "better", "as good", "new"

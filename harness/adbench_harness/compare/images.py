@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench_harness.metrics import delong
+from adbench_harness.statistics import delong
 
 Arrays = Mapping[str, NDArray[Any]]
 SIDES = np.array(["normal", "anomalous"])

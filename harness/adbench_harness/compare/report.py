@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 from adbench_harness.compare.comparison import VERDICTS, Comparison, Difference, Pair
 from adbench_harness.leaderboard.columns import ABSENT, COUNTS, METRICS, column, percent
 from adbench_harness.leaderboard.table import Table, escaped
-from adbench_harness.metrics.significance import LEVEL
-from adbench_harness.results import TrialResult
+from adbench_harness.results.store import TrialResult
+from adbench_harness.statistics.significance import LEVEL
 
 SCHEMA = 1
 NAMED = 10

@@ -6,10 +6,10 @@ import ctypes
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from adbench_harness.material import Progress
-from adbench_harness.results import TrialResult
-from adbench_harness.run import run_bundle
-from adbench_harness.trial import Bundle
+from adbench_harness.results.store import TrialResult
+from adbench_harness.results.trial import Bundle
+from adbench_harness.running.bundle import run_bundle
+from adbench_harness.running.material import Progress
 
 # glibc's malloc.h
 _M_TRIM_THRESHOLD = -1

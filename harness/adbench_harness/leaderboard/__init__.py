@@ -16,8 +16,8 @@ from adbench_harness.leaderboard.columns import primary
 from adbench_harness.leaderboard.frame import aggregate, frame, measured, method, select
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, listing, pivot
 from adbench_harness.leaderboard.printed import beside
-from adbench_harness.results import Store, TrialResult
-from adbench_harness.trial import Trial
+from adbench_harness.results.store import Store, TrialResult
+from adbench_harness.results.trial import Trial
 
 if TYPE_CHECKING:
     from adbench_harness.types import Reported

@@ -21,7 +21,7 @@ from adbench_harness.leaderboard.columns import (
 from adbench_harness.leaderboard.frame import REPEATS, measured, summarise
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.leaderboard.ties import Images, verdict
-from adbench_harness.trial import NONE
+from adbench_harness.results.trial import NONE
 
 INTERVAL = "image_auroc"
 """The metric whose confidence interval has a column."""

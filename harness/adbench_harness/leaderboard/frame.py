@@ -11,8 +11,8 @@ import pandas as pd
 
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.columns import AXES, COUNTS, KEYS, METRICS, PRIMARY, UNRANKED
-from adbench_harness.results import TrialResult
-from adbench_harness.trial import NONE, Choice, Trial, show
+from adbench_harness.results.store import TrialResult
+from adbench_harness.results.trial import NONE, Choice, Trial, show
 
 REPEATS = ("seed", "split_seed")
 FIELDS = (*KEYS, *REPEATS, "status", "flags", "intervals", "marks", "covers", "reported")

@@ -16,10 +16,10 @@ from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.columns import column, percent
 from adbench_harness.leaderboard.frame import measured, select
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, natural
-from adbench_harness.trial import NONE
+from adbench_harness.results.trial import NONE
 
 if TYPE_CHECKING:
-    from adbench_harness.results import Store
+    from adbench_harness.results.store import Store
 
 _PANEL = (4.6, 3.8)  # inches
 _STYLE: Any = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from adbench_harness.leaderboard.columns import AXES, METRICS
-from adbench_harness.trial import NONE, SHORTENED
+from adbench_harness.results.trial import NONE, SHORTENED
 
 if TYPE_CHECKING:
     from adbench_harness.types import Reported

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from adbench_harness.leaderboard.columns import Column
-from adbench_harness.metrics import delong, significance
+from adbench_harness.statistics import delong, significance
 
 Images = Callable[[int], Mapping[str, NDArray[Any]]]
 """The per-image arrays of the trial at a place among the results; empty where none are stored."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adbench_harness.leaderboard.columns import UNRANKED
 from adbench_harness.leaderboard.frame import method, summarise
-from adbench_harness.metrics import significance
+from adbench_harness.statistics import significance
 
 Array = NDArray[np.floating[Any]]
 

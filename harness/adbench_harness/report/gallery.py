@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench_harness import data, parameters, plan
-from adbench_harness.data import Image
 from adbench_harness.errors import UserError
+from adbench_harness.images import decoding, folders, geometry
+from adbench_harness.images.geometry import Image
 from adbench_harness.metrics.ranking import Ranking
-from adbench_harness.pipelines import Places
-from adbench_harness.plugins import Catalogue
-from adbench_harness.trial import Evaluation, Trial
+from adbench_harness.planning import parameters, plan
+from adbench_harness.planning.pipelines import Places
+from adbench_harness.planning.plugins import Catalogue
+from adbench_harness.results.trial import Evaluation, Trial
 from adbench_harness.types import InputSpec
 
 SIDE = 256
@@ -98,25 +99,27 @@ class Pictures:
 
     def __init__(self, trial: Trial, catalogue: Catalogue, places: Places) -> None:
         dataset = parameters.build(catalogue, "dataset", trial.dataset)
-        root = data.locate(dataset, places.data, places.datasets)
+        root = folders.locate(dataset, places.data, places.datasets)
         samples = plan.samples_of(
             catalogue, trial.dataset, root, trial.category, trial.split, trial.split_seed
         )
-        if data.fingerprint(root, samples) != trial.fingerprint:
+        if folders.fingerprint(root, samples) != trial.fingerprint:
             raise UserError(f"'{root}' holds other images than the results were measured on")
         self._threshold = dataset.mask_threshold
-        self._samples = {data.relative(root, sample.image): sample for sample in samples}
+        self._samples = {folders.relative(root, sample.image): sample for sample in samples}
         self._truth: dict[str, NDArray[np.bool_] | None] = {}
 
     def image(self, path: str) -> Image:
         """An image, decoded."""
-        return data.decode(self._samples[path].image)
+        return decoding.decode(self._samples[path].image)
 
     def truth(self, path: str) -> NDArray[np.bool_] | None:
         """An image's truth by pixel, at its own size; None where it is unknown."""
         if path not in self._truth:
             size = self.image(path).shape
-            self._truth[path] = data.mask(self._samples[path], self._threshold, (size[0], size[1]))
+            self._truth[path] = decoding.mask(
+                self._samples[path], self._threshold, (size[0], size[1])
+            )
         return self._truth[path]
 
     def thumbnails(self, path: str, heat: Heat | None) -> tuple[Image, Image | None]:
@@ -144,7 +147,7 @@ class Heat:
 
     def over(self, image: Image) -> Image:
         """The image in grey under the map in colour."""
-        placed = data.from_input(self.values, self.spec, image.shape[:2])
+        placed = geometry.from_input(self.values, self.spec, image.shape[:2])
         heat = cv2.applyColorMap((placed * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         mixed = cv2.addWeighted(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), 0.65, grey, 0.35, 0)
@@ -166,10 +169,10 @@ class Maps:
         self, switches: Evaluation, pictures: Pictures, paths: Sequence[str]
     ) -> Ranking | None:
         """The pixels in order of their scores; None where no truth by pixel is known."""
-        with ThreadPoolExecutor(data.workers()) as pool:
+        with ThreadPoolExecutor(folders.workers()) as pool:
             truths = pool.map(pictures.truth, paths)
         met = [
-            data.meet(scores, truth, self.spec, switches)
+            geometry.meet(scores, truth, self.spec, switches)
             for scores, truth in zip(self.scores, truths, strict=True)
             if truth is not None
         ]

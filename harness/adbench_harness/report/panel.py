@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.report import figure
 from adbench_harness.report.gallery import Arrays, Maps, Pictures, save, verdicts
-from adbench_harness.results import Store, TrialResult
+from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.types import GOOD
 
 PRO_LIMIT = 0.3

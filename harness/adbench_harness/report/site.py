@@ -26,12 +26,12 @@ from adbench_harness.leaderboard.table import Table
 from adbench_harness.report import comparison, figure
 from adbench_harness.report.gallery import Pictures
 from adbench_harness.report.panel import Panel, Panels, Picture
-from adbench_harness.results import Store, TrialResult
-from adbench_harness.trial import show
+from adbench_harness.results.store import Store, TrialResult
+from adbench_harness.results.trial import show
 
 if TYPE_CHECKING:
-    from adbench_harness.pipelines import Places
-    from adbench_harness.plugins import Catalogue
+    from adbench_harness.planning.pipelines import Places
+    from adbench_harness.planning.plugins import Catalogue
 
 _OURS = ("index.html", "rows", "plots", "images", "static")
 _MARK = '<meta name="generator" content="adbench '

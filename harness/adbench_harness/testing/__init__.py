@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from adbench_harness import parameters
 from adbench_harness.basic.scorers import MapScorer, OwnScorer, SoftmaxScorer
 from adbench_harness.errors import UserError, nearest
-from adbench_harness.grammar import Wanted
-from adbench_harness.plugins import Catalogue
+from adbench_harness.planning import parameters
+from adbench_harness.planning.grammar import Wanted
+from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.testing.augmenters import CHECKS as AUGMENTER
 from adbench_harness.testing.backbones import CHECKS as BACKBONE
 from adbench_harness.testing.common import Check, Skipped, make

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from adbench_harness import contract
+from adbench_harness.running import contract
 from adbench_harness.types import (
     ImageBank,
     Outputs,

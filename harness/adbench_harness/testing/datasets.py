@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adbench_harness import data
 from adbench_harness.errors import UserError
+from adbench_harness.images import folders
 from adbench_harness.testing.common import (
     Check,
     Skipped,
@@ -20,7 +20,7 @@ from adbench_harness.types import (
 def _samples(component: Any) -> list[Sample]:
     dataset = make(component)
     try:
-        root = data.locate(dataset, None, {})
+        root = folders.locate(dataset, None, {})
     except UserError as error:
         raise Skipped(str(error)) from None
     return [s for category in dataset.categories(root) for s in dataset.samples(root, category, 0)]

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adbench_harness import backbones, data
 from adbench_harness.basic.backbones import BACKBONES, Embedded
-from adbench_harness.checkpoint import FileCheckpoint
+from adbench_harness.images.inputs import Images, Inputs, TrainImages
+from adbench_harness.results.trial import Weights
+from adbench_harness.running import features
+from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.testing.common import Skipped
-from adbench_harness.trial import Weights
 from adbench_harness.types import (
     Augmented,
     Batch,
@@ -37,9 +38,9 @@ def textures(count: int, side: int, seed: int = 0, blob: bool = False) -> Tensor
     return images
 
 
-def train(images: Tensor, classes: bool = False) -> data.TrainImages:
+def train(images: Tensor, classes: bool = False) -> TrainImages:
     """The images as a training set, half of them of each of two classes where a split has any."""
-    inputs = data.Inputs(
+    inputs = Inputs(
         samples=(),
         pixels=(images * 255).round().to(torch.uint8),
         sizes=np.full((len(images), 2), images.shape[2:], np.int32),
@@ -48,13 +49,13 @@ def train(images: Tensor, classes: bool = False) -> data.TrainImages:
     seeds = np.arange(len(images), dtype=np.int64)
     device = torch.device("cpu")
     half = len(images) // 2
-    return data.TrainImages(
+    return TrainImages(
         inputs,
         range(len(images)),
         seeds,
         device,
         {place: int(place >= half) for place in range(len(images))} if classes else None,
-        validation=data.Images(inputs, (), seeds, device),
+        validation=Images(inputs, (), seeds, device),
         classes=("good", "blob") if classes else (),
     )
 
@@ -78,7 +79,7 @@ def _features(request: FeatureRequest) -> Features:
     if not set(request.layers) <= set(Embedded.layers):
         raise Skipped(f"the embedded backbone has no layers {', '.join(request.layers)}")
     weights = Weights(Embedded.name, Embedded.version)
-    store = backbones.FeatureStore(Embedded(), weights, torch.device("cpu"))
+    store = features.FeatureStore(Embedded(), weights, torch.device("cpu"))
     return store.serve(FeatureRequest(Embedded.name, request.layers))
 
 

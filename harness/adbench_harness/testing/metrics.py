@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adbench_harness.metrics.evaluation import Evaluation
+from adbench_harness.evaluation import Evaluation
 from adbench_harness.testing.common import (
     Check,
     Skipped,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adbench_harness import contract
+from adbench_harness.running import contract
 from adbench_harness.testing.common import (
     Skipped,
     blob_is_hot,

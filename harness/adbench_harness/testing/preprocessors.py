@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from adbench_harness import data
+from adbench_harness.images import geometry
+from adbench_harness.images.inputs import checked
 from adbench_harness.testing.common import (
     Check,
     make,
 )
 
 
-def _photographs() -> list[data.Image]:
+def _photographs() -> list[geometry.Image]:
     """Images of odd sizes, light, dark and mixed."""
     draw = np.random.default_rng(0)
     images = [draw.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((64, 64), (37, 91))]
     return [*images, np.full((48, 48, 3), 200, np.uint8), np.zeros((33, 40, 3), np.uint8)]
 
 
-def _fitted_preprocessor(component: Any, images: Sequence[data.Image]) -> Any:
+def _fitted_preprocessor(component: Any, images: Sequence[geometry.Image]) -> Any:
     step = make(component)
     if hasattr(step, "fit"):
         step.fit(iter(images))
@@ -31,7 +32,7 @@ def _fitted_preprocessor(component: Any, images: Sequence[data.Image]) -> Any:
 def _keeps_geometry(component: Any) -> None:
     step = _fitted_preprocessor(component, _photographs())
     for image in _photographs():
-        data.checked(step, image)
+        checked(step, image)
 
 
 def _preprocesses_the_same_twice(component: Any) -> None:

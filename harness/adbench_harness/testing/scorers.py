@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adbench_harness import contract
 from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.running import contract
 from adbench_harness.testing.common import (
     Check,
     Skipped,

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from adbench_harness import plan, plugins
 from adbench_harness.basic.datasets import DAGM
 from adbench_harness.errors import UserError
-from adbench_harness.trial import Choice
+from adbench_harness.planning import plan, plugins
+from adbench_harness.results.trial import Choice
 from adbench_harness.types import Dataset
 
 

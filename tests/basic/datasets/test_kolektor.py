@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import miniatures
-from adbench_harness import plan, plugins
 from adbench_harness.basic.datasets import KolektorSDD
 from adbench_harness.errors import UserError
-from adbench_harness.trial import Choice
+from adbench_harness.planning import plan, plugins
+from adbench_harness.results.trial import Choice
 from adbench_harness.types import Dataset
 
 

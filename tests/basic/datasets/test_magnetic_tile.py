@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from adbench_harness import verify
 from adbench_harness.basic.datasets import MagneticTile
 from adbench_harness.errors import UserError
+from adbench_harness.images import verify
 from adbench_harness.types import Dataset, Sample
 
 FREE = tuple(f"MT_Free/Imgs/exp1_num_{number}.jpg" for number in range(11))

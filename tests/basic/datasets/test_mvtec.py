@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from adbench_harness.basic.datasets import MVTecAD
-from adbench_harness.basic.datasets.official import Counts
+from adbench_harness.datasets.official import Counts
 from adbench_harness.errors import UserError
 from adbench_harness.types import Dataset
 

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 
 import miniatures
-from adbench_harness import data
 from adbench_harness.basic.datasets import BTAD, MPDD, MVTecAD2, MVTecLOCO, VisA
-from adbench_harness.basic.datasets.official import Counts
+from adbench_harness.datasets.official import Counts
 from adbench_harness.errors import UserError
+from adbench_harness.images import decoding
 from adbench_harness.types import Dataset
 
 OFFICIAL = (MVTecLOCO, MVTecAD2, VisA, BTAD, MPDD)
@@ -58,7 +58,7 @@ def test_its_archive_is_read_as_it_unpacks(dataset, miniature):
         assert sample.image.is_file()
         assert bool(sample.masks) == bool(sample.label)
         assert (sample.defect == "good") == (sample.label == 0)
-        truth = data.mask(sample, dataset.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
+        truth = decoding.mask(sample, dataset.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
         assert truth is not None
 
 
@@ -83,7 +83,7 @@ def test_loco_unites_the_masks_in_an_images_folder(miniature):
     samples = MVTecLOCO().samples(miniature("mvtec_loco"), "pushpins", 0)
     first = next(sample for sample in samples if sample.defect == "logical_anomalies")
     assert [mask.parent.name for mask in first.masks] == ["000", "000"]
-    truth = data.mask(first, MVTecLOCO.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
+    truth = decoding.mask(first, MVTecLOCO.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
     assert truth is not None
     assert [tuple(at) for at in zip(*truth.nonzero(), strict=True)] == [(2, 2), (3, 3)]
 
@@ -129,7 +129,7 @@ def test_btad_labels_come_from_the_folder_where_the_mask_is_empty(miniature):
     samples = BTAD().samples(miniature("btad"), "02", 0)
     empty = next(sample for sample in samples if sample.image.name == "0001.png")
     assert (empty.label, empty.defect) == (1, "ko")
-    truth = data.mask(empty, BTAD.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
+    truth = decoding.mask(empty, BTAD.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
     assert truth is not None
     assert not truth.any()
     assert sum(BTAD.empty_masks.values()) == 11
@@ -139,7 +139,7 @@ def test_btad_masks_may_have_another_format_and_mark_with_1(miniature):
     samples = BTAD().samples(miniature("btad"), "01", 0)
     [defective] = [sample for sample in samples if sample.label]
     assert (defective.image.suffix, defective.masks[0].suffix) == (".bmp", ".png")
-    truth = data.mask(defective, BTAD.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
+    truth = decoding.mask(defective, BTAD.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
     assert truth is not None
     assert truth.sum() == 1
 

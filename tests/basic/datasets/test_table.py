@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adbench_harness.basic.datasets import table
+from adbench_harness.datasets import table
 from adbench_harness.errors import UserError
 from adbench_harness.types import Sample
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from adbench_harness.basic.datasets.layout import Names
-from adbench_harness.basic.datasets.official import NON_COMMERCIAL, Counts, Official
+from adbench_harness.datasets.layout import Names
+from adbench_harness.datasets.official import NON_COMMERCIAL, Counts, Official
 from adbench_harness.types import Archive
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
-from adbench_harness.basic.datasets import layout
+from adbench_harness.datasets import layout
 from adbench_harness.errors import UserError
 from adbench_harness.types import GOOD, Archive, Part, Sample
 

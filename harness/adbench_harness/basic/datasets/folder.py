@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from adbench_harness.basic.datasets import layout, table
+from adbench_harness.datasets import layout, table
 from adbench_harness.errors import UserError
 from adbench_harness.types import Archive, Sample
 

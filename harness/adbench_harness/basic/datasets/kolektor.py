@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from adbench_harness import data
-from adbench_harness.basic.datasets import layout
-from adbench_harness.basic.datasets.official import NON_COMMERCIAL
+from adbench_harness.datasets import layout
+from adbench_harness.datasets.official import NON_COMMERCIAL
 from adbench_harness.errors import UserError
+from adbench_harness.images import decoding, folders
 from adbench_harness.types import GOOD, Archive, Part, Sample
 
 CATEGORY = "kolektorsdd"
@@ -69,7 +69,7 @@ class KolektorSDD:
         found = [
             (part, image) for part, chosen in parts for item in chosen for image in _images(item)
         ]
-        with ThreadPoolExecutor(data.workers()) as pool:
+        with ThreadPoolExecutor(folders.workers()) as pool:
             defective = list(pool.map(_is_defective, (image for _, image in found)))
         return [
             Sample(
@@ -126,4 +126,4 @@ def _is_defective(image: Path) -> bool:
         raise UserError(
             f"'{image}': its mask '{mask.name}' is missing; {layout.how_to_get(KolektorSDD.name)}"
         )
-    return bool(data.decode(mask).any())
+    return bool(decoding.decode(mask).any())

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from adbench_harness.basic.datasets import layout
+from adbench_harness.datasets import layout
 from adbench_harness.errors import UserError
 from adbench_harness.types import GOOD, Archive, Sample
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from adbench_harness.basic import mini
-from adbench_harness.basic.datasets import layout
+from adbench_harness.datasets import layout
 from adbench_harness.types import Archive, Sample
 
 

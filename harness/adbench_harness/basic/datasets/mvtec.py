@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from adbench_harness import data
-from adbench_harness.basic.datasets.layout import Names
-from adbench_harness.basic.datasets.official import Counts, Official
+from adbench_harness.datasets.layout import Names
+from adbench_harness.datasets.official import Counts, Official
 from adbench_harness.errors import UserError
+from adbench_harness.images import decoding
 from adbench_harness.types import Archive, Sample
 
 
@@ -136,7 +136,7 @@ class MVTecAD2(Official):
 
 def _is_image(path: Path) -> bool:
     try:
-        data.decode(path)
+        decoding.decode(path)
     except UserError:
         return False
     return True

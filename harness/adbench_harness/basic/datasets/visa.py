@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from adbench_harness.basic.datasets import layout
-from adbench_harness.basic.datasets.official import Counts, Official
+from adbench_harness.datasets import layout
+from adbench_harness.datasets.official import Counts, Official
 from adbench_harness.errors import UserError
 from adbench_harness.types import GOOD, Archive, Sample
 

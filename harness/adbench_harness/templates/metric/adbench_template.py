@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from adbench_harness.hookspecs import hookimpl
-from adbench_harness.metrics.evaluation import Evaluation
+from adbench_harness.evaluation import Evaluation
 from adbench_harness.types import Metric
 from sklearn.metrics import roc_curve
 

@@ -9,7 +9,7 @@ import numpy as np
 from adbench_harness.types import Metric
 
 if TYPE_CHECKING:
-    from adbench_harness.metrics.evaluation import Evaluation
+    from adbench_harness.evaluation import Evaluation
 
 
 def detected_at_5(evaluation: Evaluation) -> float:

@@ -1,7 +1,7 @@
 import adbench_template
 import numpy as np
 import pytest
-from adbench_harness.metrics.evaluation import Evaluation
+from adbench_harness.evaluation import Evaluation
 from adbench_harness.testing import parametrize_with_checks
 from adbench_template import TEMPLATE
 

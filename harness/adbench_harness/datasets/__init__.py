@@ -1,0 +1,1 @@
+"""What data set plugins share: folder layouts, published counts, tables."""

@@ -1,0 +1,94 @@
+"""What data sets with published categories, split and counts have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+from adbench_harness.datasets import layout
+from adbench_harness.errors import UserError
+from adbench_harness.types import Archive, Sample
+
+NON_COMMERCIAL = "CC BY-NC-SA 4.0"
+
+
+class Counts(NamedTuple):
+    """Images in train, test and validation, and how many types the test part's defects are of."""
+
+    train: int
+    good: int
+    defective: int
+    defect_types: int
+    validation: int = 0
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> Counts:
+        """What ``samples`` hold."""
+        test = [sample for sample in samples if sample.part == "test"]
+        defects = [sample.defect for sample in test if sample.label]
+        train, validation = (
+            sum(sample.part == part for sample in samples) for part in ("train", "validation")
+        )
+        good = len(test) - len(defects)
+        return cls(train, good, len(defects), len(set(defects)), validation)
+
+    @property
+    def images(self) -> int:
+        """All of them."""
+        return self.train + self.validation + self.good + self.defective
+
+    def __str__(self) -> str:
+        validation = f"{self.validation} validation, " * bool(self.validation)
+        return (
+            f"{self.train} train, {validation}{self.good} good and {self.defective} defective test "
+            f"images of {self.defect_types} type{'s' * (self.defect_types != 1)}"
+        )
+
+
+class Official:
+    """``root/<category>``, or one folder deeper, in the layout of ``layout.samples``."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    default: ClassVar[bool] = False
+    licence: ClassVar[str] = NON_COMMERCIAL
+    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    page: ClassVar[str]
+    archives: ClassVar[tuple[Archive, ...]]
+    mask_threshold: ClassVar[int] = 0
+    names: ClassVar[layout.Names] = layout.MVTEC
+    official_counts: ClassVar[Mapping[str, Counts]]
+
+    def categories(self, root: Path) -> list[str]:
+        """The official categories that lie under ``root``; raises UserError where none does."""
+        home = self.home(root)
+        found = [name for name in self.official_counts if (home / name).is_dir()]
+        if not found:
+            first = root / next(iter(self.official_counts))
+            raise UserError(
+                f"'{root}' has no category of {self.name}, such as '{first}'; "
+                f"{layout.how_to_get(self.name)}"
+            )
+        return found
+
+    def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
+        """The samples as the folders split them; ``split_seed`` changes nothing."""
+        layout.check_category(category, self.categories(root), self.name, root)
+        folder = self.home(root) / category
+        return layout.samples(folder, layout.how_to_get(self.name), self.names)
+
+    def published(self) -> dict[str, int]:
+        """The number of images by category."""
+        return {name: counts.images for name, counts in self.official_counts.items()}
+
+    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
+        """How the counts differ from the official split's, in words; None where they do not."""
+        found, official = Counts.of(samples), self.official_counts[category]
+        return None if found == official else f"{found}; the official split has {official}"
+
+    def home(self, root: Path) -> Path:
+        """The folder that holds the categories."""
+        return layout.home(
+            root, lambda folder: any((folder / name).is_dir() for name in self.official_counts)
+        )

@@ -1,0 +1,161 @@
+"""Samples listed in a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+from adbench_harness.datasets import layout
+from adbench_harness.errors import UserError, nearest
+from adbench_harness.types import GOOD, Sample
+
+ANOMALOUS = "anomalous"
+LABELS = {"0": 0, "normal": 0, "1": 1, ANOMALOUS: 1, "": None}
+PARTS = {part: part for part in layout.PARTS}
+REQUIRED = ("path", "split", "label")
+COLUMNS = (*REQUIRED, "mask", "defect", "category", "group")
+ALIASES = {"defect_type": "defect"}
+
+
+class Row(NamedTuple):
+    """A line of the table: its cells by column, empty where there is none."""
+
+    file: Path
+    line: int
+    cells: dict[str, str]
+
+    def error(self, column: str, reason: str) -> UserError:
+        """What is wrong with a cell, and where it is."""
+        return UserError(f"'{self.file}' line {self.line}, column '{column}': {reason}")
+
+
+def categories(file: Path) -> list[str]:
+    """The categories that the table names, sorted; raises UserError where it has no rows."""
+    return sorted({row.cells["category"] for row in _rows(file)})
+
+
+def samples(file: Path, root: Path, category: str) -> list[Sample]:
+    """The category's samples, by part, defect type and path.
+
+    Columns: ``path``; ``split`` (train, validation or test); ``label`` (0 or normal, 1 or
+    anomalous, empty for unknown); and, if wanted, ``mask`` (several separated by ``;``; a normal
+    image's are not read), ``defect`` or ``defect_type``, ``category`` (else all images are of one,
+    named after the file) and ``group``. Paths are absolute or relative to ``root``. A defect type
+    none of whose test images has a mask has no pixel truth. Raises UserError with line and column.
+    """
+    found: list[tuple[Row, Sample]] = []
+    lines: dict[Path, int] = {}
+    groups: dict[str, Sample] = {}
+    rows = _rows(file)
+    names = sorted({row.cells["category"] for row in rows})
+    layout.check_category(category, names, "table", file)
+    for row in rows:
+        if row.cells["category"] != category:
+            continue
+        sample = _sample(row, root)
+        if (line := lines.setdefault(sample.image, row.line)) != row.line:
+            raise row.error("path", f"{str(sample.image)!r} is on line {line} already")
+        if sample.group:
+            other = groups.setdefault(sample.group, sample)
+            if other.part != sample.part:
+                raise row.error(
+                    "group", f"{sample.group!r} is in {other.part} too; keep a group in one part"
+                )
+        found.append((row, sample))
+    masked = {sample.defect for _, sample in found if sample.part == "test" and sample.masks}
+    for row, sample in found:
+        if sample.part == "test" and sample.defect in masked and sample.label and not sample.masks:
+            raise row.error(
+                "mask",
+                f"{str(sample.image)!r} has none, but others of {sample.defect!r} have; add it",
+            )
+    layout.check_parts((sample for _, sample in found), file, f"add lines for '{category}'")
+    return sorted(
+        (sample for _, sample in found),
+        key=lambda s: (layout.PARTS.index(s.part), s.defect, s.image.as_posix()),
+    )
+
+
+def _sample(row: Row, root: Path) -> Sample:
+    cells = row.cells
+    part, label = cells["split"].lower(), cells["label"].lower()
+    if part not in PARTS:
+        raise row.error("split", f"{part!r} is not train, validation or test")
+    if label not in LABELS:
+        raise row.error("label", f"{label!r} is not 0, 1, normal, anomalous or empty")
+    anomalous = LABELS[label] == 1
+    defect = cells["defect"] or (ANOMALOUS if anomalous else GOOD)
+    if (defect != GOOD) != anomalous:
+        raise row.error("defect", f"{defect!r} does not go with label {label!r}")
+    masks = [text.strip() for text in cells["mask"].split(";") if text.strip()]
+    return Sample(
+        image=_image(row, "path", cells["path"], root),
+        part=PARTS[part],
+        label=LABELS[label],
+        masks=tuple(_image(row, "mask", text, root) for text in masks if LABELS[label] != 0),
+        defect=defect,
+        group=cells["group"] or None,
+    )
+
+
+def _image(row: Row, column: str, text: str, root: Path) -> Path:
+    path = root / text
+    if path.suffix.lower() not in layout.SUFFIXES:
+        raise row.error(column, f"{text!r} is no image file ({', '.join(sorted(layout.SUFFIXES))})")
+    if not path.is_file():
+        raise row.error(column, f"there is no file {str(path)!r}")
+    return path
+
+
+def _rows(file: Path) -> list[Row]:
+    lines = _read(file)
+    if not lines:
+        raise UserError(f"'{file}' is empty; begin it with the columns {', '.join(COLUMNS)}")
+    line, header = lines[0]
+    columns = [ALIASES.get(name, name) for name in map(str.lower, header)]
+    for column in columns:
+        if column not in COLUMNS:
+            raise UserError(
+                f"'{file}' line {line}: unknown column {column!r}"
+                f"{nearest(column, COLUMNS)}; the columns are {', '.join(COLUMNS)}"
+            )
+        if columns.count(column) > 1:
+            raise UserError(f"'{file}' line {line}: two columns '{column}'; keep one")
+    for column in REQUIRED:
+        if column not in columns:
+            raise UserError(f"'{file}' line {line}: no column '{column}'; add it")
+    if not lines[1:]:
+        raise UserError(f"'{file}' lists no images; add a line for each")
+    rows = []
+    for line, texts in lines[1:]:
+        if len(texts) > len(columns):
+            raise UserError(
+                f"'{file}' line {line}: {len(texts)} cells for {len(columns)} columns; quote the "
+                "cell that has a comma"
+            )
+        cells = dict.fromkeys(COLUMNS, "") | dict(zip(columns, texts, strict=False))
+        row = Row(file, line, cells)
+        if "category" not in columns:
+            cells["category"] = file.stem
+        elif not cells["category"]:
+            raise row.error("category", "is empty; name the image's category")
+        rows.append(row)
+    return rows
+
+
+def _read(file: Path) -> list[tuple[int, list[str]]]:
+    """The lines that say something, with their numbers; cells stripped."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, strict=True)
+            try:
+                return [
+                    (reader.line_num, [cell.strip() for cell in cells])
+                    for cells in reader
+                    if any(map(str.strip, cells))
+                ]
+            except csv.Error as error:
+                raise UserError(f"'{file}' line {reader.line_num}: {error}; correct it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"table '{file}' cannot be read: {error}; check the file") from None

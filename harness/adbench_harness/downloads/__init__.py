@@ -1,0 +1,1 @@
+"""Archives and weights, fetched and checked."""

@@ -1,0 +1,81 @@
+"""Find a backbone's weights and say which file they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from adbench_harness.errors import UserError
+from adbench_harness.results.trial import Weights
+
+if TYPE_CHECKING:
+    from adbench_harness.types import Backbone
+
+EMBEDDED = "embedded"
+
+
+SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+def hub_folder() -> Path:
+    """Where torch keeps the weights it fetched, and where ``adbench weights fetch`` puts them."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def find(backbone: Backbone, place: str | None) -> Weights | None:
+    """The backbone's weights: a file or folder ``place``, then torch's hub cache; None if absent.
+
+    In a folder a file counts if it has the published name, or begins with the backbone's name
+    and a dash. The sha256 is compared with the published one.
+    """
+    if backbone.weights is None:
+        return Weights(backbone.name, backbone.version)
+    folders = [hub_folder()]
+    if place:
+        path = Path(place).expanduser()
+        if not path.exists():
+            raise UserError(f"weights '{place}' do not exist; correct --weights or ADBENCH_WEIGHTS")
+        if path.is_file() and _belongs(backbone, path):
+            return _identified(backbone, path)
+        folders.insert(0, path)
+    for folder in folders:
+        named = folder / backbone.weights.filename
+        others = sorted(path for path in folder.glob("*") if _belongs(backbone, path))
+        for path in [named] * named.exists() + others:
+            return _identified(backbone, path)
+    return None
+
+
+def _belongs(backbone: Backbone, path: Path) -> bool:
+    assert backbone.weights is not None
+    own_name = path.suffix in SUFFIXES and path.stem.startswith(f"{backbone.name}-")
+    return own_name or path.name == backbone.weights.filename
+
+
+def _identified(backbone: Backbone, path: Path) -> Weights:
+    assert backbone.weights is not None
+    digest = _sha256(path, path.stat().st_mtime_ns)
+    published = backbone.weights.sha256
+    verified = published is not None and digest.startswith(published)
+    return Weights(backbone.name, backbone.version, str(path), digest, verified)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_layers(backbone: Backbone, layers: Sequence[str]) -> None:
+    """Raise UserError, naming the layers that there are, unless the backbone has ``layers``."""
+    unknown = [layer for layer in layers if layer not in backbone.layers]
+    if unknown:
+        raise UserError(
+            f"backbone '{backbone.name}' has no layer {', '.join(unknown)}; it has "
+            f"{', '.join(backbone.layers)}"
+        )

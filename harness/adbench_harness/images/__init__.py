@@ -1,0 +1,1 @@
+"""Image files as inputs of a model, and maps the way back."""

@@ -1,0 +1,126 @@
+"""Images as a model's input, kept on disk so that the next run starts at once."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from adbench_harness.images import folders
+from adbench_harness.images.inputs import Inputs
+from adbench_harness.types import InputSpec, Sample
+
+VERSION = 1
+"""Of what ``inputs.decode`` and ``geometry.to_input`` make: grows when a pixel may change."""
+LIMIT = 10 * 2**30
+"""Bytes that the folder may hold; the entries that were not used for longest go first."""
+_DAY = 24 * 60 * 60
+
+
+def folder() -> Path:
+    """Where the entries are; deleting it is always safe."""
+    return folders.cache_folder() / "inputs"
+
+
+def entry(made_of: Sequence[Any], spec: InputSpec) -> Path:
+    """The file for images of ``spec``; ``made_of``, plain data, is all else that they depend on."""
+    libraries = [VERSION, cv2.__version__, torch.__version__]
+    content = json.dumps([*made_of, asdict(spec), libraries], sort_keys=True)
+    return folder() / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy"
+
+
+def source(component: type) -> str:
+    """A digest of the code of a component's package: its author edits it before its version."""
+    module = sys.modules[component.__module__.partition(".")[0]]
+    digest = hashlib.sha256()
+    for root in getattr(module, "__path__", [inspect.getfile(component)]):
+        for path in [Path(root), *sorted(Path(root).rglob("*.py"))]:
+            if path.is_file():
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def load(path: Path, samples: Sequence[Sample]) -> Inputs | None:
+    """The images of ``samples``, mapped into memory; None where they are not there whole."""
+    try:
+        records = np.asarray(np.lib.format.open_memmap(path, mode="c"))
+        rows = records.view(np.uint8).reshape(len(samples), -1)
+        sums = [zlib.crc32(row[:-4].data) for row in rows]
+        if sums != records["crc"].tolist():
+            return None
+        os.utime(path)
+        pixels = torch.from_numpy(records["pixels"])
+        return Inputs(tuple(samples), pixels, records["size"], records["seconds"])
+    except Exception:
+        # Whatever is wrong with it, it is made again.
+        return None
+
+
+def save(path: Path, inputs: Inputs) -> None:
+    """Keep ``inputs``, where there is room; several processes may do so at once."""
+    # What could not be kept is made again: no reason to fail.
+    with suppress(OSError):
+        _save(path, inputs)
+
+
+def _save(path: Path, inputs: Inputs) -> None:
+    count, *shape = inputs.pixels.shape
+    pixels = ("pixels", "u1", tuple(shape))
+    record = np.zeros(1, [pixels, ("size", "<i4", 2), ("seconds", "<f8"), ("crc", "<u4")])
+    raw = record.view(np.uint8)
+    size = record.nbytes * count
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if size > LIMIT or size > shutil.disk_usage(path.parent).free / 2:
+        return
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            header = {"descr": record.dtype.descr, "fortran_order": False, "shape": (count,)}
+            np.lib.format.write_array_header_1_0(file, header)
+            # One at a time: a copy of all would stand in the run's peak memory.
+            for place in range(count):
+                record["pixels"] = inputs.pixels[place].numpy()
+                record["size"], record["seconds"] = inputs.sizes[place], inputs.seconds[place]
+                record["crc"] = zlib.crc32(raw[:-4].data)
+                file.write(raw.data)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _prune(path)
+
+
+def _prune(newest: Path) -> None:
+    """Delete the least recently used entries above the limit, and what a killed process left."""
+    used = 0
+    for path in sorted(newest.parent.iterdir(), key=_last_used, reverse=True):
+        with suppress(OSError):
+            if path.suffix == ".tmp":
+                if _last_used(path) < time.time() - _DAY:
+                    path.unlink()
+            elif path != newest and used + path.stat().st_size > LIMIT:
+                path.unlink()
+            else:
+                used += path.stat().st_size
+
+
+def _last_used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

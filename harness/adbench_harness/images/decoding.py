@@ -1,0 +1,37 @@
+"""Image and mask files as arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adbench_harness.errors import UserError
+from adbench_harness.images.geometry import Image
+from adbench_harness.types import Sample
+
+
+def decode(path: Path) -> Image:
+    """The image as uint8 RGB [H, W, 3], whatever its file held; a UserError names the file."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"'{path}' cannot be decoded as an image; check the file")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def mask(sample: Sample, threshold: int, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """The union of the sample's masks, bool [H, W]; None where the truth by pixel is unknown."""
+    if sample.label == 0:
+        return np.zeros(size, dtype=bool)
+    if not sample.masks:
+        return None
+    union = np.zeros(size, dtype=bool)
+    for path in sample.masks:
+        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if grey is None or grey.shape != size:
+            found = "nothing readable" if grey is None else f"{grey.shape[1]} x {grey.shape[0]} px"
+            raise UserError(f"mask '{path}': {found}, but its image is {size[1]} x {size[0]} px")
+        union |= grey > threshold
+    return union

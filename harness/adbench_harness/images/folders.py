@@ -1,0 +1,107 @@
+"""Where a data set lies, and what its files are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from adbench_harness.errors import UserError
+from adbench_harness.types import Sample
+
+if TYPE_CHECKING:
+    from adbench_harness.types import Dataset
+
+
+def cache_folder() -> Path:
+    """Where the harness keeps what it can make again: ``ADBENCH_CACHE``, or the usual place."""
+    return Path(os.environ.get("ADBENCH_CACHE") or platformdirs.user_cache_dir("adbench"))
+
+
+def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path:
+    """The folder of ``dataset``: named itself, under the data folder, or in the cache.
+
+    A data set that can be built is built into the cache. Raises UserError with what to do.
+    """
+    if dataset.name in named:
+        root = Path(named[dataset.name]).expanduser()
+        if not root.is_dir():
+            raise UserError(
+                f"data set '{dataset.name}': '{root}' is no folder; correct "
+                f"--data {dataset.name}=DIR"
+            )
+        return root
+    cached = cache_folder() / "data" / dataset.name
+    candidates = [Path(data).expanduser() / dataset.name, cached] if data else [cached]
+    for root in candidates:
+        if root.is_dir() and not hasattr(dataset, "build"):
+            return root
+    if hasattr(dataset, "build"):
+        return Path(dataset.build(cached))
+    raise UserError(
+        f"data set '{dataset.name}' is not in {' or '.join(map(str, candidates))}; name its folder "
+        f"with --data {dataset.name}=DIR"
+        + (f" or run 'adbench data fetch {dataset.name}'" if dataset.archives else "")
+    )
+
+
+def fingerprint(root: Path, samples: Sequence[Sample]) -> str:
+    """Sixteen hex digits over every sample's place, part, label and bytes, masks included."""
+    with ThreadPoolExecutor(workers()) as pool:
+        digests = pool.map(lambda sample: _digest(root, sample), samples)
+        return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
+
+
+def _digest(root: Path, sample: Sample) -> str:
+    content = hashlib.sha256()
+    for path in (sample.image, *sample.masks):
+        content.update(relative(root, path).encode())
+        content.update(path.read_bytes())
+    content.update(repr((sample.part, sample.label, sample.defect, sample.group)).encode())
+    return content.hexdigest()
+
+
+def relative(root: Path, path: Path) -> str:
+    """``path`` as results name it: relative to the data root where it lies under it."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def classification(
+    root: Path, samples: Sequence[Sample], seed: int, share: float = 2 / 3
+) -> list[Sample]:
+    """The samples with ``share`` of each defect type moved to train, whole groups at a time.
+
+    Normal training images stay in train; every test image left is defective, since the question
+    is which defect it shows.
+    """
+
+    def group(sample: Sample) -> str:
+        return sample.group or relative(root, sample.image)
+
+    kept = [sample for sample in samples if sample.part != "test" and not sample.label]
+    defective = [sample for sample in samples if sample.label]
+    # A group that shows several defect types counts as one of the first.
+    defects = {group(s): s.defect for s in sorted(defective, key=lambda s: s.defect, reverse=True)}
+    learnt: set[str] = set()
+    for defect in set(defects.values()):
+        drawn = sorted(
+            (name for name in defects if defects[name] == defect),
+            key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest(),
+        )
+        learnt.update(drawn[: round(share * len(drawn))])
+    return kept + [
+        replace(sample, part="train" if group(sample) in learnt else "test") for sample in defective
+    ]
+
+
+@cache
+def workers() -> int:
+    """Threads for decoding: the cores that this process may use."""
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)

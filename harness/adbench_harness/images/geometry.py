@@ -1,0 +1,94 @@
+"""From an image to a model's input, and from a map back to the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from adbench_harness.types import InputSpec
+
+if TYPE_CHECKING:
+    from adbench_harness.results.trial import Evaluation
+
+Image = NDArray[np.uint8]
+
+
+def resized(spec: InputSpec, size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) to which an image of ``size`` is scaled before the crop."""
+    if spec.aspect == "squash" or spec.crop is None:
+        return spec.resize, spec.resize
+    height, width = size
+    scale = spec.resize / min(height, width)
+    return round(height * scale), round(width * scale)
+
+
+def window(spec: InputSpec, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The rectangle (top, left, bottom, right) of the image, in its px, that the input shows."""
+    if spec.crop is None:
+        return 0, 0, *size
+    scaled = resized(spec, size)
+    edges = []
+    for side, whole in zip(scaled, size, strict=True):
+        start = (side - spec.crop) // 2
+        edges.append((round(start * whole / side), round((start + spec.crop) * whole / side)))
+    (top, bottom), (left, right) = edges
+    return top, left, bottom, right
+
+
+def to_input(image: Image, spec: InputSpec) -> torch.Tensor:
+    """The image as a model's input, uint8 [3, side, side], by antialiased bilinear resizing."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    scaled = resized(spec, image.shape[:2])
+    if scaled != image.shape[:2]:
+        pixels = functional.interpolate(pixels, scaled, mode="bilinear", antialias=True)
+    if spec.crop is not None:
+        top, left = ((side - spec.crop) // 2 for side in scaled)
+        pixels = pixels[..., top : top + spec.crop, left : left + spec.crop]
+    return pixels[0].contiguous()
+
+
+def from_input(
+    anomaly_map: NDArray[np.float32],
+    spec: InputSpec,
+    size: tuple[int, int],
+    *,
+    cropped: bool = False,
+) -> NDArray[np.float32]:
+    """A map over the input, brought to the image's ``size``.
+
+    What the crop cut away scores the map's own minimum, or is left out where ``cropped``.
+    """
+    top, left, bottom, right = window(spec, size)
+    inner = cv2.resize(anomaly_map, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    if cropped or inner.shape == size:
+        return np.asarray(inner, dtype=np.float32)
+    whole = np.full(size, inner.min(), dtype=np.float32)
+    whole[top:bottom, left:right] = inner
+    return whole
+
+
+def meet(
+    anomaly_map: NDArray[np.float32],
+    truth: NDArray[np.bool_],
+    spec: InputSpec,
+    switches: Evaluation,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A map and its mask at one size: the image's own, or the suite's ``switches.size``."""
+    size = truth.shape
+    cropped = switches.border == "crop"
+    if cropped:
+        top, left, bottom, right = window(spec, size)
+        truth = truth[top:bottom, left:right]
+    placed: NDArray[Any] = from_input(anomaly_map, spec, size, cropped=cropped)
+    if switches.size is not None:
+        scale = switches.size / max(truth.shape)
+        smaller = (round(truth.shape[1] * scale), round(truth.shape[0] * scale))
+        placed = cv2.resize(placed, smaller, interpolation=cv2.INTER_LINEAR)
+        nearest = cv2.resize(truth.view(np.uint8), smaller, interpolation=cv2.INTER_NEAREST)
+        truth = nearest.view(np.bool_)
+    return placed, truth

@@ -1,0 +1,213 @@
+"""Which augmenters, models and scorers fit together, and on which backbones they run here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from adbench_harness.downloads import weights
+from adbench_harness.errors import UserError
+from adbench_harness.planning import parameters
+from adbench_harness.planning.axes import Axes
+from adbench_harness.planning.suite import Suite
+from adbench_harness.results.trial import Choice, Weights
+from adbench_harness.types import FeatureRequest
+
+Fetch = Callable[[str, Any], Path]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data and weights are; ``fetch`` (kind, component) is None unless a run may download."""
+
+    data: str | None = None
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    weights: str | None = None
+    fetch: Fetch | None = None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A model with its augmenter and scorer, before data and seeds."""
+
+    augmenter: Choice | None
+    model: Choice
+    scorer: Choice
+
+
+class Pipelines:
+    """All that fit together; ``left_out`` says of the others why, ``notes`` what was replaced."""
+
+    def __init__(self, suite: Suite, axes: Axes, places: Places) -> None:
+        self.left_out: list[str] = []
+        self.notes: list[str] = []
+        self._suite = suite
+        self._axes = axes
+        self._catalogue = axes.catalogue
+        self._places = places
+
+    def all(self) -> list[Pipeline]:
+        """Every combination of the axes that fits; raises UserError if there is none."""
+        models = [choice for (choice,) in self._axes.chains("model")]
+        if not models:
+            raise UserError(
+                f"none of {', '.join(self._catalogue.named)} brings a model; name a plugin that "
+                "does, such as --plugins patchcore ('adbench list --components' shows them)"
+            )
+        models = [self._with_backbone(model) for model in models]
+        scorers = [choice for (choice,) in self._axes.chains("scorer")]
+        augmenters = [chain[0] if chain else None for chain in self._axes.chains("augmenter")]
+        pipelines = []
+        able: list[Choice] = []
+        fitted: set[Choice] = set()
+        for model in models:
+            instance = self._build("model", model)
+            if self._suite.protocol not in instance.protocols:
+                self.left_out.append(
+                    f"{model.label}: learns from {', '.join(sorted(instance.protocols))} splits, "
+                    f"not {self._suite.protocol}"
+                )
+                continue
+            able.append(model)
+            fitting = [scorer for scorer in scorers if self._fits(instance, scorer, model)]
+            fitted.update(fitting)
+            if not fitting and self._axes.written("scorer") is None:
+                fitting = self._filled(instance)
+            for augmenter in self._augmenters(instance, model, augmenters):
+                pipelines += [Pipeline(augmenter, model, scorer) for scorer in fitting]
+        if able:
+            self._check_scorers(able, [scorer for scorer in scorers if scorer not in fitted])
+        if not pipelines:
+            raise UserError("nothing fits together: " + "; ".join(self.left_out))
+        self._check_augmenters(able, augmenters, pipelines)
+        return pipelines
+
+    def weights(self, model: Choice) -> tuple[Weights, ...]:
+        """The weights of each backbone that the model will ask for; raises UserError."""
+        return tuple(self._weights(request) for request in requests(self._build("model", model)))
+
+    # ------------------------------------------------------------ ports
+
+    def _fits(self, instance: Any, scorer: Choice, model: Choice) -> bool:
+        missing = self._build("scorer", scorer).accepts - instance.emits
+        if missing:
+            self.left_out.append(
+                f"{model.label} x {scorer.label}: the model does not emit {_ports(missing)}"
+            )
+        return not missing
+
+    def _filled(self, instance: Any) -> list[Choice]:
+        """The fitting scorers of required plugins, else of ``basic``, for a model that got none."""
+        for offered in self._axes.fillers("scorer"):
+            found = [s for s in offered if self._build("scorer", s).accepts <= instance.emits]
+            if found:
+                return found
+        return []
+
+    def _check_scorers(self, models: Iterable[Choice], unfit: Iterable[Choice]) -> None:
+        """Raise UserError for a scorer that was asked for and fits none of the models."""
+        for scorer in unfit:
+            if self._axes.written("scorer") is not None:
+                emitted = (
+                    f"{model.label} emits {_ports(self._build('model', model).emits)}"
+                    for model in models
+                )
+                raise UserError(
+                    f"scorer '{scorer.label}' fits no chosen model: it accepts "
+                    f"{_ports(self._build('scorer', scorer).accepts)}; {'; '.join(emitted)}"
+                )
+
+    def _augmenters(
+        self, instance: Any, model: Choice, augmenters: Sequence[Choice | None]
+    ) -> list[Choice | None]:
+        if instance.augmentation == "none":
+            for augmenter in filter(None, augmenters):
+                self.left_out.append(f"{model.label} x {augmenter.label}: it takes no augmenter")
+            return [None]
+        if instance.augmentation == "optional":
+            return list(augmenters)
+        chosen: list[Choice | None] = [augmenter for augmenter in augmenters if augmenter]
+        if not chosen:
+            self.left_out.append(f"{model.label}: needs an augmenter, and none was chosen")
+        return chosen
+
+    def _check_augmenters(
+        self,
+        models: Iterable[Choice],
+        augmenters: Iterable[Choice | None],
+        pipelines: Iterable[Pipeline],
+    ) -> None:
+        """Raise UserError for an augmenter that was asked for and that none of the models takes."""
+        used = {pipeline.augmenter for pipeline in pipelines}
+        for augmenter in filter(None, augmenters):
+            if self._axes.written("augmenter") is not None and augmenter not in used:
+                names = ", ".join(model.label for model in models)
+                raise UserError(
+                    f"augmenter '{augmenter.label}': none of {names} takes an augmenter"
+                )
+
+    def _build(self, kind: str, choice: Choice) -> Any:
+        return parameters.build(self._catalogue, kind, choice)
+
+    # ------------------------------------------------------------ backbones
+
+    def _with_backbone(self, model: Choice) -> Choice:
+        """The model, and models among its parameters, on the backbone that the user named.
+
+        Where nobody named one it is the model's own, or the embedded one if that is not here. The
+        label leaves it out: it has a column.
+        """
+        params = dict(model.params)
+        for name, parameter in parameters.parameters(
+            self._catalogue.get("model", model.name)
+        ).items():
+            if parameter.kind == "model" and params[name] is not None:
+                params[name] = self._with_backbone(Choice.of(params[name])).plain()
+        own = params.get("backbone")
+        if isinstance(own, str):
+            params["backbone"] = self._backbone(model, own)
+        changed = tuple(key for key in model.changed if key != "backbone")
+        return replace(model, params=params, changed=changed)
+
+    def _backbone(self, model: Choice, own: str) -> str:
+        written = "backbone" in model.changed or self._axes.names_backbone(model)
+        named = own if written else self._suite.backbone
+        self._catalogue.get("backbone", named or own)
+        if named or self._places.fetch is not None or self._found(own) is not None:
+            return named or own
+        note = (
+            f"backbone: {weights.EMBEDDED}, since the weights of {model.name}'s own {own} "
+            f"are not here; 'adbench weights fetch {own}' gets them"
+        )
+        if note not in self.notes:
+            self.notes.append(note)
+        return weights.EMBEDDED
+
+    def _found(self, name: str) -> Weights | None:
+        return weights.find(self._catalogue.get("backbone", name)(), self._places.weights)
+
+    def _weights(self, request: FeatureRequest) -> Weights:
+        backbone = self._catalogue.get("backbone", request.backbone)()
+        weights.check_layers(backbone, request.layers)
+        found = self._found(backbone.name)
+        if found is None and self._places.fetch is not None:
+            self._places.fetch("weights", backbone)
+            found = self._found(backbone.name)
+        if found is None:
+            raise UserError(
+                f"the weights of backbone '{backbone.name}' are not here; run 'adbench weights "
+                f"fetch {backbone.name}', point --weights at them, or take --backbone "
+                f"{weights.EMBEDDED}"
+            )
+        return replace(found, precision=self._suite.precision)
+
+
+def requests(model: Any) -> tuple[FeatureRequest, ...]:
+    """What the model declares to ask of backbones."""
+    return tuple(getattr(model, "features", ()))
+
+
+def _ports(ports: Iterable[type]) -> str:
+    return ", ".join(sorted(port.__name__ for port in ports)) or "nothing"

@@ -1,0 +1,141 @@
+"""What the user asks for, from flags or a TOML file, in one checked value."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from adbench_harness.errors import UserError, nearest
+from adbench_harness.planning import grammar
+from adbench_harness.types import Split
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+def _seeds(value: Any) -> Any:
+    """``7`` is the seeds 0 to 6."""
+    return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _chains(value: Any) -> Any:
+    """Every way to write an axis -> alternatives, each a chain of (name, parameters)."""
+    if value is None:
+        return None
+    alternatives: list[list[grammar.Wanted]] = []
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str):
+            alternatives += grammar.chains(item)
+        elif isinstance(item, Mapping):
+            alternatives.append([_table(item)])
+        elif isinstance(item, list):
+            alternatives.append([_link(link) for link in item])
+        else:
+            raise ValueError(f"{item!r} names no component")
+    if not alternatives:
+        raise ValueError("an empty list; leave the key out to take what the plugins bring")
+    return alternatives
+
+
+def _link(item: Any) -> grammar.Wanted:
+    return _table(item) if isinstance(item, Mapping) else grammar.component(str(item))
+
+
+def _table(item: Mapping[str, Any]) -> grammar.Wanted:
+    if not isinstance(item.get("name"), str):
+        raise ValueError(f"the table {dict(item)!r} needs a key 'name'")
+    return grammar.Wanted(item["name"], {key: v for key, v in item.items() if key != "name"})
+
+
+def _names(value: Any) -> Any:
+    return grammar.split(value, ",") if isinstance(value, str) else value
+
+
+Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[list[Seed], BeforeValidator(_seeds), Field(min_length=1)]
+Axis = Annotated[list[list[Any]] | None, BeforeValidator(_chains)]
+Names = Annotated[list[str], BeforeValidator(_names)]
+
+
+class EvaluationSwitches(BaseModel):
+    """How maps meet masks; see ``trial.Evaluation``."""
+
+    model_config = _STRICT
+
+    size: Annotated[int, Field(gt=0)] | None = None
+    border: Literal["full", "crop"] = "full"
+
+
+class Tolerance(BaseModel):
+    """How far results may lie from accepted ones before ``adbench compare`` speaks of it.
+
+    ``metrics``: what a fraction may move by. ``scores``: what an image's score may move by, in
+    standard deviations of the accepted scores. ``noise``: the factor by which seconds and MB may
+    grow; ``params`` and ``flops`` have none. ``each``: by metric, in place of those; a factor for
+    a cost.
+    """
+
+    model_config = _STRICT
+
+    metrics: Annotated[float, Field(ge=0)] = 0.005
+    scores: Annotated[float, Field(ge=0)] = 0.05
+    noise: Annotated[float, Field(ge=1)] = 4.0
+    each: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
+
+class Suite(BaseModel):
+    """Everything that says what to run; ``None`` on an axis means: what the plugins bring."""
+
+    model_config = _STRICT
+
+    plugins: Names = Field(min_length=1)
+    recipe: str | None = None
+    datasets: Axis = None
+    preprocessors: Axis = None
+    augmenters: Axis = None
+    models: Axis = None
+    scorers: Axis = None
+    metrics: Names | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+    overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    protocol: Split = "unsupervised"
+    seeds: Seeds = Field(default_factory=lambda: [0])
+    split_seeds: Seeds = Field(default_factory=lambda: [0])
+    backbone: str | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    evaluation: EvaluationSwitches = Field(default_factory=EvaluationSwitches)
+    keep_maps: bool = False
+    tolerance: Tolerance = Field(default_factory=Tolerance)
+
+
+_TABLES: dict[str, type[BaseModel]] = {"evaluation": EvaluationSwitches, "tolerance": Tolerance}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The contents of a suite file; raises UserError naming the file and the line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"suite file '{path}' does not exist") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"suite file '{path}' cannot be read: {error}") from None
+
+
+def validate(content: Mapping[str, Any], source: str) -> Suite:
+    """A suite from plain data; a UserError names the key, the reason and the nearest valid one."""
+    try:
+        return Suite.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            *table, key = map(str, first["loc"])
+            fields = _TABLES[table[0]].model_fields if table else Suite.model_fields
+            raise UserError(
+                f"{source}: unknown key '{place}'{nearest(key, fields)}; valid: {', '.join(fields)}"
+            ) from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{source}: '{place}': {message[0].lower()}{message[1:]}") from None

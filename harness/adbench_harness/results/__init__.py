@@ -1,0 +1,1 @@
+"""Trials and what came out of them, as stored."""

@@ -1,0 +1,192 @@
+"""What came out: one JSON file a trial and its per-image numbers beside it, written atomically."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from adbench_harness.errors import UserError, said
+from adbench_harness.results.trial import Trial
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA = 1
+_ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, where (``fit``, ``predict``, ``score``, ...), and the traceback."""
+
+    stage: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial's outcome.
+
+    ``metrics`` are fractions (AUROC ...) and costs by their column's name; an undefined one is
+    absent; ``lower_is_better`` names those that are so; ``intervals`` are the ends of 95%
+    confidence intervals of those that have one. ``stages`` are seconds by stage as if the trial
+    had run alone; ``spent`` are those that the run took since the result before, ``other``
+    included, so that they add up to the run's time. Older versions stored neither intervals nor
+    what was spent.
+    ``images`` holds one array an entry over the test images, in the data set's order: ``path``
+    (relative to the data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32),
+    ``probability`` (float32 [N, C]) with the names in ``class``. ``maps`` holds ``map`` uint16
+    [N, h, w] over the input rectangle, with ``low`` and ``high`` of their one linear scale.
+    ``curves`` are what the training logged, in order.
+    """
+
+    trial: Trial
+    status: Literal["ok", "failed"]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    stages: Mapping[str, float] = field(default_factory=dict)
+    spent: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    lower_is_better: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    maps: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+class Store:
+    """A folder of results; many writers need no lock, since every file has one trial's name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.trials = root / "trials"
+
+    def write(self, result: TrialResult) -> None:
+        """Store ``result``: arrays first, so that a JSON file is never without them.
+
+        What that takes is added to ``spent`` as ``store``.
+        """
+        import numpy as np
+
+        start = time.perf_counter()
+        self.trials.mkdir(parents=True, exist_ok=True)
+        for name, suffix in _ARRAYS.items():
+            arrays = getattr(result, name)
+            path = self._file(result.trial.id, suffix)
+            if arrays:
+                with _atomic(path) as file:
+                    np.savez_compressed(file, **arrays)
+            else:
+                path.unlink(missing_ok=True)
+        # Where a file lay on this machine is nobody else's business.
+        weights = tuple(replace(used, path=None) for used in result.trial.weights)
+        plain = replace(
+            result,
+            trial=replace(result.trial, weights=weights),
+            metrics=_finite(result.metrics),
+            intervals={n: i for n, i in result.intervals.items() if all(map(math.isfinite, i))},
+            spent=result.spent and {**result.spent, "store": time.perf_counter() - start},
+            images={},
+            maps={},
+            curves={},
+        )
+        content = {key: value for key, value in asdict(plain).items() if key not in _ARRAYS}
+        with _atomic(self._file(result.trial.id, "json")) as file:
+            text = json.dumps({"schema": SCHEMA, "id": result.trial.id, **content}, indent=1)
+            file.write(f"{text}\n".encode())
+
+    def finished(self) -> set[str]:
+        """Ids of the trials that need not run again; a failed one is tried again."""
+        return {content["id"] for content in self._contents() if content["status"] == "ok"}
+
+    def read(self) -> Iterator[TrialResult]:
+        """Every stored result, without its arrays, in the order of file names."""
+        for content in self._contents():
+            del content["schema"], content["id"]
+            yield TrialResult(
+                **{
+                    **content,
+                    "trial": Trial.from_json(content["trial"]),
+                    "intervals": {n: tuple(i) for n, i in content.get("intervals", {}).items()},
+                    "lower_is_better": tuple(content["lower_is_better"]),
+                    "flags": tuple(content["flags"]),
+                    "failures": tuple(Failure(**failure) for failure in content["failures"]),
+                }
+            )
+
+    def _contents(self) -> Iterator[dict[str, Any]]:
+        for path in sorted(self.trials.glob("*.json")):
+            try:
+                content = json.loads(path.read_bytes())
+            except ValueError as error:
+                raise UserError(
+                    f"{path}: not a result ({said(error)}); delete it, and its trial runs again"
+                ) from None
+            if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+                raise UserError(
+                    f"{path}: written by another version of adbench; run the suite again into "
+                    "a new folder (--out)"
+                )
+            yield content
+
+    def curves(self, trial: Trial) -> dict[str, NDArray[Any]]:
+        """What the training of a trial logged; empty where it logged nothing."""
+        return self._arrays(trial, "curves")
+
+    def images(self, trial: Trial) -> dict[str, NDArray[Any]]:
+        """The per-image arrays of a stored trial."""
+        return self._arrays(trial, "images")
+
+    def maps(self, trial: Trial) -> dict[str, NDArray[Any]]:
+        """The anomaly maps of a trial that was run with ``--keep-maps``; empty otherwise."""
+        return self._arrays(trial, "maps")
+
+    def _arrays(self, trial: Trial, name: str) -> dict[str, NDArray[Any]]:
+        import numpy as np
+
+        path = self._file(trial.id, _ARRAYS[name])
+        if not path.exists():
+            return {}
+        with np.load(path) as file:
+            return {key: file[key] for key in file.files}
+
+    def _file(self, trial_id: str, suffix: str) -> Path:
+        return self.trials / f"{trial_id}.{suffix}"
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Undefined metrics are absent: JSON has no NaN, and an average must not hide one."""
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+
+
+class _atomic:  # noqa: N801  # reads as the verb it is
+    """A file that appears under its name whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> IO[bytes]:
+        handle, self._temporary = tempfile.mkstemp(dir=self._path.parent, suffix=".tmp")
+        self._file = os.fdopen(handle, "wb")
+        return self._file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is None:
+            # mkstemp makes files private; results are for everyone who may read the folder.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(self._temporary, 0o666 & ~umask)
+            os.replace(self._temporary, self._path)
+        else:
+            os.unlink(self._temporary)

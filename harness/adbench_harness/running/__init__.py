@@ -1,0 +1,1 @@
+"""One bundle of trials, from images to results."""

@@ -1,0 +1,441 @@
+"""``run_bundle``: the one place where the work happens."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adbench_harness.errors import ContractError
+from adbench_harness.evaluation import Evaluation
+from adbench_harness.images import decoding, folders, geometry
+from adbench_harness.planning import plugins
+from adbench_harness.planning.pipelines import requests
+from adbench_harness.results.store import Failure, TrialResult
+from adbench_harness.results.trial import Bundle, Choice, Trial
+from adbench_harness.results.trial import Evaluation as Switches
+from adbench_harness.running import contract, cost
+from adbench_harness.running.checkpoint import FileCheckpoint
+from adbench_harness.running.material import Material, Progress
+from adbench_harness.running.provenance import flags, provenance
+from adbench_harness.types import (
+    Batch,
+    InputSpec,
+    Level,
+    Outputs,
+    PatchEmbeddings,
+    Tools,
+)
+
+LATENCY_BATCH = {"cpu": 8, "cuda": 32}
+
+
+def run_bundle(bundle: Bundle, progress: Progress = lambda *_: None) -> Iterator[TrialResult]:
+    """Run the bundle's trials and yield each one's result when done; never raises for a plugin.
+
+    ``progress`` takes (stage, done, total).
+    """
+    yield from _Runner(bundle, progress).run()
+
+
+@cache
+def load(names: tuple[str, ...]) -> plugins.Catalogue:
+    """The catalogue of ``names``, loaded once a process."""
+    return plugins.load(names)
+
+
+def device(name: str) -> torch.device:
+    """``auto`` is the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def fit_key(trial: Trial) -> str:
+    """The id of everything that a fitted model depends on."""
+    return replace(trial, scorer=Choice("", 0), metrics=(), evaluation=Switches()).id
+
+
+@dataclass
+class _Scored:
+    """What a trial's scorer has said of the test images so far, by their place; what failed."""
+
+    trial: Trial
+    scorer: Any = None
+    stages: dict[str, float] = field(default_factory=dict)
+    image: dict[int, float] = field(default_factory=dict)
+    maps: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    classes: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+    @contextmanager
+    def guarded(self, stage: str) -> Iterator[None]:
+        """Whatever a scorer or a metric raises is this trial's failure and no other's."""
+        try:
+            yield
+        except Exception as error:
+            self.failures.append(_failure(stage, error))
+
+
+class _Runner:
+    """Runs a bundle; keeps the books of its time.
+
+    ``once`` are the seconds by stage of what a fit's scorers share, and each ``_Scored`` has its
+    own. ``accounted`` are the clock's seconds by stage that earlier results already told.
+    """
+
+    def __init__(self, bundle: Bundle, progress: Progress) -> None:
+        self.started = time.perf_counter()
+        self.bundle = bundle
+        self.progress = progress
+        self.device = device(bundle.device)
+        self.catalogue = load(bundle.plugins)
+        self.material = Material(bundle, self.catalogue, self.device, progress)
+        self.memory = cost.Memory(self.device)
+        self.peak = 0.0
+        self.curves: dict[str, NDArray[np.float64]] = {}
+        self.once: dict[str, float] = {}
+        self.accounted: dict[str, float] = {}
+
+    def run(self) -> Iterator[TrialResult]:
+        for result in self.results():
+            yield replace(result, spent=self.spent())
+            self.started = time.perf_counter()
+
+    def results(self) -> Iterator[TrialResult]:
+        try:
+            with self.memory.watch() as peak:
+                self.material.prepare()
+                self.peak = peak()
+        except Exception as error:
+            for trial in self.bundle.trials:
+                yield self.failed(trial, error, dict(self.material.seconds))
+            return
+        fits: dict[str, list[Trial]] = {}
+        for trial in self.bundle.trials:
+            fits.setdefault(fit_key(trial), []).append(trial)
+        for trials in fits.values():
+            yield from self.run_fit(trials)
+
+    def run_fit(self, trials: Sequence[Trial]) -> Iterator[TrialResult]:
+        """Fit one model, let every scorer score it, and yield a result a trial."""
+        first = trials[0]
+        _seed_everything(first.seed)
+        self.once = {}
+        scored = [_Scored(trial) for trial in trials]
+        try:
+            with self.memory.watch() as peak:
+                model = self.fitted(first)
+                self.fit_scorers(model, scored)
+                self.predict(model, first.seed, scored)
+                highest = max(self.peak, peak())
+            self.measure(model, scored)
+        except Exception as error:
+            for one in scored:
+                yield self.failed(one.trial, error, self.once | one.stages)
+            return
+        for one in scored:
+            one.metrics["peak_mb"] = highest
+            if not one.failures:
+                self.evaluate(model.input, one)
+            yield self.result(model.input, one)
+
+    @contextmanager
+    def timed(self, stage: str, book: dict[str, float]) -> Iterator[None]:
+        """Add a block's seconds to its stage, on the clock and in ``book``."""
+        before = self.material.seconds.get(stage, 0.0)
+        try:
+            with self.material.timed(stage):
+                yield
+        finally:
+            spent = self.material.seconds[stage] - before
+            book[stage] = book.get(stage, 0.0) + spent
+
+    def spent(self) -> dict[str, float]:
+        """Seconds by stage since the result before, ``other`` included: on the clock."""
+        seconds = dict(self.material.seconds)
+        spent = {s: seconds[s] - self.accounted.get(s, 0.0) for s in seconds}
+        self.accounted = seconds
+        other = time.perf_counter() - self.started - sum(spent.values())
+        return {stage: value for stage, value in spent.items() if value} | {"other": other}
+
+    # ------------------------------------------------------------ fit and predict
+
+    def fitted(self, trial: Trial) -> Any:
+        model = self.material.build("model", trial.model)
+        self.once |= self.material.alone(model)
+        spec = model.input
+        train = self.material.train(spec, trial)
+        augmenter = self.material.build("augmenter", trial.augmenter) if trial.augmenter else None
+        folder = self.bundle.checkpoints
+        checkpoint = FileCheckpoint(Path(folder) / f"{fit_key(trial)}.pt" if folder else None)
+        tools = Tools(
+            device=self.device,
+            generator=torch.Generator().manual_seed(trial.seed),
+            augmenter=augmenter,
+            features=lambda request: self.material.features(spec, request),
+            trainable=lambda request: self.material.trainable(spec, request),
+            auxiliary=lambda name: self.material.auxiliary(spec, name, trial.seed),
+            progress=lambda done, total: self.progress("fit", done, total),
+            log=checkpoint.log,
+            checkpoint=checkpoint,
+        )
+        with self.timed("fit", self.once):
+            if augmenter is not None and hasattr(augmenter, "fit"):
+                augmenter.fit(train, tools)
+            model.fit(train, tools)
+        checkpoint.clear()
+        self.curves = {name: np.array(values) for name, values in checkpoint.curves.items()}
+        return model
+
+    def fit_scorers(self, model: Any, scored: Sequence[_Scored]) -> None:
+        for one in scored:
+            with one.guarded("scorer fit"):
+                one.scorer = self.material.build("scorer", one.trial.scorer)
+                if hasattr(one.scorer, "fit"):
+                    # What the scorers before drew must not change what this one draws.
+                    _seed_everything(one.trial.seed)
+                    train = self.material.train(model.input, one.trial)
+                    with self.timed("scorer fit", one.stages):
+                        one.scorer.fit(self.outputs(model, batch) for batch in train.batches())
+
+    def predict(self, model: Any, seed: int, scored: Sequence[_Scored]) -> None:
+        images = self.material.images(model.input, "test", seed)
+        done = 0
+        for batch in images.batches():
+            with self.timed("predict", self.once):
+                outputs = _predicted(model, batch)
+                contract.check_outputs(outputs, model.emits, len(batch), learnt=not done)
+            places = images.places(batch)
+            for one in scored:
+                if not one.failures:
+                    with one.guarded("score"):
+                        self.score(one, outputs, places)
+            done += len(batch)
+            self.progress("score", done, len(images))
+
+    def outputs(self, model: Any, batch: Batch) -> Outputs:
+        outputs = _predicted(model, batch)
+        contract.check_outputs(outputs, model.emits, len(batch))
+        return outputs
+
+    def score(self, one: _Scored, outputs: Outputs, places: Sequence[int]) -> None:
+        with self.timed("score", one.stages), torch.no_grad():
+            scores = one.scorer.score(outputs)
+        contract.check_scores(scores, len(places))
+        kept: tuple[tuple[Any, dict[int, Any]], ...] = (
+            (scores.image, one.image),
+            (scores.map, one.maps),
+            (scores.classes, one.classes),
+        )
+        for values, by_place in kept:
+            if values is not None:
+                by_place.update(zip(places, values.float().cpu().numpy(), strict=True))
+        one.class_names = scores.class_names
+
+    # ------------------------------------------------------------ cost
+
+    def measure(self, model: Any, scored: Sequence[_Scored]) -> None:
+        """Latency, FLOPs, parameters: from a decoded image to scores, nothing cached or shared.
+
+        What the scorers share is measured once, and each trial has the sum.
+        """
+        spec = model.input
+        test = self.material.places["test"]
+        batched = min(LATENCY_BATCH[self.device.type], len(test))
+        with self.timed("cost", self.once):
+            images = self.material.images(spec, "test", 0)
+            photograph = decoding.decode(self.material.samples[test[0]].image)
+            before, _ = cost.milliseconds(
+                lambda: geometry.to_input(self.material.preprocess(photograph), spec), self.device
+            )
+            params = sum(tensor.numel() for tensor in self.carried(model))
+        for column, size, repeats in (
+            ("ms_per_image", 1, 3),
+            # A large batch takes long enough on a CPU to be timed once; single images warmed it up.
+            ("ms_per_image_batched", batched, 1 if self.device.type == "cpu" else 3),
+        ):
+            batch = replace(images.batch(test[:size]), handles=None)
+            with self.timed("cost", self.once):
+                predict = partial(_predicted, model, batch)
+                spent, outputs = cost.milliseconds(predict, self.device, repeats)
+                shared = before + spent / size
+                flops = cost.flops(predict) if size == 1 else 0
+            for one in scored:
+                if one.failures:
+                    continue
+                with (
+                    self.timed("cost", one.stages),
+                    one.guarded("cost"),
+                    torch.no_grad(),
+                ):
+                    work = partial(_score_afresh, one.scorer, outputs)
+                    score, _ = cost.milliseconds(work, self.device, repeats)
+                    one.metrics[column] = shared + score / size
+                    if size == 1:
+                        one.metrics |= {"params": params, "flops": flops + cost.flops(work)}
+
+    def carried(self, model: Any) -> Iterator[torch.Tensor]:
+        """The tensors that a fitted model needs: its own, and its backbones' parameters."""
+        yield from model.learned() if hasattr(model, "learned") else ()
+        for request in requests(model):
+            yield from self.material.network(model.input, request).parameters()
+
+    # ------------------------------------------------------------ evaluation
+
+    def evaluate(self, spec: InputSpec, one: _Scored) -> None:
+        """Every metric that the trial names and its scores allow; each failure is its own."""
+        with self.timed("metrics", one.stages), one.guarded("metrics"):
+            evaluation = self.evaluation(spec, one)
+            for name in one.trial.metrics:
+                metric = self.catalogue.get("metric", name.partition("@")[0])
+                if evaluation.has(metric.needs):
+                    with one.guarded(f"metric {metric.name}"):
+                        one.metrics[metric.name] = float(metric.compute(evaluation))
+                        if metric.interval is not None:
+                            one.intervals[metric.name] = metric.interval(evaluation)
+
+    def evaluation(self, spec: InputSpec, one: _Scored) -> Evaluation:
+        test = self.material.places["test"]
+        maps = masks = predicted = true = None
+        if one.maps and self.material.masks:
+            switches = one.trial.evaluation
+
+            def meet(item: tuple[int, NDArray[np.bool_]]) -> tuple[Any, Any]:
+                return geometry.meet(one.maps[item[0]], item[1], spec, switches)
+
+            with ThreadPoolExecutor(folders.workers()) as pool:
+                maps, masks = zip(*pool.map(meet, self.material.masks.items()), strict=True)
+        if one.classes:
+            names = one.class_names
+            predicted = np.array([int(one.classes[i].argmax()) for i in test])
+            true = np.array([names.index(self.material.samples[i].defect) for i in test])
+        return Evaluation(
+            labels=self.material.labels,
+            scores=np.array([one.image[i] for i in test], np.float32) if one.image else None,
+            maps=maps,
+            masks=masks,
+            predicted=predicted,
+            true=true,
+            classes=one.class_names,
+        )
+
+    # ------------------------------------------------------------ results
+
+    def result(self, spec: InputSpec, one: _Scored) -> TrialResult:
+        material = self.material
+        test = material.places["test"]
+        seconds = material.inputs[spec].seconds
+        stages = self.once | one.stages
+        # What was measured once for all scorers, each would have measured alone.
+        stages["cost"] = sum(book.get("cost", 0.0) for book in (self.once, one.stages))
+        images: dict[str, NDArray[Any]] = {
+            "path": np.array(
+                [folders.relative(material.root, material.samples[i].image) for i in test]
+            ),
+            "defect": np.array([material.samples[i].defect for i in test]),
+            "label": material.labels,
+        }
+        maps: dict[str, NDArray[Any]] = {}
+        if not one.failures:
+            one.metrics["fit_seconds"] = (
+                float(seconds[material.places["train"]].sum())
+                + material.fitting
+                + stages.get("features train", 0.0)
+                + stages["fit"]
+                + stages.get("scorer fit", 0.0)
+            )
+            if one.image:
+                images["score"] = np.array([one.image[i] for i in test], dtype=np.float32)
+            if one.classes:
+                images["probability"] = np.stack([one.classes[i] for i in test])
+                images["class"] = np.array(one.class_names)
+            if one.maps and self.bundle.keep_maps:
+                maps = _quantised(np.stack([one.maps[i] for i in test]), spec)
+        return TrialResult(
+            trial=one.trial,
+            status="failed" if one.failures else "ok",
+            metrics=one.metrics,
+            intervals=one.intervals,
+            stages=stages,
+            provenance=self.provenance(one.trial),
+            flags=flags(one.trial, self.catalogue.get("model", one.trial.model.name), one.scorer),
+            lower_is_better=tuple(
+                name
+                for name in one.metrics
+                if name in self.catalogue.offers["metric"]
+                and not self.catalogue.get("metric", name).higher_is_better
+            ),
+            failures=tuple(one.failures),
+            images=images,
+            maps=maps,
+            curves=self.curves,
+        )
+
+    def failed(self, trial: Trial, error: Exception, stages: dict[str, float]) -> TrialResult:
+        return TrialResult(
+            trial=trial,
+            status="failed",
+            stages=stages,
+            provenance=self.provenance(trial),
+            failures=(_failure(self.material.stage, error),),
+        )
+
+    def provenance(self, trial: Trial) -> dict[str, Any]:
+        counts = {part: len(places) for part, places in self.material.places.items()}
+        return provenance(trial, self.catalogue, self.device, counts)
+
+
+def _seed_everything(seed: int) -> None:
+    """Seed the global generators too, for code that draws from them against our advice."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # it is the legacy generator that must be seeded
+    torch.manual_seed(seed)
+
+
+def _failure(stage: str, error: Exception) -> Failure:
+    message = str(error).strip().splitlines()
+    name = "" if isinstance(error, ContractError) else f"{type(error).__name__}: "
+    trace = "".join(traceback.format_exception(error))
+    return Failure(stage, name + (message[0] if message else "no message"), trace)
+
+
+def _predicted(model: Any, batch: Batch) -> Outputs:
+    with torch.no_grad():
+        return model.predict(batch)  # type: ignore[no-any-return]  # checked before it is used
+
+
+def _score_afresh(scorer: Any, outputs: Outputs) -> None:
+    """Score outputs whose embeddings are copies, which no search has been made for yet."""
+    ports = dict(outputs.ports)
+    if PatchEmbeddings in ports:
+        levels = outputs[PatchEmbeddings].levels
+        ports[PatchEmbeddings] = PatchEmbeddings(
+            tuple(Level(level.values.clone(), level.box, level.valid) for level in levels)
+        )
+    scorer.score(Outputs(outputs.input_size, *ports.values()))
+
+
+def _quantised(maps: NDArray[np.float32], spec: InputSpec) -> dict[str, NDArray[Any]]:
+    """A trial's maps on one linear 16-bit scale, with what is needed to place them again."""
+    low, high = float(maps.min()), float(maps.max())
+    return {
+        "map": np.round((maps - low) / ((high - low) or 1.0) * 65535).astype(np.uint16),
+        "low": np.array(low, dtype=np.float32),
+        "high": np.array(high, dtype=np.float32),
+        "input": np.array([spec.resize, spec.crop or 0, spec.aspect == "squash"]),
+    }

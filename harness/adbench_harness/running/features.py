@@ -1,0 +1,170 @@
+"""Frozen backbones: load them, and run each once over an image."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from adbench_harness.errors import UserError, said
+from adbench_harness.results.trial import Weights
+from adbench_harness.types import Batch, FeatureRequest
+
+if TYPE_CHECKING:
+    from adbench_harness.images.inputs import Images
+    from adbench_harness.types import Backbone, Features
+
+
+def load(
+    backbone: Backbone, layers: Sequence[str], weights: Weights, device: torch.device
+) -> nn.Module:
+    """The backbone up to ``layers``, frozen, in eval mode; float32 [B, 3, H, W] -> dict of grids.
+
+    A file that lacks parameters these layers need is refused with their names; one that holds
+    more is fine.
+    """
+    network = backbone.network(tuple(layers))
+    if weights.path is not None:
+        state = _read(Path(weights.path))
+        needed = network.state_dict()
+        known = {name: value for name, value in state.items() if name in needed}
+        try:
+            outcome = network.load_state_dict(known, strict=False)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"weights '{weights.path}' are not {backbone.name}'s: {said(error)}; give its file"
+            ) from error
+        # Counters of seen batches change nothing in eval mode, and old files lack them.
+        missing = [n for n in outcome.missing_keys if not n.endswith("num_batches_tracked")]
+        if missing:
+            shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            raise UserError(
+                f"weights '{weights.path}' lack {len(missing)} of the parameters that "
+                f"{backbone.name}'s {', '.join(layers)} need ({shown}); give the full file, or "
+                "ask for layers that it covers"
+            )
+    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload,no-any-return]
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return state if isinstance(state, dict) else state.state_dict()
+    except Exception as error:
+        # Not torch's own words: they advise to load the file unsafely.
+        raise UserError(
+            f"weights '{path}' cannot be read as named tensors ({type(error).__name__}); "
+            "fetch the file again"
+        ) from error
+
+
+class FeatureStore:
+    """One backbone over one bundle's images: run once an image for the union of the layers asked.
+
+    Unaltered images (``Batch.handles``) are served from memory once ``extract`` has seen them.
+    Altered images, and all of them where the features would not fit a quarter of the free memory,
+    go through a network that ends at the layers asked. Where a batch does not fit the memory, its
+    halves are tried; no result depends on that. Grids are float32; weights of precision bfloat16
+    compute, and keep, them rounded to it.
+    """
+
+    def __init__(self, backbone: Backbone, weights: Weights, device: torch.device) -> None:
+        self._backbone = backbone
+        self._weights = weights
+        self._device = device
+        self._networks: dict[tuple[str, ...], nn.Module] = {}
+        self._grids: dict[str, Tensor] = {}
+        self._rows: dict[int, int] = {}
+        self._most = sys.maxsize
+        self._full = False
+
+    def network(self, layers: tuple[str, ...]) -> nn.Module:
+        """The frozen network that ends at ``layers``."""
+        if layers not in self._networks:
+            self._networks[layers] = load(self._backbone, layers, self._weights, self._device)
+        return self._networks[layers]
+
+    def extract(self, images: Images, layers: tuple[str, ...], total: int) -> None:
+        """Run over ``images`` and keep what comes out; ``total`` images share the memory."""
+        if self._full:
+            return
+        for batch in images.batches(min(self._most, batch_size(self._device, images.side))):
+            grids = self._run(batch, layers)
+            size = sum(grid[0].numel() * grid.element_size() for grid in grids.values())
+            if not self._grids and size * total > _free(self._device) / 4:
+                self._full = True
+                return
+            assert batch.handles is not None
+            start = len(self._rows)
+            for layer, grid in grids.items():
+                kept = self._grids.setdefault(layer, grid.new_empty((total, *grid.shape[1:])))
+                kept[start : start + len(batch)] = grid
+            self._rows.update({handle: start + i for i, handle in enumerate(batch.handles)})
+
+    def serve(self, request: FeatureRequest) -> Features:
+        """The layers that one model asked for."""
+        return partial(self._serve, layers=request.layers)
+
+    def _serve(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        handles = batch.handles
+        if handles is None or set(handles) - self._rows.keys() or set(layers) - self._grids.keys():
+            grids = self._run(batch, layers)
+        else:
+            rows = [self._rows[handle] for handle in handles]
+            grids = {layer: self._grids[layer][rows] for layer in layers}
+        return {layer: grid.float() for layer, grid in grids.items()}
+
+    def _run(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        """The batch's grids, in as many passes as the memory asks for."""
+        made: list[dict[str, Tensor]] = []
+        start = 0
+        while start < len(batch):
+            images = batch.images[start : start + self._most]
+            try:
+                made.append(self._pass(images, layers))
+                start += len(images)
+            except RuntimeError as error:
+                if len(images) == 1 or not _OUT_OF_MEMORY.search(str(error)):
+                    raise
+                self._most = len(images) // 2
+        if len(made) == 1:
+            return made[0]
+        return {layer: torch.cat([grids[layer] for grids in made]) for layer in layers}
+
+    def _pass(self, images: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        precision = getattr(torch, self._weights.precision)
+        with (
+            torch.no_grad(),
+            torch.autocast(self._device.type, precision, enabled=precision != torch.float32),
+        ):
+            grids: dict[str, Tensor] = self.network(layers)(
+                images.contiguous(memory_format=torch.channels_last)
+            )
+        return {layer: grids[layer].to(precision).contiguous() for layer in layers}
+
+
+# CUDA's, the CPU allocator's (which raises a plain RuntimeError), and cuBLAS's and cuDNN's.
+_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|ALLOC_FAILED")
+
+
+def batch_size(device: torch.device, side: int) -> int:
+    """Images of ``side`` px that fill the device; more were not faster."""
+    most = 64 if device.type == "cuda" else 16
+    return max(1, min(most, most * 256**2 // side**2))
+
+
+def _free(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,85 @@
+"""What one needs to know to run a trial again, and the marks that make its numbers incomparable."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adbench_harness.planning.plugins import Catalogue
+from adbench_harness.results.trial import SHORTENED, Evaluation, Trial
+
+
+def provenance(
+    trial: Trial, catalogue: Catalogue, device: torch.device, images: Mapping[str, int]
+) -> dict[str, Any]:
+    """Device, versions, commit, weights, and the number of ``images`` of each part."""
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "plugins": {
+            plugin.name: f"{Path(plugin.distribution).name} {plugin.version}"
+            for plugin in catalogue.plugins.values()
+        },
+        "commit": commit(),
+        "images": dict(images),
+        "weights": [asdict(replace(weights, path=None)) for weights in trial.weights],
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or ``cpu``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def flags(trial: Trial, model: Any, scorer: Any) -> tuple[str, ...]:
+    """Marks of a row that say why its numbers may not compare with others'."""
+    presets = getattr(model, "presets", {})
+    sizes = {name for preset in presets.values() for name in preset}
+    found = [f"unverified weights {w.backbone}" for w in trial.weights if not w.verified]
+    found += switch_flags(trial.evaluation)
+    if not sizes.isdisjoint(trial.model.changed):
+        found.append(SHORTENED)
+    if getattr(scorer, "transductive", False):
+        found.append("transductive")
+    return tuple(found)
+
+
+def switch_flags(switches: Evaluation) -> tuple[str, ...]:
+    """The marks of another protocol than the harness's own."""
+    border = f"border={switches.border}" if switches.border != "full" else ""
+    size = f"size={switches.size}" if switches.size is not None else ""
+    return tuple(filter(None, (border, size)))
+
+
+@cache
+def commit() -> str | None:
+    """The git commit of the harness's own checkout, with ``+`` where it has been changed since."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        inside = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__],
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() if inside.returncode == 0 else None

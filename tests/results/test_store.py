@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import json
+import math
+import signal
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adbench_harness.errors import UserError
+from adbench_harness.results.store import SCHEMA, Failure, Store, TrialResult
+from adbench_harness.results.trial import Choice, Evaluation, Trial, Weights
+
+TRIAL = Trial(
+    dataset=Choice("mini", 1),
+    category="grass é",
+    fingerprint="0123",
+    split="unsupervised",
+    split_seed=0,
+    preprocessors=(Choice("mean", 1, {"size": 11}, ("size",)),),
+    augmenter=None,
+    model=Choice("patchcore", 1, {"layers": ["layer2"], "crop": None}, ("layers",)),
+    scorer=Choice("nn", 1),
+    weights=(Weights("resnet18", 1, None, "f370", False),),
+    seed=3,
+    evaluation=Evaluation(256, "crop"),
+    metrics=("image_auroc@1",),
+)
+IMAGES: dict[str, Any] = {
+    "path": np.array(["test/good/0.png", "test/kratzer/é.png"]),
+    "defect": np.array(["good", "kratzer"]),
+    "label": np.array([0, -1], dtype=np.int8),
+    "score": np.array([0.1, 1e-30], dtype=np.float32),
+}
+MAPS: dict[str, Any] = {
+    "map": np.arange(32, dtype=np.uint16).reshape(2, 4, 4),
+    "low": np.array(-1.5, dtype=np.float32),
+    "high": np.array(2.5, dtype=np.float32),
+}
+CURVES: dict[str, Any] = {"loss": np.array([3.0, 1e-300])}
+
+
+def result(**changes: Any) -> TrialResult:
+    whole = TrialResult(
+        trial=TRIAL,
+        status="ok",
+        metrics={"image_auroc": 0.5, "params": 3.0},
+        intervals={"image_auroc": (0.25, 0.75)},
+        stages={"fit": 1.25},
+        provenance={"device": "cpu", "weights": [{"sha256": "f370"}], "commit": None},
+        flags=("border=crop",),
+        lower_is_better=("error",),
+        images=IMAGES,
+        maps=MAPS,
+        curves=CURVES,
+    )
+    return replace(whole, **changes)
+
+
+def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return set(found) == set(wanted) and all(
+        np.array_equal(found[name], wanted[name]) and found[name].dtype == wanted[name].dtype
+        for name in wanted
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def test_no_path_of_this_machine_is_stored(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    here = replace(TRIAL, weights=(replace(TRIAL.weights[0], path="/here.pth"),))
+    store.write(result(trial=here))
+    (file,) = store.trials.glob("*.json")
+    assert "/here.pth" not in file.read_text()
+    assert store.finished() == {here.id}
+
+
+def test_everything_comes_back(store: Store) -> None:
+    failed = result(
+        trial=replace(TRIAL, seed=4),
+        status="failed",
+        failures=(Failure("fit", "no", "Traceback\n é"), Failure("cost", "no", "")),
+        images={},
+        maps={},
+        curves={},
+    )
+    store.write(result())
+    store.write(failed)
+    found = {one.trial.seed: one for one in store.read()}
+    assert found[3] == result(images={}, maps={}, curves={})
+    assert found[4] == failed
+    assert same(store.images(TRIAL), IMAGES)
+    assert same(store.maps(TRIAL), MAPS)
+    assert same(store.curves(TRIAL), CURVES)
+    assert store.images(failed.trial) == store.maps(failed.trial) == {}
+
+
+def test_only_what_succeeded_is_finished(store: Store) -> None:
+    assert store.finished() == set()
+    assert list(store.read()) == []
+    store.write(result())
+    store.write(result(trial=replace(TRIAL, seed=4), status="failed"))
+    assert store.finished() == {TRIAL.id}
+
+
+def test_the_time_to_store_is_told_where_time_is(store: Store) -> None:
+    store.write(result(spent={"fit": 1.0, "other": 0.5}))
+    (found,) = store.read()
+    assert found.spent.keys() == {"fit", "other", "store"}
+    assert 0 < found.spent["store"] < 10
+
+
+def test_what_an_older_version_stored_can_be_read(store: Store) -> None:
+    store.write(result())
+    (path,) = store.trials.glob("*.json")
+    content = json.loads(path.read_text())
+    for younger in ("intervals", "spent"):
+        del content[younger]
+    path.write_text(json.dumps(content))
+    (found,) = store.read()
+    assert found == result(intervals={}, images={}, maps={}, curves={})
+
+
+def test_undefined_metrics_are_absent(store: Store) -> None:
+    metrics = {"a": math.nan, "b": 0.5, "c": math.inf, "d": np.float32(0.25), "e": 0}
+    intervals = {"a": (math.nan, math.nan), "b": (0.25, 0.75)}
+    store.write(result(metrics=metrics, intervals=intervals))
+    (found,) = store.read()
+    assert found.intervals == {"b": (0.25, 0.75)}
+    assert found.metrics == {"b": 0.5, "d": 0.25, "e": 0.0}
+    text = next(store.trials.glob("*.json")).read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+def test_a_file_says_its_schema_and_its_id(store: Store) -> None:
+    store.write(result())
+    path = store.trials / f"{TRIAL.id}.json"
+    content = json.loads(path.read_text())
+    assert (content["schema"], content["id"]) == (SCHEMA, TRIAL.id)
+    assert {p.name for p in store.trials.iterdir()} == {
+        f"{TRIAL.id}{suffix}" for suffix in (".json", ".npz", ".maps.npz", ".curves.npz")
+    }
+    # Results are for everyone who may read the folder.
+    plain = store.trials / "plain"
+    plain.touch()
+    for written in store.trials.iterdir():
+        assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_a_second_run_replaces_all_of_the_first(store: Store) -> None:
+    store.write(result())
+    store.write(result(status="failed", images={}, maps={}, curves={}, metrics={}))
+    (found,) = store.read()
+    assert found.status == "failed"
+    assert store.images(TRIAL) == {}
+    assert store.maps(TRIAL) == {}
+    assert store.curves(TRIAL) == {}
+
+
+@pytest.mark.parametrize("schema", [SCHEMA + 1, 0, "1", None])
+def test_another_schema_is_refused(store: Store, schema: Any) -> None:
+    store.write(result())
+    path = store.trials / f"{TRIAL.id}.json"
+    content = {**json.loads(path.read_text()), "schema": schema}
+    path.write_text(json.dumps(content))
+    for read in (lambda: list(store.read()), store.finished):
+        with pytest.raises(UserError, match=f"{TRIAL.id}.json: written by another version"):
+            read()
+
+
+@pytest.mark.parametrize("text", ["", "<<<<<<< ours\n{}", "[1]", "\xff"])
+def test_a_file_that_is_no_result_is_named(store: Store, text: str) -> None:
+    store.write(result())
+    path = store.trials / f"{TRIAL.id}.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=rf"{TRIAL.id}.json: .*") as error:
+        store.finished()
+    assert "\n" not in str(error.value)
+
+
+# ---------------------------------------------------------------- atomicity
+
+WRITER = """
+import os, sys
+from pathlib import Path
+import test_store
+from adbench_harness.results.store import Store
+store = Store(Path(sys.argv[1]))
+"""
+
+
+def child(tmp_path: Path, body: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER + body, str(tmp_path / "results")],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
+
+
+@pytest.mark.parametrize("moment", ["np.savez_compressed", "json.dumps", "os.replace"])
+def test_a_writer_that_dies_half_way_leaves_the_last_result(
+    store: Store, tmp_path: Path, moment: str
+) -> None:
+    store.write(result(maps={}, curves={}))
+    module, _, name = moment.partition(".")
+    die = child(
+        tmp_path,
+        f"import json, numpy as np\n{module}.{name} = lambda *_, **__: os._exit(9)\n"
+        "store.write(test_store.result(status='failed', metrics={}))",
+    )
+    assert die.wait() == 9
+    (found,) = store.read()
+    assert found == result(images={}, maps={}, curves={})
+    assert same(store.images(TRIAL), IMAGES)
+
+
+def test_a_writer_that_is_killed_leaves_whole_files(store: Store, tmp_path: Path) -> None:
+    writer = child(
+        tmp_path,
+        "import itertools, numpy as np\n"
+        "from dataclasses import replace\n"
+        "big = {'score': np.random.default_rng(0).random(200_000)}\n"
+        "for seed in itertools.count():\n"
+        "    trial = replace(test_store.TRIAL, seed=seed % 5)\n"
+        "    store.write(test_store.result(trial=trial, images=big, maps={}, curves={}))\n"
+        "    print(seed, flush=True)\n",
+    )
+    assert writer.stdout is not None
+    for _ in range(7):
+        writer.stdout.readline()
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    found = list(store.read())
+    assert len(found) >= 5
+    for one in found:
+        assert len(store.images(one.trial)["score"]) == 200_000
+
+
+def test_a_reader_never_sees_half_a_file(store: Store, tmp_path: Path) -> None:
+    body = (
+        "from dataclasses import replace\n"
+        "for seed in range(60):\n"
+        "    trial = replace(test_store.TRIAL, seed=seed % 6)\n"
+        "    store.write(test_store.result(trial=trial))\n"
+    )
+    writers = [child(tmp_path, body) for _ in range(3)]
+    seen = 0
+    while any(writer.poll() is None for writer in writers):
+        for one in store.read():
+            assert same(store.images(one.trial), IMAGES)
+            assert same(store.maps(one.trial), MAPS)
+            seen += 1
+    for writer in writers:
+        assert writer.wait() == 0
+        assert writer.stdout is not None
+        writer.stdout.close()
+    assert seen
+    assert {one.trial.seed for one in store.read()} == set(range(6))
+    assert not list(store.trials.glob("*.tmp"))
+
+
+def test_a_failed_write_leaves_nothing_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TypeError):
+        store.write(result(provenance={"device": object()}, images={}, maps={}, curves={}))
+    assert list(store.trials.iterdir()) == []

@@ -1,0 +1,709 @@
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from adbench_harness.images import cache, decoding, folders, geometry
+from adbench_harness.metrics.ranking import Ranking
+from adbench_harness.planning import plan, suite
+from adbench_harness.planning.pipelines import Places
+from adbench_harness.running import material
+from adbench_harness.running.bundle import contract, load, run_bundle
+from adbench_harness.statistics import delong
+from adbench_harness.types import InputSpec
+
+PROBES = str(Path(__file__).parent.with_name("probes.py"))
+IMAGES = {"train": 4, "test": 8}
+METRICS = ["image_auroc", "pixel_auroc", "pixel_ap", "pixel_f1", "aupro"]
+
+
+@pytest.fixture
+def planned(toys):
+    """The bundles of a suite over toys and probes, on one category unless it says otherwise."""
+
+    def make(checkpoints=None, **asked):
+        defaults = {
+            "plugins": [toys, PROBES],
+            "datasets": "toy-data/dark",
+            "preprocessors": "none",
+            "augmenters": "none",
+            "models": "toy-mean",
+            "scorers": "toy-map",
+            "metrics": METRICS,
+        }
+        checked = suite.validate(defaults | asked, "test")
+        catalogue = load(tuple(checked.plugins))
+        made = plan.make(checked, catalogue, Places(), device="cpu", checkpoints=checkpoints)
+        return made.bundles
+
+    return make
+
+
+@pytest.fixture
+def ran(planned):
+    """The results of such a suite."""
+    return lambda **asked: [r for bundle in planned(**asked) for r in run_bundle(bundle)]
+
+
+@pytest.fixture
+def own_data(tmp_path, monkeypatch):
+    """Data of this test's own, to be spoilt."""
+    monkeypatch.setenv("ADBENCH_CACHE", str(tmp_path / "cache"))
+
+
+def by_name(results):
+    return {r.trial.model.name: r for r in results}
+
+
+def scores(results):
+    return {r.trial.id: r.images["score"].tobytes() for r in results}
+
+
+# ---------------------------------------------------------------- what a bundle gives
+
+
+def test_every_combination_has_one_complete_result(ran):
+    results = ran(
+        datasets="toy-data",
+        preprocessors="none,toy-dim",
+        models="toy-mean,toy-trained",
+        augmenters="none,toy-square",
+        scorers="toy-map,toy-fitted",
+        seeds=2,
+    )
+    # category x preprocessor x (toy-mean + toy-trained x augmenter) x scorer x seed
+    assert len(results) == 2 * 2 * (1 + 2) * 2 * 2
+    assert len({r.trial.id for r in results}) == len(results)
+    for r in results:
+        assert r.status == "ok", r.failures
+        assert r.images["score"].shape == (IMAGES["test"],)
+        assert r.images["label"].tolist() == [0, 0, 1, 1, 1, 1, 1, 1]
+        assert r.images["path"][0] == f"{r.trial.category}/test/good/0.png"
+        assert all(math.isfinite(value) for value in r.metrics.values())
+        assert r.provenance["images"] == {"train": 4, "validation": 0, "test": 8}
+        assert ("pixel_auroc" in r.metrics) == (r.trial.scorer.name == "toy-map")
+        assert {"image_auroc", "fit_seconds", "params", "flops", "peak_mb"} <= set(r.metrics)
+
+
+def test_scores_are_those_of_a_run_by_hand(ran, catalogue):
+    (result,) = ran()
+    dataset = catalogue.get("dataset", "toy-data")()
+    root = folders.locate(dataset, None, {})
+    samples = dataset.samples(root, "dark", 0)
+
+    def pixels(part):
+        images = [decoding.decode(sample.image) for sample in samples if sample.part == part]
+        inputs = [geometry.to_input(image, InputSpec(32, None)) for image in images]
+        return torch.stack(inputs).float() / 255
+
+    expected = (pixels("test") - pixels("train").mean(0)).abs().mean(1).amax((1, 2))
+    assert result.images["score"] == pytest.approx(expected.numpy(), rel=1e-5)
+    assert result.metrics["image_auroc"] == 1
+
+
+def test_kept_maps_give_the_pixel_metrics_again(planned, ran):
+    (bundle,) = planned(keep_maps=True)
+    (result,) = run_bundle(bundle)
+    stored = result.maps
+    assert stored["map"].dtype == np.uint16
+    assert stored["input"].tolist() == [32, 0, 0]
+    maps = stored["low"] + stored["map"] * (stored["high"] - stored["low"]) / np.float32(65535)
+    masks = truth(bundle)
+    met = [
+        geometry.meet(m.astype(np.float32), t, InputSpec(32, None), result.trial.evaluation)
+        for m, t in zip(maps, masks, strict=True)
+    ]
+    pixels = Ranking.of_pixels(*zip(*met, strict=True))
+    again = {
+        "pixel_auroc": pixels.auroc(),
+        "pixel_ap": pixels.average_precision(),
+        "pixel_f1": pixels.f1_max(),
+        "aupro": pixels.aupro(0.3),
+    }
+    assert again == pytest.approx({name: result.metrics[name] for name in again}, abs=1e-4)
+    (without,) = ran()
+    assert not without.maps
+
+
+def truth(bundle):
+    trial = bundle.trials[0]
+    dataset = load(bundle.plugins).get("dataset", trial.dataset.name)()
+    samples = dataset.samples(Path(bundle.root), trial.category, 0)
+    return [decoding.mask(s, dataset.mask_threshold, (40, 48)) for s in samples if s.part == "test"]
+
+
+def test_classification_from_images_to_accuracy(planned):
+    (bundle,) = planned(
+        protocol="classification", models="toy-classes", scorers="softmax", metrics=None
+    )
+    (result,) = run_bundle(bundle)
+    assert result.status == "ok"
+    # Two of three images of a defect type are learnt; the good ones of the test part play no part.
+    assert result.provenance["images"] == {"train": 8, "validation": 0, "test": 2}
+    names = result.images["class"].tolist()
+    assert names == ["good", "scratch", "spot"]
+    assert result.images["probability"].sum(1) == pytest.approx(np.ones(2))
+    assert sorted(result.images["defect"].tolist()) == ["scratch", "spot"]
+    expected = nearest_classes(bundle, names)
+    assert {names[i] for i in expected} <= set(names)
+    assert result.images["probability"].argmax(1).tolist() == expected
+    right = [names[i] for i in expected] == result.images["defect"]
+    assert result.metrics["accuracy"] == np.mean(right)
+    assert "image_auroc" not in result.metrics
+    assert "pixel_auroc" not in result.metrics
+
+
+def nearest_classes(bundle, names):
+    """The class of the nearest class mean of each test image, from the files."""
+    trial, root = bundle.trials[0], Path(bundle.root)
+    dataset = load(bundle.plugins).get("dataset", trial.dataset.name)()
+    samples = folders.classification(root, dataset.samples(root, trial.category, 0), 0)
+    pixels = [
+        geometry.to_input(decoding.decode(s.image), InputSpec(32, None)).float() for s in samples
+    ]
+
+    def mean(name):
+        known = [
+            p for p, s in zip(pixels, samples, strict=True) if (s.part, s.defect) == ("train", name)
+        ]
+        return torch.stack(known).mean(0)
+
+    means = torch.stack([mean(name) for name in names])
+    test = [p for p, s in zip(pixels, samples, strict=True) if s.part == "test"]
+    return [int((image - means).square().flatten(1).sum(1).argmin()) for image in test]
+
+
+# ---------------------------------------------------------------- what breaks costs its own
+
+
+@pytest.mark.parametrize(
+    ("model", "stage", "message", "line"),
+    [
+        ("toy-raises", "fit", "RuntimeError: the toy broke", "in fit"),
+        ("toy-nan", "predict", "AnomalyMap holds a value that is not finite", "check_outputs"),
+        ("toy-short", "predict", "AnomalyMap: 7 entries for a batch of 8 images", "check_outputs"),
+        ("probe-handles", "cost", "RuntimeError: who is this?", "in predict"),
+        (
+            "probe-undeclared",
+            "fit",
+            "the model asks for probe-backbone fine without having declared it",
+            "in features",
+        ),
+    ],
+)
+def test_a_broken_model_costs_its_own_trials(ran, model, stage, message, line):
+    results = ran(models=f"toy-mean,{model},probe-brightness", scorers="toy-map,probe-random")
+    assert len(results) == 6
+    for result in results:
+        if result.trial.model.name != model:
+            assert result.status == "ok"
+            continue
+        assert result.status == "failed"
+        (failure,) = result.failures
+        assert failure.stage == stage
+        assert failure.message.startswith(message)
+        assert line in failure.traceback
+        assert "image_auroc" not in result.metrics
+    neighbours = [r for r in results if r.status == "ok"]
+    alone = ran(models="toy-mean,probe-brightness", scorers="toy-map,probe-random")
+    assert scores(neighbours) == scores(alone)
+
+
+def test_a_broken_scorer_costs_its_own_trial(ran):
+    ok, failed = ran(scorers="toy-map,toy-raises")
+    assert ok.status == "ok"
+    assert failed.trial.scorer.name == "toy-raises"
+    (failure,) = failed.failures
+    assert (failure.stage, failure.message) == ("score", "RuntimeError: the scorer broke")
+    assert "score" not in failed.images
+    assert scores([ok]) == scores(ran())
+
+
+def test_a_broken_metric_leaves_the_others(ran):
+    (result,) = ran(metrics=["image_auroc", "probe_raises", "pixel_auroc"])
+    (failure,) = result.failures
+    assert failure.stage == "metric probe_raises"
+    assert failure.message == "ZeroDivisionError: no negatives"
+    assert result.metrics["image_auroc"] == 1
+    assert "pixel_auroc" in result.metrics
+
+
+def test_classes_that_do_not_exist_cost_their_own_trial(ran):
+    results = ran(
+        protocol="classification",
+        models="toy-classes",
+        scorers="probe-misnamed,softmax",
+        metrics=["accuracy"],
+    )
+    assert [r.status for r in results] == ["failed", "ok"]
+    assert results[0].failures[0].stage == "metrics"
+
+
+@pytest.mark.usefixtures("own_data")
+def test_a_mask_of_another_size_costs_its_category(planned):
+    dark, light = planned(datasets="toy-data")
+    mask = Path(dark.root) / "dark" / "ground_truth" / "spot" / "1.png"
+    cv2.imwrite(str(mask), np.zeros((8, 8), np.uint8))
+    (failed,), (ok,) = run_bundle(dark), run_bundle(light)
+    assert ok.status == "ok"
+    assert failed.failures[0].stage == "metrics"
+    assert str(mask) in failed.failures[0].message
+    assert "image_auroc" not in failed.metrics
+
+
+@pytest.mark.usefixtures("own_data")
+def test_an_unreadable_image_costs_its_bundle(planned):
+    dark, light = planned(datasets="toy-data", scorers="toy-map,toy-fitted")
+    broken = Path(dark.root) / "dark" / "test" / "spot" / "1.png"
+    broken.write_bytes(b"no picture")
+    failed, ok = list(run_bundle(dark)), list(run_bundle(light))
+    assert [r.status for r in ok] == ["ok", "ok"]
+    for result in failed:
+        (failure,) = result.failures
+        assert failure.stage == "preprocess"
+        assert str(broken) in failure.message
+
+
+def test_a_broken_backbone_costs_the_models_that_use_it(ran):
+    broken = "probe-features:backbone=probe-broken-backbone"
+    results = by_name(ran(models=f"toy-mean,{broken}"))
+    assert results["toy-mean"].status == "ok"
+    (failure,) = results["probe-features"].failures
+    assert failure.stage == "fit"
+    assert failure.message == "RuntimeError: no such network"
+
+
+def test_a_preprocessor_that_changes_geometry_costs_its_bundle(planned):
+    none, smaller = planned(preprocessors="none,probe-smaller")
+    assert [r.status for r in run_bundle(none)] == ["ok"]
+    (failed,) = run_bundle(smaller)
+    (failure,) = failed.failures
+    assert failure.stage == "preprocess"
+    assert "made uint8 (20, 24, 3) of a uint8 (40, 48, 3) image" in failure.message
+
+
+def test_a_preprocessor_that_writes_into_its_input_harms_nobody(ran):
+    def run_with(chain):
+        (result,) = ran(preprocessors=chain, models="probe-brightness")
+        return result.images["score"].tolist()
+
+    assert run_with("probe-in-place") == run_with("probe-negative")
+    assert run_with("probe-in-place+probe-in-place") == run_with("none")
+
+
+# ---------------------------------------------------------------- determinism
+
+
+def test_a_trial_is_the_same_whatever_runs_beside_it(planned):
+    asked = {
+        "models": "toy-mean,toy-trained,probe-features:layer=fine,probe-features:layer=coarse",
+        "augmenters": "none,toy-square",
+        "scorers": "probe-random,probe-random:spread=2",
+        "seeds": 2,
+    }
+    (bundle,) = planned(**asked)
+    together = scores(run_bundle(bundle))
+    assert len(together) == 20
+    assert scores(run_bundle(bundle)) == together
+    backwards = replace(bundle, trials=bundle.trials[::-1])
+    assert scores(run_bundle(backwards)) == together
+    alone = {}
+    for trial in bundle.trials[::3]:
+        alone |= scores(run_bundle(replace(bundle, trials=(trial,))))
+    assert alone == {trial_id: together[trial_id] for trial_id in alone}
+
+
+def test_seeds_differ(ran):
+    first, second = ran(models="toy-trained", augmenters="toy-square", seeds=[3, 4])
+    assert first.images["score"].tolist() != second.images["score"].tolist()
+
+
+def test_models_see_the_test_images_in_an_order_of_the_seed(planned, monkeypatch):
+    (bundle,) = planned(models="probe-brightness", seeds=3)
+    model = load(bundle.plugins).get("model", "probe-brightness")
+    orders, predict = [], model.predict
+
+    def watched(self, batch):
+        if batch.handles is not None:
+            orders.append(batch.images.flatten(1).sum(1).tolist())
+        return predict(self, batch)
+
+    monkeypatch.setattr(model, "predict", watched)
+    assert all(r.status == "ok" for r in run_bundle(bundle))
+    assert len(orders) == 3
+    assert len({tuple(order) for order in orders}) == 3
+    assert len({tuple(sorted(order)) for order in orders}) == 1
+
+
+# ---------------------------------------------------------------- nothing is done twice
+
+
+def test_a_backbone_runs_once_over_an_image_for_all_layers(planned):
+    (bundle,) = planned(models="probe-features:layer=fine,probe-features:layer=coarse", seeds=2)
+    backbone = load(bundle.plugins).get("backbone", "probe-backbone")
+    backbone.seen.clear()
+    assert all(r.status == "ok" for r in run_bundle(bundle))
+    assert backbone.seen["fine", "coarse"] == sum(IMAGES.values())
+
+
+def test_a_model_is_fitted_once_for_its_scorers(planned):
+    (bundle,) = planned(
+        models="probe-features", scorers="toy-map,toy-map:pool=mean,probe-random", seeds=2
+    )
+    model = load(bundle.plugins).get("model", "probe-features")
+    before = model.fits
+    assert len(list(run_bundle(bundle))) == 6
+    assert model.fits - before == 2
+
+
+def test_an_image_is_preprocessed_once(planned):
+    (bundle,) = planned(preprocessors="probe-counting", models="toy-mean,toy-trained", seeds=2)
+    preprocessor = load(bundle.plugins).get("preprocessor", "probe-counting")
+    preprocessor.seen.clear()
+    assert len(list(run_bundle(bundle))) == 4
+    assert len(preprocessor.seen) == sum(IMAGES.values())
+    # The clock's own image apart.
+    assert sorted(preprocessor.seen.values())[:-1] == [1] * (sum(IMAGES.values()) - 1)
+
+
+# ---------------------------------------------------------------- prepared images are kept
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that were decoded so far."""
+    seen, decode = [], decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda path: seen.append(path) or decode(path))
+    return seen
+
+
+FITTED = "probe-fitted+toy-dim"
+
+
+@pytest.mark.usefixtures("own_data")
+@pytest.mark.parametrize("chain", ["none", FITTED])
+def test_the_next_run_starts_from_the_kept_images(planned, decoded, chain):
+    (bundle,) = planned(preprocessors=chain, models="toy-mean,probe-brightness")
+    first = list(run_bundle(bundle))
+    assert len(set(decoded)) == sum(IMAGES.values())
+    decoded.clear()
+    second = list(run_bundle(bundle))
+    # The clock's image, and what a preprocessor is fitted on.
+    assert len(decoded) == 2 * 1 + (IMAGES["train"] if chain == FITTED else 0)
+    assert [r.status for r in second] == ["ok", "ok"]
+    assert scores(second) == scores(first)
+    for before, after in zip(first, second, strict=True):
+        assert after.stages["preprocess"] > 0
+        if chain == "none":  # a preprocessor's fit is timed anew
+            assert after.stages["preprocess"] == before.stages["preprocess"]
+        same = ("image_auroc", "pixel_auroc", "aupro", "params", "flops")
+        assert [after.metrics[name] for name in same] == [before.metrics[name] for name in same]
+
+
+@pytest.mark.usefixtures("own_data")
+def test_a_spoilt_entry_is_made_again(planned, decoded):
+    (bundle,) = planned()
+    first = scores(run_bundle(bundle))
+    (entry,) = cache.folder().iterdir()
+    whole = entry.stat().st_size
+    for size in (whole // 2, 10, 0):
+        with entry.open("rb+") as file:
+            file.truncate(size)
+        decoded.clear()
+        assert scores(run_bundle(bundle)) == first
+        assert len(set(decoded)) == sum(IMAGES.values())
+        assert entry.stat().st_size == whole
+
+
+@pytest.mark.usefixtures("own_data")
+def test_no_other_images_are_taken_for_the_kept_ones(planned, decoded):
+    def fresh(**asked):
+        decoded.clear()
+        (bundle,) = planned(**asked)
+        (result,) = run_bundle(bundle)
+        return len(decoded) > 1, result.images["score"].tolist()
+
+    models = "probe-brightness"
+    made, dim = fresh(models=models, preprocessors="toy-dim:factor=0.5")
+    assert made
+    made, dimmer = fresh(models=models, preprocessors="toy-dim:factor=0.25")
+    assert made
+    assert dimmer != dim
+    made, plain = fresh(models=models)
+    assert made
+    assert fresh(models=models) == (False, plain)
+    path = next(path for path in decoded if "train" not in path.parts)
+    cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+    made, changed = fresh(models=models)
+    assert made
+    assert changed != plain
+
+
+@pytest.mark.usefixtures("own_data")
+def test_files_that_change_after_the_plan_are_not_kept(planned):
+    (bundle,) = planned()
+    image = next(Path(bundle.root).glob("dark/test/good/*.png"))
+    content = image.read_bytes()
+    cv2.imwrite(str(image), 255 - cv2.imread(str(image)))
+    assert [r.status for r in run_bundle(bundle)] == ["ok"]
+    assert not cache.folder().exists()
+    image.write_bytes(content)
+    assert [r.status for r in run_bundle(bundle)] == ["ok"]
+    assert len(list(cache.folder().iterdir())) == 1
+
+
+@pytest.mark.usefixtures("own_data")
+def test_a_disk_without_room_costs_nothing_but_time(planned, decoded, monkeypatch):
+    monkeypatch.setattr(cache, "LIMIT", 0)
+    (bundle,) = planned()
+    first = scores(run_bundle(bundle))
+    assert not list(cache.folder().iterdir())
+    decoded.clear()
+    assert scores(run_bundle(bundle)) == first
+    assert len(set(decoded)) == sum(IMAGES.values())
+
+
+@pytest.mark.usefixtures("own_data")
+def test_auxiliary_images_are_decoded_once(planned, decoded):
+    (bundle,) = planned(models="probe-auxiliary", seeds=2)
+    results = list(run_bundle(bundle))
+    assert [r.status for r in results] == ["ok", "ok"], results[0].failures
+    auxiliary = [path for path in decoded if "probe-textures" in path.parts]
+    assert len(auxiliary) == len(set(auxiliary)) > 0
+
+
+# ---------------------------------------------------------------- while threads decode
+
+
+@pytest.mark.usefixtures("own_data")
+@pytest.mark.parametrize("at_once", [1, 3, 64])
+def test_a_backbone_that_runs_while_images_are_decoded_gives_the_same(
+    planned, monkeypatch, at_once
+):
+    asked = {"models": "probe-features:layer=fine,probe-features:layer=coarse"}
+    (bundle,) = planned(**asked)
+    apart = list(run_bundle(bundle))
+    shutil.rmtree(cache.folder())
+    monkeypatch.setattr(material, "_overlaps", lambda device: True)
+    monkeypatch.setattr(material, "_AT_ONCE", at_once)
+    told = []
+    backbone = load(bundle.plugins).get("backbone", "probe-backbone")
+    backbone.seen.clear()
+    together = list(run_bundle(bundle, lambda *said: told.append(said)))
+    assert backbone.seen["fine", "coarse"] == sum(IMAGES.values())
+    for one, other in zip(apart, together, strict=True):
+        assert one.images["score"] == pytest.approx(other.images["score"], rel=1e-5)
+        assert set(one.stages) == set(other.stages)
+    stages = [stage for stage, _, _ in told if stage in ("images", "features")]
+    # At the last image at the latest, the first features are there.
+    assert at_once == 64 or stages.index("features") < max(
+        i for i, stage in enumerate(stages) if stage == "images"
+    )
+
+
+@pytest.mark.usefixtures("own_data")
+def test_waiting_for_images_is_not_charged_to_the_backbone(planned, monkeypatch):
+    monkeypatch.setattr(material, "_overlaps", lambda device: True)
+    decode = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda path: time.sleep(0.2) or decode(path))
+    monkeypatch.setattr(folders, "workers", lambda: 1)
+    (bundle,) = planned(models="probe-features")
+    (result,) = run_bundle(bundle)
+    assert sum(s for name, s in result.stages.items() if name.startswith("features")) < 0.2
+    # Nor is decoding to preprocessing: it is the same for every trial.
+    assert result.stages["preprocess"] < 0.2
+
+
+@pytest.mark.usefixtures("own_data")
+def test_an_unreadable_image_is_named_while_a_backbone_runs(planned, monkeypatch):
+    monkeypatch.setattr(material, "_overlaps", lambda device: True)
+    monkeypatch.setattr(material, "_AT_ONCE", 1)
+    (bundle,) = planned(models="probe-features")
+    broken = Path(bundle.root) / "dark" / "test" / "spot" / "1.png"
+    broken.write_bytes(b"no picture")
+    (result,) = run_bundle(bundle)
+    (failure,) = result.failures
+    assert failure.stage == "preprocess"
+    assert str(broken) in failure.message
+
+
+# ---------------------------------------------------------------- costs
+
+
+def test_parameters_and_flops_are_exact(ran):
+    results = by_name(ran(models="probe-convolution,probe-features,toy-mean"))
+    convolution = results["probe-convolution"].metrics
+    assert convolution["params"] == 4 * 3 * 9 + 4
+    assert convolution["flops"] == 2 * 32 * 32 * 4 * 3 * 9
+    # The backbone as far as the model needs it, and what the model itself remembers.
+    features = results["probe-features"].metrics
+    assert features["params"] == 4 * 3 * 9 + 4 * 32 * 32
+    assert features["flops"] == 2 * 32 * 32 * 4 * 3 * 9
+    assert results["toy-mean"].metrics["flops"] == 0
+
+
+def test_seconds_and_megabytes_are_those_spent(ran):
+    (result,) = ran(models="probe-slow:fit=0.2:predict=0.02:megabytes=64", scorers="toy-map")
+    metrics = result.metrics
+    assert 0.2 <= metrics["fit_seconds"] < 2
+    assert 20 <= metrics["ms_per_image"] < 200
+    assert 20 / IMAGES["test"] <= metrics["ms_per_image_batched"] < metrics["ms_per_image"]
+    assert 60 <= metrics["peak_mb"] < 600
+    assert result.stages["fit"] >= 0.2
+    assert result.stages["predict"] >= 0.02
+    stages = {"load", "preprocess", "fit", "scorer fit", "predict", "score", "cost", "metrics"}
+    assert set(result.stages) == stages - {"scorer fit"}
+    # Every second of the run is in one stage or in what is left over.
+    assert set(result.spent) == set(result.stages) | {"other"}
+    assert result.spent["fit"] == pytest.approx(result.stages["fit"])
+
+
+def test_shared_features_are_charged_to_each_fit_that_used_them(ran):
+    *users, other = ran(models="probe-features:layer=fine,probe-features:layer=coarse,toy-mean")
+    for result in users:
+        spent = result.stages["features train"] + result.stages["fit"]
+        assert result.metrics["fit_seconds"] >= spent
+    assert other.trial.model.name == "toy-mean"
+    assert "features train" not in other.stages
+
+
+def test_every_second_is_told_once_and_what_is_shared_counts_in_each(planned):
+    slow = "probe-slow:fit=0.2:predict=0.02"
+    (bundle,) = planned(models=f"{slow},toy-raises", scorers="toy-map,probe-random", seeds=2)
+    trials = run_bundle(bundle)
+    results, took = [], 0.0
+    for _ in bundle.trials:
+        start = time.perf_counter()
+        results.append(next(trials))
+        took += time.perf_counter() - start
+        time.sleep(0.05)  # what the taker does with a result is not the run's
+    told = sum(sum(result.spent.values()) for result in results)
+    assert told == pytest.approx(took, rel=0.05)
+    assert all(result.spent["other"] > -1e-6 for result in results)
+    slow_ones = [r for r in results if r.trial.model.name == "probe-slow"]
+    fits = sum(r.spent.get("fit", 0.0) for r in slow_ones)
+    assert fits >= 0.4
+    # Two scorers each.
+    assert sum(r.stages["fit"] for r in slow_ones) == pytest.approx(2 * fits)
+    for stage in ("score", "metrics"):  # nobody shares these
+        spent = sum(r.spent.get(stage, 0.0) for r in results)
+        assert spent == pytest.approx(sum(r.stages.get(stage, 0.0) for r in results))
+    failed = [r for r in results if r.trial.model.name == "toy-raises"]
+    assert all("fit" in r.stages for r in failed)
+
+
+def test_costs_that_scorers_share_are_measured_once(planned, monkeypatch):
+    (bundle,) = planned(models="probe-brightness", scorers="toy-map,toy-map:pool=mean")
+    model = load(bundle.plugins).get("model", "probe-brightness")
+    seen, predict = [], model.predict
+
+    def watched(self, batch):
+        seen.append((len(batch), batch.handles is None))
+        return predict(self, batch)
+
+    monkeypatch.setattr(model, "predict", watched)
+    both = list(run_bundle(bundle))
+    for_two = [one for one in seen if one[1]]
+    seen.clear()
+    list(run_bundle(replace(bundle, trials=bundle.trials[:1])))
+    assert for_two == [one for one in seen if one[1]] != []
+    assert all(result.metrics["ms_per_image"] > 0 for result in both)
+
+
+def test_latency_is_the_models_and_the_scorers_alone(ran, monkeypatch):
+    check = contract.check_outputs
+
+    def slow(*args, **kwargs):
+        time.sleep(1)
+        check(*args, **kwargs)
+
+    monkeypatch.setattr(contract, "check_outputs", slow)
+    (result,) = ran(models="probe-brightness")
+    assert result.metrics["ms_per_image"] < 500
+
+
+def test_image_auroc_has_its_interval(ran):
+    (result,) = ran(scorers="probe-random", models="toy-mean")
+    known = result.images["label"] >= 0
+    low, high = delong.interval(result.images["score"][known], result.images["label"][known] == 1)
+    assert result.intervals == {"image_auroc": (low, high)}
+    assert low <= result.metrics["image_auroc"] <= high
+
+
+# ---------------------------------------------------------------- interruptions, other processes
+
+
+def test_an_interrupted_training_goes_on_to_the_same_end(planned, tmp_path):
+    asked = {"models": "toy-trained", "augmenters": "toy-square"}
+    (undisturbed,) = planned(**asked)
+    (bundle,) = planned(str(tmp_path / "checkpoints"), **asked)
+    steps = []
+
+    def stop(stage, done, total):
+        if stage == "fit":
+            steps.append(done)
+            if done == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_bundle(bundle, stop))
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    again = scores(run_bundle(bundle, stop))
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert again == scores(run_bundle(undisturbed))
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_checkpoint_serves_no_other_training(planned, tmp_path):
+    folder = str(tmp_path / "checkpoints")
+    (first,) = planned(folder, models="toy-trained", seeds=[0])
+    (other,) = planned(folder, models="toy-trained", seeds=[1])
+    (undisturbed,) = planned(models="toy-trained", seeds=[1])
+
+    def stop(stage, done, total):
+        if stage == "fit":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_bundle(first, stop))
+    assert scores(run_bundle(other)) == scores(run_bundle(undisturbed))
+
+
+def test_a_bundle_runs_in_another_process(planned, tmp_path):
+    (bundle,) = planned(models="toy-mean,toy-raises", augmenters="none", seeds=2)
+    given, came = tmp_path / "bundle", tmp_path / "results"
+    given.write_bytes(pickle.dumps(bundle))
+    code = (
+        "import pickle, sys; from pathlib import Path;"
+        "from adbench_harness.running.bundle import run_bundle;"
+        "given, came = map(Path, sys.argv[1:]);"
+        "came.write_bytes(pickle.dumps(list(run_bundle(pickle.loads(given.read_bytes())))))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(given), str(came)], check=True, cwd=tmp_path)
+    there, here = pickle.loads(came.read_bytes()), list(run_bundle(bundle))
+    assert [r.trial for r in there] == [r.trial for r in here]
+    assert [r.status for r in there] == [r.status for r in here]
+    ok = [r for r in there if r.status == "ok"]
+    assert scores(ok) == scores(r for r in here if r.status == "ok")
+    assert json.dumps(there[0].provenance)
+
+
+def test_progress_counts_up_to_its_total(planned):
+    (bundle,) = planned(models="probe-features,toy-trained")
+    told = []
+    list(run_bundle(bundle, lambda *said: told.append(said)))
+    assert {stage for stage, _, _ in told} == {"images", "features", "fit", "score"}
+    assert all(0 < done <= total for _, done, total in told)
+    assert [done for stage, done, _ in told if stage == "images"] == list(range(1, 13))

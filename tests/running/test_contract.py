@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from adbench_harness.errors import ContractError
+from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.running.contract import check_outputs, check_scores, finite
+from adbench_harness.types import (
+    AnomalyMap,
+    DefectLogits,
+    ImageBank,
+    ImageEmbeddings,
+    ImageScore,
+    Level,
+    Outputs,
+    PatchBank,
+    PatchEmbeddings,
+    PatchGaussian,
+    Port,
+    Reconstruction,
+    Scores,
+)
+
+B = 2
+PORTS: dict[str, Port] = {
+    "embeddings": PatchEmbeddings((Level(torch.zeros(B, 4, 4, 5)), Level(torch.zeros(B, 2, 2, 5)))),
+    "bank": PatchBank((Neighbours(torch.zeros(9, 5)),)),
+    "gaussian": PatchGaussian(((torch.zeros(4, 4, 5), torch.zeros(4, 4, 5, 5)),)),
+    "image embeddings": ImageEmbeddings(torch.zeros(B, 5)),
+    "image bank": ImageBank(Neighbours(torch.zeros(9, 5))),
+    "reconstruction": Reconstruction(torch.zeros(B, 3, 8, 8), (torch.zeros(B, 3, 4, 4),)),
+    "map": AnomalyMap((Level(torch.zeros(B, 4, 4), valid=torch.ones(4, 4, dtype=torch.bool)),)),
+    "score": ImageScore(torch.zeros(B)),
+    "logits": DefectLogits(torch.zeros(B, 2), ("good", "a")),
+}
+
+
+def check(*ports: Port, emits: frozenset[type] | None = None) -> None:
+    check_outputs(Outputs((8, 8), *ports), emits or frozenset(map(type, ports)), B)
+
+
+@pytest.mark.parametrize("port", PORTS.values(), ids=PORTS)
+def test_every_port_in_its_shape_passes(port: Port) -> None:
+    check(port)
+
+
+def test_all_ports_together_pass_and_more_than_declared_is_fine() -> None:
+    check(*PORTS.values())
+    check(*PORTS.values(), emits=frozenset({ImageScore}))
+
+
+@pytest.mark.parametrize(
+    ("port", "reason"),
+    [
+        (AnomalyMap((Level(torch.zeros(3, 4, 4)),)), "AnomalyMap: 3 entries for a batch of 2"),
+        (ImageScore(torch.zeros(1)), "ImageScore: 1 entries for a batch of 2"),
+        (DefectLogits(torch.zeros(3, 2), ("a", "b")), "DefectLogits: 3 entries for a batch of 2"),
+        (ImageScore(torch.tensor([0.0, torch.nan])), "ImageScore holds a value that is not finite"),
+        (
+            AnomalyMap((Level(torch.zeros(B, 4, 4)), Level(torch.full((B, 4, 4), torch.inf)))),
+            "AnomalyMap holds a value that is not finite",
+        ),
+        (
+            PatchGaussian(((torch.zeros(5), torch.full((5, 5), torch.nan)),)),
+            "PatchGaussian holds a value that is not finite",
+        ),
+        (
+            AnomalyMap((Level(torch.zeros(B, 1, 4, 4)),)),
+            r"AnomalyMap: shape \(2, 1, 4, 4\), not 3-d",
+        ),
+        (PatchEmbeddings((Level(torch.zeros(B, 16, 5)),)), "PatchEmbeddings: shape .* not 4-d"),
+        (ImageScore(torch.zeros(B, 1)), r"ImageScore: shape \(2, 1\), not 1-d"),
+        (ImageEmbeddings(torch.zeros(B, 5, 1)), "ImageEmbeddings: shape .* not 2-d"),
+        (Reconstruction(torch.zeros(B, 3, 8, 8), (torch.zeros(B, 8, 8),)), "Reconstruction: shape"),
+    ],
+)
+def test_broken_ports_are_named(port: Port, reason: str) -> None:
+    with pytest.raises(ContractError, match=reason):
+        check(port)
+
+
+def test_what_was_learnt_can_be_passed_over() -> None:
+    broken = PatchGaussian(((torch.zeros(5), torch.full((5, 5), torch.nan)),))
+    outputs = Outputs((8, 8), broken, PORTS["score"])
+    check_outputs(outputs, frozenset({PatchGaussian}), B, learnt=False)
+    with pytest.raises(ContractError, match="PatchGaussian"):
+        check_outputs(outputs, frozenset({PatchGaussian}), B)
+    outputs = Outputs((8, 8), broken, ImageScore(torch.tensor([0.0, torch.nan])))
+    with pytest.raises(ContractError, match="ImageScore"):
+        check_outputs(outputs, frozenset({PatchGaussian}), B, learnt=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], True),
+        ([3e38, 3e38], True),  # the sum overflows, no value does
+        ([3e38, 3e38, torch.nan], False),
+        ([torch.inf, -torch.inf], False),
+        ([0.0, torch.inf], False),
+    ],
+)
+def test_finite_looks_at_values_not_at_their_sum(values: list[float], expected: bool) -> None:
+    assert finite(torch.tensor(values)) is expected
+
+
+def test_what_was_declared_must_be_there() -> None:
+    with pytest.raises(ContractError, match="predict did not return the declared AnomalyMap, Ima"):
+        check(PORTS["logits"], emits=frozenset({ImageScore, AnomalyMap, DefectLogits}))
+    with pytest.raises(ContractError, match="predict returned tuple, not Outputs"):
+        check_outputs((1, 2), frozenset(), B)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        Scores(image=torch.zeros(B)),
+        Scores(map=torch.zeros(B, 4, 4)),
+        Scores(classes=torch.zeros(B, 2), class_names=("a", "b")),
+        Scores(torch.zeros(B), torch.zeros(B, 4, 4)),
+    ],
+)
+def test_scores_in_their_shape_pass(scores: Scores) -> None:
+    check_scores(scores, B)
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [
+        (None, "score returned NoneType, not Scores"),
+        (Scores(), "neither an image score, nor a map, nor classes"),
+        (Scores(image=torch.zeros(3)), r"image: shape \(3,\) for 2 images, not 1-d"),
+        (Scores(image=torch.zeros(B, 1)), r"image: shape \(2, 1\) for 2 images, not 1-d"),
+        (Scores(image=torch.tensor(1.0)), "image: shape .* for 2 images"),
+        (Scores(map=torch.zeros(B, 1, 4, 4)), r"map: shape \(2, 1, 4, 4\) for 2 images, not 3-d"),
+        (Scores(image=[0.0, 1.0]), "image: shape list for 2 images"),  # type: ignore[arg-type]
+        (Scores(image=torch.tensor([0, torch.nan])), "image: a score is not finite"),
+        (Scores(map=torch.full((B, 4, 4), torch.inf)), "map: a score is not finite"),
+        (
+            Scores(classes=torch.zeros(B, 2), class_names=("a", "b", "c")),
+            "classes: 2 columns for 3 names",
+        ),
+    ],
+)
+def test_broken_scores_are_named(scores: Any, reason: str) -> None:
+    with pytest.raises(ContractError, match=reason):
+        check_scores(scores, B)

@@ -1,0 +1,505 @@
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from adbench_harness.basic.backbones import BACKBONES, Embedded
+from adbench_harness.cli import main
+from adbench_harness.downloads import weights
+from adbench_harness.errors import UserError
+from adbench_harness.images.inputs import Images, Inputs
+from adbench_harness.results.trial import Weights
+from adbench_harness.running import features
+from adbench_harness.types import Batch, FeatureRequest, WeightFile
+
+CPU = torch.device("cpu")
+RESNET18 = next(backbone for backbone in BACKBONES if backbone.name == "resnet18")()
+EFFICIENTNET = next(backbone for backbone in BACKBONES if backbone.name == "efficientnet_b4")()
+
+
+class TinyNet(nn.Module):
+    """Two convolutions and a batch norm, with torchvision's kind of names."""
+
+    def __init__(self, layers: tuple[str, ...]) -> None:
+        super().__init__()
+        self.layers = layers
+        self.layer1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(4)
+        if "layer2" in layers:
+            self.layer2 = nn.Conv2d(4, 6, 3, stride=2, padding=1)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        grids = {"layer1": self.bn1(self.layer1(images))}
+        if "layer2" in self.layers:
+            grids["layer2"] = self.layer2(grids["layer1"])
+        return {name: grids[name] for name in self.layers}
+
+
+def state(layers: tuple[str, ...] = ("layer1", "layer2"), seed: int = 0) -> dict[str, Tensor]:
+    torch.manual_seed(seed)
+    return TinyNet(layers).state_dict()
+
+
+class Tiny:
+    name: ClassVar[str] = "tiny"
+    version: ClassVar[int] = 3
+    layers: ClassVar[tuple[str, ...]] = ("layer1", "layer2")
+    weights: ClassVar[WeightFile | None] = WeightFile("https://x", "tiny_a-0123.pth", "0123", "CC0")
+
+    def network(self, layers: tuple[str, ...]) -> nn.Module:
+        return TinyNet(layers)
+
+
+def written(path: Path, content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".safetensors":
+        save_file({k: v.contiguous() for k, v in content.items()}, path)
+    else:
+        torch.save(content, path)
+    return path
+
+
+def load(path: Path, *layers: str) -> nn.Module:
+    return features.load(Tiny(), layers, Weights("tiny", 3, str(path)), CPU)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- where weights are
+
+
+@pytest.fixture(autouse=True)
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "torch/hub/checkpoints"
+
+
+def found(place: Path | str | None, backbone: Any = None) -> Weights | None:
+    return weights.find(backbone or Tiny(), None if place is None else str(place))
+
+
+def put(path: Path, content: bytes = b"") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_backbone_without_weights_needs_no_file() -> None:
+    assert found(None, Embedded()) == Weights("embedded", Embedded.version)
+
+
+def test_weights_that_are_nowhere(tmp_path: Path) -> None:
+    assert found(None) is None
+    assert found(tmp_path) is None
+    with pytest.raises(UserError, match=r"weights '.*/nowhere' do not exist; correct --weights or"):
+        found(tmp_path / "nowhere")
+
+
+def test_search_order(tmp_path: Path, hub: Path) -> None:
+    cached = put(hub / "tiny_a-0123.pth", b"cached")
+    assert found(None).path == str(cached)  # type: ignore[union-attr]
+    folder = tmp_path / "folder"
+    other = put(folder / "tiny-mine.safetensors", b"mine")
+    assert found(folder).path == str(other)  # type: ignore[union-attr]
+    published = put(folder / "tiny_a-0123.pth", b"published")
+    assert found(folder).path == str(published)  # type: ignore[union-attr]
+    assert found(other).path == str(other)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["tinier-1.pth", "tiny-1.txt", "tiny.pth", "resnet18-1.pth"])
+def test_files_of_other_networks_are_passed_over(tmp_path: Path, hub: Path, name: str) -> None:
+    other = put(tmp_path / "folder" / name)
+    assert found(other.parent) is None
+    assert found(other) is None
+    cached = put(hub / "tiny_a-0123.pth")
+    assert found(other.parent).path == str(cached)  # type: ignore[union-attr]
+    assert found(other).path == str(cached)  # type: ignore[union-attr]
+
+
+def test_a_published_file_is_known_by_its_whole_name(tmp_path: Path) -> None:
+    # torchvision's file names do not always begin with the network's name and a dash.
+    file = put(tmp_path / EFFICIENTNET.weights.filename)
+    assert found(file, EFFICIENTNET).path == str(file)  # type: ignore[union-attr]
+    assert found(tmp_path, EFFICIENTNET).path == str(file)  # type: ignore[union-attr]
+
+
+def test_the_checksum_is_recorded_and_compared(tmp_path: Path) -> None:
+    content = next(
+        text
+        for text in (str(i).encode() for i in range(1_000_000))
+        if hashlib.sha256(text).hexdigest().startswith("0123")
+    )
+    file = put(tmp_path / "tiny-x.pth", content)
+    good = found(file)
+    assert good == Weights("tiny", 3, str(file), hashlib.sha256(content).hexdigest(), True)
+    put(file, b"something else entirely")
+    changed = found(file)
+    assert changed is not None
+    assert not changed.verified
+    assert changed.sha256 == hashlib.sha256(b"something else entirely").hexdigest()
+
+
+# ---------------------------------------------------------------- loading
+
+
+@pytest.mark.parametrize("name", ["tiny-1.pth", "tiny-1.pt", "tiny-1.safetensors"])
+def test_every_format_loads_frozen(tmp_path: Path, name: str) -> None:
+    network = load(written(tmp_path / name, state()), "layer1", "layer2")
+    assert not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert all(torch.equal(network.state_dict()[k], v) for k, v in state().items())
+
+
+def test_a_file_with_more_than_the_layers_need_is_fine(tmp_path: Path) -> None:
+    path = written(tmp_path / "tiny-1.pth", {**state(), "fc.weight": torch.zeros(2), "epoch": 3})
+    network = load(path, "layer1")
+    assert not hasattr(network, "layer2")
+    assert torch.equal(network.layer1.weight, state()["layer1.weight"])  # type: ignore[union-attr]
+
+
+def test_a_file_with_less_than_the_layers_need_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "tiny-1.pth", state(("layer1",)))
+    load(path, "layer1")
+    with pytest.raises(UserError) as error:
+        load(path, "layer1", "layer2")
+    assert str(error.value) == (
+        f"weights '{path}' lack 2 of the parameters that tiny's layer1, layer2 need "
+        "(layer2.weight, layer2.bias); give the full file, or ask for layers that it covers"
+    )
+
+
+def test_counters_of_batches_may_be_missing(tmp_path: Path) -> None:
+    old = {k: v for k, v in state().items() if not k.endswith("num_batches_tracked")}
+    load(written(tmp_path / "tiny-1.pth", old), "layer1", "layer2")
+
+
+def test_layers_that_there_are_not(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="backbone 'tiny' has no layer x, y; it has layer1, layer2"):
+        weights.check_layers(Tiny(), ("x", "layer1", "y"))  # type: ignore[arg-type]
+
+
+def test_parameters_of_another_shape_are_refused(tmp_path: Path) -> None:
+    other = {**state(), "layer1.weight": torch.zeros(8, 3, 3, 3)}
+    path = written(tmp_path / "tiny-1.pth", other)
+    with pytest.raises(UserError, match=r"tiny-1.pth' .*layer1.weight") as error:
+        load(path, "layer1")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("tiny-1.pth", b"junk"), ("tiny-1.pth", b""), ("tiny-1.safetensors", b"junk")],
+)
+def test_a_file_that_is_no_state_dict_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    path = put(tmp_path / name, content)
+    with pytest.raises(
+        UserError, match=r"tiny-1\.\w+' cannot be read as named tensors .*; fetch the file again"
+    ) as e:
+        load(path, "layer1")
+    assert "\n" not in str(e.value)
+
+
+class Payload:
+    """What a malicious file would run."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return logging.critical, ("a weights file ran code",)
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), [1, 2], Payload()])
+def test_a_file_of_something_else_is_refused_and_runs_no_code(
+    tmp_path: Path, content: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path / "tiny-1.pth", content)
+    with pytest.raises(UserError, match="cannot be read") as error:
+        load(path, "layer1")
+    assert "\n" not in str(error.value)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["resnet18-f37072fd.pth", "resnet18-mine.safetensors"])
+def test_a_real_network_in_part_and_whole(tmp_path: Path, name: str) -> None:
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    whole = resnet18().eval()
+    early = ("conv1.", "bn1.", "layer1.")
+    part = {k: v for k, v in whole.state_dict().items() if k.startswith(early)}
+    path = written(tmp_path / name, part)
+    found = weights.find(RESNET18, str(path))
+    assert found is not None
+    assert not found.verified
+    network = features.load(RESNET18, ("layer1",), found, CPU)
+    image = torch.rand(1, 3, 32, 32)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    x = (image - mean[:, None, None]) / std[:, None, None]
+    with torch.no_grad():
+        expected = whole.layer1(whole.maxpool(whole.relu(whole.bn1(whole.conv1(x)))))
+        assert torch.allclose(network(image)["layer1"], expected, atol=1e-5)
+    with pytest.raises(UserError, match=r"lack \d+ of the parameters that resnet18's layer2 need"):
+        features.load(RESNET18, ("layer2",), found, CPU)
+
+
+# ---------------------------------------------------------------- features
+
+
+@pytest.fixture
+def images() -> Images:
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (20, 3, 8, 8), generator=draw, dtype=torch.uint8)
+    inputs = Inputs((), pixels, np.full((20, 2), 8, np.int32), np.zeros(20))
+    return Images(inputs, range(20), np.arange(20), CPU)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> features.FeatureStore:
+    path = written(tmp_path / "tiny-1.pth", state())
+    return features.FeatureStore(Tiny(), Weights("tiny", 3, str(path)), CPU)  # type: ignore[arg-type]
+
+
+def counted(store: features.FeatureStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Images that went through the network."""
+    seen: list[int] = []
+    run = store._run
+
+    def count(batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        seen.append(len(batch))
+        return run(batch, layers)
+
+    monkeypatch.setattr(store, "_run", count)
+    return seen
+
+
+def test_unaltered_images_are_served_from_memory(
+    store: features.FeatureStore, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = ("layer1", "layer2")
+    fresh = [store.network(both)(batch.images) for batch in images.batches(20)]
+    seen = counted(store, monkeypatch)
+    store.extract(images, both, 20)
+    assert sum(seen) == 20
+    one = store.serve(FeatureRequest("tiny", ("layer2",)))
+    for places in ([3, 19, 0], [7]):
+        batch = images.batch(places)
+        served = one(batch)
+        assert set(served) == {"layer2"}
+        assert torch.allclose(served["layer2"], fresh[0]["layer2"][places], atol=1e-6)
+    assert sum(seen) == 20
+
+
+def test_altered_images_are_run_again(
+    store: features.FeatureStore, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.extract(images, ("layer1",), 20)
+    seen = counted(store, monkeypatch)
+    batch = images.batch([1, 2])
+    altered = Batch(images=1 - batch.images, seeds=batch.seeds)
+    serve = store.serve(FeatureRequest("tiny", ("layer1",)))
+    expected = store.network(("layer1",))(altered.images)["layer1"]
+    assert torch.allclose(serve(altered)["layer1"], expected, atol=1e-6)
+    assert seen == [2]
+
+
+def test_what_memory_does_not_hold_is_run_with_the_same_result(
+    store: features.FeatureStore, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = FeatureRequest("tiny", ("layer1",))
+    store.extract(images, ("layer1",), 20)
+    kept = store.serve(request)(images.batch([4, 5]))["layer1"]
+    small = features.FeatureStore(store._backbone, store._weights, CPU)
+    monkeypatch.setattr(features, "_free", lambda _: 1000)
+    small.extract(images, ("layer1",), 20)
+    seen = counted(small, monkeypatch)
+    assert torch.allclose(small.serve(request)(images.batch([4, 5]))["layer1"], kept, atol=1e-6)
+    assert seen == [2]
+
+
+def test_a_layer_that_was_not_extracted_is_run(
+    store: features.FeatureStore, images: Images
+) -> None:
+    store.extract(images, ("layer1",), 20)
+    batch = images.batch([0])
+    served = store.serve(FeatureRequest("tiny", ("layer2",)))(batch)["layer2"]
+    expected = store.network(("layer1", "layer2"))(batch.images)["layer2"]
+    assert torch.allclose(served, expected, atol=1e-6)
+
+
+def test_what_is_served_can_be_written_into(store: features.FeatureStore, images: Images) -> None:
+    store.extract(images, ("layer1",), 20)
+    serve = store.serve(FeatureRequest("tiny", ("layer1",)))
+    before = serve(images.batch([0, 1]))["layer1"].clone()
+    serve(images.batch([0, 1]))["layer1"].zero_()
+    assert torch.equal(serve(images.batch([0, 1]))["layer1"], before)
+
+
+class Hungry(Tiny):
+    """Has memory for ``room`` images at once; ``seen`` are the batches that it was given."""
+
+    def __init__(self, room: int, error: type[RuntimeError], message: str) -> None:
+        self.room = room
+        self.error = error
+        self.message = message
+        self.seen: list[int] = []
+
+    def network(self, layers: tuple[str, ...]) -> nn.Module:
+        network = TinyNet(layers)
+
+        def refuse(_: nn.Module, given: tuple[Tensor]) -> None:
+            self.seen.append(len(given[0]))
+            if len(given[0]) > self.room:
+                raise self.error(self.message)
+
+        network.register_forward_pre_hook(refuse)
+        return network
+
+
+def hungry(
+    store: features.FeatureStore,
+    room: int,
+    error: type[RuntimeError] = torch.OutOfMemoryError,
+    message: str = "CUDA out of memory. Tried to allocate 2.00 GiB",
+) -> tuple[features.FeatureStore, list[int]]:
+    """``store`` on a device with room for so many images, and the batches that it tried."""
+    backbone = Hungry(room, error, message)
+    return features.FeatureStore(backbone, store._weights, CPU), backbone.seen  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2.00 GiB"),
+        (RuntimeError, "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        (RuntimeError, "DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        (RuntimeError, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
+    ],
+)
+@pytest.mark.parametrize("room", [1, 3, 15])
+def test_a_batch_that_the_memory_does_not_hold_is_halved(
+    store: features.FeatureStore,
+    images: Images,
+    room: int,
+    error: type[RuntimeError],
+    message: str,
+) -> None:
+    both = ("layer1", "layer2")
+    small, tried = hungry(store, room, error, message)
+    small.extract(images, both, 20)
+    assert sum(size for size in tried if size <= room) == 20
+    # It is learnt once: no batch after the first that fitted is too large.
+    fitted = next(i for i, size in enumerate(tried) if size <= room)
+    assert max(tried[fitted:]) <= room
+    store.extract(images, both, 20)
+    batch = images.batch(range(20))
+    wanted, got = (s.serve(FeatureRequest("tiny", both))(batch) for s in (store, small))
+    for layer in both:
+        assert torch.allclose(got[layer], wanted[layer], atol=1e-6)
+    altered = Batch(1 - batch.images, batch.seeds)
+    wanted, got = (s.serve(FeatureRequest("tiny", both))(altered) for s in (store, small))
+    for layer in both:
+        assert got[layer].shape == wanted[layer].shape
+        assert torch.allclose(got[layer], wanted[layer], atol=1e-6)
+
+
+def test_memory_that_ends_in_the_middle_loses_no_image(
+    store: features.FeatureStore, images: Images
+) -> None:
+    small, tried = hungry(store, 16)
+    small.extract(images, ("layer1",), 40)
+    small._backbone.room = 2  # type: ignore[attr-defined]  # somebody else takes the rest
+    serve = small.serve(FeatureRequest("tiny", ("layer1",)))
+    batch = images.batch(range(20))
+    altered = Batch(1 - batch.images, batch.seeds)
+    expected = store.network(("layer1",))(altered.images)["layer1"]
+    assert torch.allclose(serve(altered)["layer1"], expected, atol=1e-6)
+    assert tried == [16, 4, 20, 10, 5, *[2] * 10]
+
+
+def test_what_no_halving_cures_is_raised(store: features.FeatureStore, images: Images) -> None:
+    small, tried = hungry(store, 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        small.extract(images, ("layer1",), 20)
+    assert tried == [16, 8, 4, 2, 1]
+    other, tried = hungry(store, 0, RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        other.extract(images, ("layer1",), 20)
+    assert tried == [16]
+
+
+def test_the_first_batch_is_smaller_for_larger_images() -> None:
+    assert [features.batch_size(CPU, side) for side in (8, 224, 256, 512, 2048)] == [
+        16,
+        16,
+        16,
+        4,
+        1,
+    ]
+    cuda = torch.device("cuda")
+    assert [features.batch_size(cuda, side) for side in (224, 512, 4096)] == [64, 16, 1]
+
+
+def test_features_of_another_precision_are_those_rounded(
+    store: features.FeatureStore, images: Images
+) -> None:
+    both = ("layer1", "layer2")
+    rounded = features.FeatureStore(
+        store._backbone, replace(store._weights, precision="bfloat16"), CPU
+    )
+    batch = images.batch(range(20))
+    whole = store.serve(FeatureRequest("tiny", both))(batch)
+    fresh = rounded.serve(FeatureRequest("tiny", both))(batch)
+    rounded.extract(images, both, 20)
+    kept = rounded.serve(FeatureRequest("tiny", both))(batch)
+    for layer in both:
+        assert rounded._grids[layer].dtype == torch.bfloat16
+        assert kept[layer].dtype == fresh[layer].dtype == torch.float32
+        # Memory changes nothing, and the difference is that of eight bits of mantissa.
+        assert torch.allclose(kept[layer], fresh[layer], atol=2**-7)
+        assert not torch.equal(fresh[layer], whole[layer])
+        assert torch.allclose(fresh[layer], whole[layer], atol=0.03, rtol=0.03)
+
+
+@pytest.mark.gpu
+def test_a_gpu_without_memory_gets_smaller_batches(store: features.FeatureStore) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    there = features.FeatureStore(store._backbone, store._weights, torch.device("cuda"))
+    batch = Batch(torch.rand(256, 3, 256, 256).cuda(), torch.zeros(256, dtype=torch.int64))
+    torch.cuda.empty_cache()
+    allowed = torch.cuda.memory_reserved() + 400 * 2**20
+    torch.cuda.set_per_process_memory_fraction(allowed / torch.cuda.mem_get_info()[1])
+    try:
+        got = there.serve(FeatureRequest("tiny", ("layer2",)))(batch)["layer2"]
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert there._most < 256
+    expected = store.network(("layer2",))(batch.images[::37].cpu())["layer2"]
+    assert torch.allclose(got[::37].cpu(), expected, atol=5e-3)
+
+
+# ---------------------------------------------------------------- devices
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [
+        ("gpu", "unknown device 'gpu'; write auto, cpu, cuda or cuda:N"),
+        ("meta", "device 'meta' is not supported; write auto, cpu, cuda or cuda:N"),
+        ("cuda:99", "device 'cuda:99' is not here"),
+    ],
+)
+def test_a_bad_device_is_refused(
+    device: str, reason: str, toys: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    assert main(["run", "--plugins", toys, "--out", out, "--device", device, "--explain"]) == 2
+    printed = capsys.readouterr().err
+    assert reason in printed
+    assert printed.count("\n") == 1
