@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from adbench_harness.hookspecs import hookimpl
 from adbench_harness.types import (
     AnomalyMap,
-    Archive,
     Backbone,
     Batch,
     Dataset,
@@ -32,24 +31,21 @@ from adbench_harness.types import (
     Sample,
     Scorer,
     Scores,
-    Split,
     Tools,
+    TrainOutputs,
     TrainSet,
-    WeightFile,
 )
 
 Image = NDArray[np.uint8]
 
 
-class CountingBackbone:
+class CountingBackbone(Backbone):
     """Two layers; ``seen`` counts the images that went through each network."""
 
     name: ClassVar[str] = "probe-backbone"
     summary: ClassVar[str] = "Two convolutions that count the images."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     layers: ClassVar[tuple[str, ...]] = ("fine", "coarse")
-    weights: ClassVar[WeightFile | None] = None
     seen: ClassVar[Counter[tuple[str, ...]]] = Counter()
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
@@ -80,16 +76,13 @@ class BrokenBackbone(CountingBackbone):
         raise RuntimeError("no such network")
 
 
-class FeatureModel:
+class FeatureModel(Model):
     """Distance to the mean of a layer; ``fits`` counts."""
 
     name: ClassVar[str] = "probe-features"
     summary: ClassVar[str] = "Distance to a layer's mean."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     emits: frozenset[type] = frozenset({AnomalyMap})
-    protocols: frozenset[Split] = frozenset({"unsupervised"})
-    augmentation: Literal["required", "optional", "none"] = "none"
     input = InputSpec(32, None)
     fits: ClassVar[int] = 0
 
@@ -97,11 +90,11 @@ class FeatureModel:
         self, *, layer: Annotated[str, "a layer"] = "fine", backbone: str = "probe-backbone"
     ) -> None:
         self.layer = layer
-        self.features = (FeatureRequest(backbone, (layer,)),)
+        self.feature_requests = (FeatureRequest(backbone, (layer,)),)
 
     def fit(self, train: TrainSet, tools: Tools) -> Any:
         type(self).fits += 1
-        self.extract = tools.features(self.features[0])
+        self.extract = tools.features(self.feature_requests[0])
         self.mean = torch.cat([self._grid(batch) for batch in train.batches()]).mean(0)
         return self
 
@@ -116,17 +109,14 @@ class FeatureModel:
         return [self.mean]
 
 
-class Brightness:
+class Brightness(Model):
     """The image itself as its map, whatever was learnt."""
 
     name: ClassVar[str] = "probe-brightness"
     summary: ClassVar[str] = "How bright a pixel is."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
     emits: frozenset[type] = frozenset({AnomalyMap})
-    protocols: frozenset[Split] = frozenset({"unsupervised"})
-    augmentation: Literal["required", "optional", "none"] = "none"
     input = InputSpec(32, None)
 
     def fit(self, train: TrainSet, tools: Tools) -> Any:
@@ -207,19 +197,18 @@ class UndeclaredFeatures(FeatureModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features, self.hidden = (), self.features[0]
+        self.feature_requests, self.hidden = (), self.feature_requests[0]
 
     def fit(self, train: TrainSet, tools: Tools) -> Any:
         tools.features(self.hidden)
         return self
 
 
-class CountingPreprocessor:
+class CountingPreprocessor(Preprocessor):
     """Counts how often it sees an image."""
 
     name: ClassVar[str] = "probe-counting"
     summary: ClassVar[str] = "Nothing but a count."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
     seen: ClassVar[Counter[bytes]] = Counter()
@@ -270,16 +259,14 @@ class FittedPreprocessor(CountingPreprocessor):
         return (image - self.mean + 128).clip(0, 255).astype(np.uint8)
 
 
-class Textures:
+class Textures(Dataset):
     """Two grey images that are never tested on."""
 
     name: ClassVar[str] = "probe-textures"
     summary: ClassVar[str] = "Two grey images."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
-    licence: ClassVar[str] = "Apache-2.0"
+    license: ClassVar[str] = "Apache-2.0"
     role: ClassVar[Literal["benchmark", "auxiliary"]] = "auxiliary"
-    archives: ClassVar[tuple[Archive, ...]] = ()
     mask_threshold: ClassVar[int] = 127
 
     def build(self, root: Path) -> Path:
@@ -295,12 +282,11 @@ class Textures:
         return [Sample(path, "train", 0) for path in sorted(root.glob("*.png"))]
 
 
-class RandomScorer:
+class RandomScorer(Scorer):
     """Draws its scale from the global generator when it is fitted."""
 
     name: ClassVar[str] = "probe-random"
     summary: ClassVar[str] = "A random scale."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
     accepts: frozenset[type] = frozenset({AnomalyMap})
@@ -308,7 +294,7 @@ class RandomScorer:
     def __init__(self, *, spread: float = 1.0) -> None:
         self.spread = spread
 
-    def fit(self, outputs: Iterable[Outputs]) -> Any:
+    def fit(self, outputs: TrainOutputs, generator: torch.Generator) -> Any:
         self.scale = 1 + self.spread * torch.rand(())
         return self
 

@@ -108,7 +108,7 @@ def line(name: str, one: dict[str, float], why: str) -> str:
 
 
 def test_a_dropped_layer_is_worse(gate: Callable[..., SimpleNamespace]) -> None:
-    layers = "layers[layer] for layer in self.features[0].layers]"
+    layers = "layers[layer] for layer in self.feature_requests[0].layers]"
     found = gate((layers, layers.replace("layers]", "layers[1:]]")))
     assert found.code == 1
     assert found.lines[0] == f"worse: {TITLE}"

@@ -17,7 +17,6 @@ from adbench_harness.errors import UserError
 from adbench_harness.hookspecs import hookimpl
 from adbench_harness.types import (
     AnomalyMap,
-    Archive,
     Augmented,
     Augmenter,
     Batch,
@@ -34,6 +33,7 @@ from adbench_harness.types import (
     Scores,
     Split,
     Tools,
+    TrainOutputs,
     TrainSet,
 )
 
@@ -42,16 +42,13 @@ CATEGORIES = ("dark", "light")
 COUNTS = {"train/good": 4, "test/good": 2, "test/scratch": 3, "test/spot": 3}
 
 
-class ToyData:
+class ToyData(Dataset):
     """Flat noisy images 48 px wide and 40 high; a spot is a square, a scratch a thin line."""
 
     name: ClassVar[str] = "toy-data"
     summary: ClassVar[str] = "Two categories of twelve tiny images."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
-    licence: ClassVar[str] = "Apache-2.0"
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
-    archives: ClassVar[tuple[Archive, ...]] = ()
+    license: ClassVar[str] = "Apache-2.0"
     mask_threshold: ClassVar[int] = 127
 
     def build(self, root: Path) -> Path:
@@ -101,12 +98,11 @@ def _write(path: Path, image: NDArray[np.uint8]) -> None:
     cv2.imwrite(str(path), image)
 
 
-class ToyPreprocessor:
+class ToyPreprocessor(Preprocessor):
     """Scales every pixel."""
 
     name: ClassVar[str] = "toy-dim"
     summary: ClassVar[str] = "Darkens the image."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
 
     def __init__(self, *, factor: Annotated[float, Field(gt=0, le=1)] = 0.5) -> None:
@@ -116,12 +112,11 @@ class ToyPreprocessor:
         return (image * self.factor).astype(np.uint8)
 
 
-class ToyAugmenter:
+class ToyAugmenter(Augmenter):
     """A grey square somewhere in every second image."""
 
     name: ClassVar[str] = "toy-square"
     summary: ClassVar[str] = "Squares."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     kinds: ClassVar[tuple[str, ...]] = ("square",)
 
@@ -138,16 +133,13 @@ class ToyAugmenter:
         return Augmented(batch.images.masked_fill(masks[:, None], 0.5), masks, kind)
 
 
-class ToyModel:
+class ToyModel(Model):
     """Distance to the mean training image, pixel by pixel."""
 
     name: ClassVar[str] = "toy-mean"
     summary: ClassVar[str] = "Distance to the mean image."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     emits: frozenset[type] = frozenset({AnomalyMap, ImageScore})
-    protocols: frozenset[Split] = frozenset({"unsupervised"})
-    augmentation: Literal["required", "optional", "none"] = "none"
     input = InputSpec(32, None)
 
     def __init__(
@@ -297,12 +289,11 @@ class WrongShape(ToyModel):
         )
 
 
-class ToyScorer:
+class ToyScorer(Scorer):
     """The map as it is; the image score is its mean or maximum."""
 
     name: ClassVar[str] = "toy-map"
     summary: ClassVar[str] = "The map and its highest value."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     accepts: frozenset[type] = frozenset({AnomalyMap})
 
@@ -325,7 +316,7 @@ class ToyFittedScorer(ToyScorer):
     def __init__(self) -> None:
         pass
 
-    def fit(self, outputs: Iterable[Outputs]) -> None:
+    def fit(self, outputs: TrainOutputs, generator: torch.Generator) -> None:
         self.highest = max(float(o[ImageScore].values.max()) for o in outputs)
 
     def score(self, outputs: Outputs) -> Scores:

@@ -78,7 +78,7 @@ def run(
     ``keys`` are a suite file's own (``plugins``, ``datasets``, ``models``, ``set``, ``seeds``,
     ``evaluation`` ...), as text in the command line's grammar or as lists and dicts; they win
     over those of the file ``suite``. ``data`` is a folder of data sets, or the folder of each by
-    its name; ``fetch`` downloads what is missing, if ``accept_license`` accepts its licence. The
+    its name; ``fetch`` downloads what is missing, if ``accept_license`` accepts its license. The
     index holds the trials' ids, under which ``out`` has the files; columns are the axes, the
     parameters that are not the defaults, seeds, status, and metrics as fractions. A trial that
     failed is a row too. Raises UserError.

@@ -1,15 +1,20 @@
-"""Every value that flows between components: shapes, dtypes, sign conventions, and the protocols.
+"""Every value that flows between components, and the base class of each kind of component.
 
 Nothing here imports torch, numpy or pandas at run time, so that naming a type costs nothing.
 B is the batch, h x w a grid, H x W an image, D an embedding's width, M a memory bank's length.
+
+The base classes declare every member that the harness looks at. An annotation without a value and
+an abstract method must be defined by the author; the others have the default that stands here. The
+text below a member says what it means.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +26,8 @@ if TYPE_CHECKING:
     from adbench_harness.nn.neighbours import Neighbours
 
 Part = Literal["train", "validation", "test"]
-Split = Literal["unsupervised", "classification"]
+Split = Literal["unsupervised", "classification", "zero-shot"]
+ProtocolName = Split
 GOOD = "good"
 
 
@@ -35,6 +41,7 @@ class Sample:
     ``label`` is 0 (normal), 1 (anomalous) or None (unknown); it comes from the data set's
     folders, never from a mask. ``masks`` are united; an anomalous sample without masks has no
     pixel truth. Samples of one ``group`` (parts of one object) stay in one part of a split.
+    ``extras`` are further images of the same object by name (depth, infrared, other lights).
     """
 
     image: Path
@@ -43,6 +50,7 @@ class Sample:
     masks: tuple[Path, ...] = ()
     defect: str = GOOD
     group: str | None = None
+    extras: Mapping[str, Path] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -69,23 +77,30 @@ class Archive:
 class InputSpec:
     """How an image of any size becomes a model's input; the harness applies it and undoes it.
 
-    ``resize`` px is the shorter side (``aspect="keep"``) or both sides (``aspect="squash"``);
-    then the centre ``crop`` x ``crop`` px is taken, or all of it where ``crop`` is None (an image
-    that is not square is squashed then, so that images can be batched).
+    ``resize`` px is the shorter side (``aspect="keep"``) or both sides (``aspect="squash"``), or
+    a (height, width) to which every image is squashed; then the centre ``crop`` (a side or a
+    (height, width) in px) is taken, or all of it where ``crop`` is None (an image that is not
+    square is squashed then, so that images can be batched). Raises ValueError for a crop that
+    does not fit.
     """
 
-    resize: int = 256
-    crop: int | None = 224
+    resize: int | tuple[int, int] = 256
+    crop: int | tuple[int, int] | None = 224
     aspect: Literal["keep", "squash"] = "keep"
 
     def __post_init__(self) -> None:
-        if self.resize < 1 or not 1 <= (self.crop or self.resize) <= self.resize:
-            raise ValueError(f"a crop of {self.crop} px does not fit into {self.resize} px")
+        for whole, part in zip(_pair(self.resize), self.size, strict=True):
+            if whole < 1 or not 1 <= part <= whole:
+                raise ValueError(f"a crop of {self.crop} px does not fit into {self.resize} px")
 
     @property
-    def side(self) -> int:
-        """Side of the square input in px."""
-        return self.crop or self.resize
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input in px."""
+        return _pair(self.resize if self.crop is None else self.crop)
+
+
+def _pair(side: int | tuple[int, int]) -> tuple[int, int]:
+    return (side, side) if isinstance(side, int) else side
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +109,17 @@ class Batch:
 
     ``images``: float32 RGB in [0, 1], [B, 3, H, W]. ``seeds``: int64 [B], the only source of
     randomness in ``predict``. ``classes``: int64 [B] indices into ``TrainSet.classes`` or None
-    where the split hides them. ``handles`` name unaltered images whose backbone features may be
-    cached; None once the images were changed.
+    where the protocol hides them. ``handles`` name unaltered images whose backbone features may
+    be cached; None once the images were changed. ``categories`` [B] and ``extras`` (float32
+    [B, C, H, W] by name) are there for a model that declares ``category_names`` or ``extras``.
     """
 
     images: Tensor
     seeds: Tensor
     classes: Tensor | None = None
     handles: tuple[int, ...] | None = None
+    categories: tuple[str, ...] = ()
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
@@ -120,7 +138,10 @@ class ImageSet(Protocol):
 
 
 class TrainSet(ImageSet, Protocol):
-    """What a split lets ``fit`` see: clean images, held-out normals, and class names if allowed."""
+    """What a protocol lets ``fit`` see: clean images, held-out normals, class names if allowed.
+
+    ``categories`` are those of the images, for a model that declares ``category_names``.
+    """
 
     @property
     def validation(self) -> ImageSet: ...
@@ -128,8 +149,26 @@ class TrainSet(ImageSet, Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...
 
+    @property
+    def categories(self) -> tuple[str, ...]: ...
+
 
 # ---------------------------------------------------------------- ports
+
+
+class Port:
+    """The base class of what models emit and scorers accept: a frozen dataclass of tensors.
+
+    Its float tensors, also those within tuples and dataclasses, have an entry for each image of
+    the batch and are finite, but for the fields named in ``shared``.
+    """
+
+    shared: ClassVar[tuple[str, ...]] = ()
+    """Fields that no single image owns, such as what the model learned."""
+    dimensions: ClassVar[int | None] = None
+    """Number of dimensions of each tensor, where it is fixed."""
+    finite: ClassVar[bool] = True
+    """Whether every value must be finite; False saves the check of a large tensor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,102 +179,138 @@ class Level:
     all of it). ``valid`` bool [h, w] marks the cells that mean something (None: all of them).
     """
 
+    shared: ClassVar[tuple[str, ...]] = ("box", "valid")
+
     values: Tensor
     box: tuple[int, int, int, int] | None = None
     valid: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class PatchEmbeddings:
+class PatchEmbeddings(Port):
     """Embeddings of patches, levels [B, h, w, D], finest first."""
+
+    dimensions: ClassVar[int | None] = 4
 
     levels: tuple[Level, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class PatchBank:
+class PatchBank(Port):
     """The model's stored normal patches: a searchable bank [M, D] a level."""
+
+    shared: ClassVar[tuple[str, ...]] = ("levels",)
 
     levels: tuple[Neighbours, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class PatchGaussian:
+class PatchGaussian(Port):
     """Per level mean [h, w, D] or [D], and precision [h, w, D, D] or [D, D], of normal patches."""
+
+    shared: ClassVar[tuple[str, ...]] = ("levels",)
 
     levels: tuple[tuple[Tensor, Tensor], ...]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageEmbeddings:
+class ImageEmbeddings(Port):
     """One embedding an image, [B, D]."""
+
+    dimensions: ClassVar[int | None] = 2
 
     values: Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class ImageBank:
+class ImageBank(Port):
     """The model's stored normal images, searchable [N, D]."""
+
+    shared: ClassVar[tuple[str, ...]] = ("values",)
 
     values: Neighbours
 
 
 @dataclass(frozen=True, eq=False)
-class Reconstruction:
+class Reconstruction(Port):
     """The input [B, 3, H, W] beside its reconstructions, each [B, 3, h, w], finest first."""
+
+    dimensions: ClassVar[int | None] = 4
+    finite: ClassVar[bool] = False
 
     input: Tensor
     outputs: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class AnomalyMap:
+class AnomalyMap(Port):
     """Maps of the model's own, levels [B, h, w]; higher is more anomalous."""
+
+    dimensions: ClassVar[int | None] = 3
 
     levels: tuple[Level, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageScore:
+class ImageScore(Port):
     """A score of the model's own, [B]; higher is more anomalous."""
+
+    dimensions: ClassVar[int | None] = 1
 
     values: Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class DefectLogits:
+class DefectLogits(Port):
     """Unnormalised class scores [B, C], columns named by ``classes``."""
+
+    dimensions: ClassVar[int | None] = 2
 
     values: Tensor
     classes: tuple[str, ...]
 
 
-Port = (
-    PatchEmbeddings
-    | PatchBank
-    | PatchGaussian
-    | ImageEmbeddings
-    | ImageBank
-    | Reconstruction
-    | AnomalyMap
-    | ImageScore
-    | DefectLogits
-)
 P = TypeVar("P")
 
 
 class Outputs:
-    """What a model says of a batch: one value a port, and the input's (H, W) in px.
+    """What a model returns for a batch: one value of each port, and the input's (H, W) in px.
+
+    ``classes`` int64 [B] are the batch's, which the harness copies here for scorers' ``fit``.
 
     >>> Outputs((224, 224), AnomalyMap(levels))[AnomalyMap].levels
     """
 
-    def __init__(self, input_size: tuple[int, int], *ports: Port) -> None:
+    def __init__(
+        self, input_size: tuple[int, int], *ports: Port, classes: Tensor | None = None
+    ) -> None:
         self.input_size = input_size
-        self.ports: dict[type, Port] = {type(port): port for port in ports}
+        self.ports: dict[type[Port], Port] = {type(port): port for port in ports}
+        self.classes = classes
 
     def __getitem__(self, port: type[P]) -> P:
-        return self.ports[port]  # type: ignore[return-value]  # keyed by its own type
+        return self.ports[port]  # type: ignore[index, return-value]  # keyed by its own type
+
+
+class TrainOutputs(Protocol):
+    """What a scorer's ``fit`` gets: a model's outputs for the training images, batch by batch.
+
+    They can be walked any number of times; each walk runs ``predict`` again. ``validation`` are
+    those for the held-out normal images. ``classes`` names the indices in ``Outputs.classes``
+    where the protocol shows them; otherwise it is empty.
+    """
+
+    def __iter__(self) -> Iterator[Outputs]: ...
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    @property
+    def validation(self) -> Iterable[Outputs]: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,10 +350,14 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class FeatureRequest:
-    """The backbone layers a model will ask for, so that one pass serves every model of a bundle."""
+    """The backbone layers a model will ask for, so that one pass serves every model of a bundle.
+
+    ``input`` is the backbone's input where it is not the model's own.
+    """
 
     backbone: str
     layers: tuple[str, ...]
+    input: InputSpec | None = None
 
 
 class Checkpoint(Protocol):
@@ -298,10 +377,11 @@ class Tools:
     """All that ``fit`` gets besides ``train``.
 
     ``generator`` lives on the CPU, so that the same seed draws the same numbers on every device.
-    ``features`` gives a frozen backbone's layers, ``trainable`` a copy of the network that may be
-    trained (images [B, 3, H, W] in [0, 1] -> dict of the layers); ``auxiliary`` the images of an
-    auxiliary data set by name; ``progress`` takes (done, total); ``log`` (curve, value) adds a
-    point to a curve that is stored with the result, a loss say.
+    ``features`` gives a frozen backbone's layers, ``trainable`` a copy of the network with its
+    weights that may be trained (images [B, 3, H, W] in [0, 1] -> dict of the layers);
+    ``auxiliary`` the images of an auxiliary data set by name; ``weights`` the file of weights of
+    the model's own by its file name; ``progress`` takes (done, total); ``log`` (curve, value)
+    adds a point to a curve that is stored with the result, a loss say.
     """
 
     device: torch.device
@@ -310,6 +390,7 @@ class Tools:
     features: Callable[[FeatureRequest], Features]
     trainable: Callable[[FeatureRequest], torch.nn.Module]
     auxiliary: Callable[[str], ImageSet]
+    weights: Callable[[str], Path]
     progress: Callable[[int, int], None]
     log: Callable[[str, float], None]
     checkpoint: Checkpoint
@@ -318,104 +399,170 @@ class Tools:
 # ---------------------------------------------------------------- components
 
 
-class Component(Protocol):
+class Component:
     """What every component class carries; its parameters are typed, keyword-only, defaulted.
 
-    Construction does no work. ``version`` grows when the component's numbers may change.
-    ``default`` False keeps a component out of an axis that nobody named. ``presets`` maps names to
-    parameters that differ from the paper's, which are the defaults; the first one is used where
-    none is named. ``xfail`` maps a conformance check that it cannot meet to the reason, and
-    ``check_parameters`` are those that make it quick to check.
+    Construction does no work.
     """
 
     name: ClassVar[str]
+    """The name by which a suite asks for it: lower-case letters, digits, ``-_.%``."""
     summary: ClassVar[str]
-    paper: ClassVar[str | None]
+    """One sentence for lists."""
     version: ClassVar[int]
+    """Grows when the component's numbers may change."""
+    paper: ClassVar[str | None] = None
+    """Authors, title, venue and year of the paper it implements."""
+    default: ClassVar[bool] = True
+    """False keeps it out of an axis on which nobody named it."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of parameters that differ from the paper's; where none is named, the first."""
+    xfail: ClassVar[Mapping[str, str]] = {}
+    """Conformance checks that it cannot meet, each with the reason."""
+    check_parameters: ClassVar[Mapping[str, Any]] = {}
+    """Parameters that make it quick to check."""
 
 
-@runtime_checkable
-class Dataset(Component, Protocol):
-    """Lists the samples of a category.
+class Dataset(Component):
+    """Lists the samples of each category."""
 
-    ``role`` "auxiliary" means images only, never tested on. A pixel of a mask above
-    ``mask_threshold`` is anomalous. A data set whose images need no download defines
-    ``build(root)``, which makes them under ``root`` and returns their folder; one that others
-    publish may define ``page``, the address of its terms; ``published()``, its number of images
-    by category; ``departure(category, samples)``, how these differ from it, in words or None; and
-    ``empty_masks``, how many of a category's anomalous images have a mask that marks nothing.
-    """
+    license: ClassVar[str]
+    """The terms of use in a few words."""
+    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    """``auxiliary``: images to train on only, never tested on."""
+    archives: ClassVar[tuple[Archive, ...]] = ()
+    """What ``adbench data fetch`` downloads."""
+    page: ClassVar[str] = ""
+    """The address of its terms."""
+    mask_threshold: ClassVar[int] = 0
+    """A pixel of a mask above it is anomalous."""
+    empty_masks: ClassVar[Mapping[str, int]] = {}
+    """By category, how many anomalous images are published with a mask that marks nothing."""
 
-    licence: ClassVar[str]
-    role: ClassVar[Literal["benchmark", "auxiliary"]]
-    archives: ClassVar[tuple[Archive, ...]]
-    mask_threshold: ClassVar[int]
-
+    @abstractmethod
     def categories(self, root: Path) -> Sequence[str]:
         """The categories under ``root``; raises UserError where the layout is not there."""
-        ...
 
+    @abstractmethod
     def samples(self, root: Path, category: str, split_seed: int) -> Sequence[Sample]:
         """The category's samples; a split that is not official is drawn from ``split_seed``."""
-        ...
+
+    def build(self, root: Path) -> Path | None:
+        """Make the images under ``root`` and return their folder; None: they must be fetched."""
+        return None
+
+    def published(self) -> Mapping[str, int]:
+        """The published number of images by category; empty where none is known."""
+        return {}
+
+    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
+        """How the samples differ from what was published, in words, or None."""
+        return None
 
 
-@runtime_checkable
-class Preprocessor(Component, Protocol):
+class Preprocessor(Component):
     """Image -> image, uint8 RGB [H, W, 3], same geometry, on train and test alike.
 
-    It sees no labels or masks. It may define ``fit(images)`` over the training normals.
+    It sees no labels or masks.
     """
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]: ...
+    def fit(self, images: Iterable[NDArray[np.uint8]]) -> Any:
+        """Learn from the normal training images; by default there is nothing to learn."""
+
+    @abstractmethod
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The changed image, in the shape and type of ``image``, which is left as it is."""
 
 
-@runtime_checkable
-class Augmenter(Component, Protocol):
-    """Draws pseudo-anomalies into a clean batch, during training only.
-
-    It may define ``fit(train, tools)`` for what is computed once (superpixels, say).
-    """
+class Augmenter(Component):
+    """Draws pseudo-anomalies into a clean batch, during training only."""
 
     kinds: ClassVar[tuple[str, ...]]
+    """Names of the kinds of pseudo-anomalies, in the order of ``Augmented.kind``."""
+    auxiliary: tuple[str, ...] = ()
+    """Auxiliary data sets that it will ask ``tools`` for."""
 
-    def augment(self, batch: Batch, generator: torch.Generator) -> Augmented: ...
+    def fit(self, train: TrainSet, tools: Tools) -> Any:
+        """Compute what is needed once (superpixels, say); by default nothing."""
+
+    @abstractmethod
+    def augment(self, batch: Batch, generator: torch.Generator) -> Augmented:
+        """The batch with pseudo-anomalies, drawn from ``generator`` alone."""
 
 
-@runtime_checkable
-class Model(Component, Protocol):
+class Model(Component):
     """Fits on a training set, then turns batches into ports.
 
-    ``emits`` are the port classes of its outputs; ``protocols`` the splits it can learn from;
-    ``augmentation`` says whether it trains on an augmenter's pseudo-anomalies. It may declare
-    ``features``, a tuple of FeatureRequests, and ``learned()``, the tensors that it carries once
-    fitted.
+    An ``nn.Module`` or a Lightning module may be a model: ``class Mine(nn.Module, Model)``.
     """
 
-    emits: frozenset[type]
-    protocols: frozenset[Split]
-    augmentation: Literal["required", "optional", "none"]
+    emits: frozenset[type[Port]]
+    """The ports that ``predict`` returns."""
+    input: InputSpec
+    """How images become its input."""
+    protocols: frozenset[ProtocolName] = frozenset({"unsupervised"})
+    """What it can learn from. Unsupervised models also take few shots and unified training sets;
+    ``zero-shot`` is for those whose ``fit`` needs no image."""
+    augmentation: Literal["required", "optional", "none"] = "none"
+    """Whether it trains on an augmenter's pseudo-anomalies."""
+    feature_requests: tuple[FeatureRequest, ...] = ()
+    """The frozen backbones' layers that it will ask ``tools`` for."""
+    weights: tuple[WeightFile, ...] = ()
+    """Files of weights of its own, which are found and hashed like a backbone's."""
+    auxiliary: tuple[str, ...] = ()
+    """Auxiliary data sets that it will ask ``tools`` for."""
+    extras: tuple[str, ...] = ()
+    """Further images of each sample that its batches must hold, by name (depth, say)."""
+    category_names: bool = False
+    """Whether it wants to know its images' categories, for prompts say."""
+    transductive: bool = False
+    """Whether a score depends on other test images; its rows are marked."""
+    updates_in_predict: bool = False
+    """Whether ``predict`` changes what it has learned; costs are measured on a copy then."""
 
-    @property
-    def input(self) -> InputSpec: ...
+    @abstractmethod
+    def fit(self, train: TrainSet, tools: Tools) -> Any:
+        """Learn from ``train``; forgets what an earlier call learned."""
 
-    def fit(self, train: TrainSet, tools: Tools) -> Any: ...
+    @abstractmethod
+    def predict(self, batch: Batch) -> Outputs:
+        """The ports of a batch; gradients are off, unless it turns them on for itself."""
 
-    def predict(self, batch: Batch) -> Outputs: ...
+    def learned(self) -> Iterable[Tensor] | None:
+        """The tensors that its row counts as parameters; None: all that ``fit`` set."""
+        return None
+
+    def rebuild(self, state: Mapping[str, Any], tools: Tools) -> Any:
+        """Make again the modules that ``fit`` made, before ``state`` is put into them.
+
+        The harness stores the attributes that ``fit`` set (tensors, modules, memory banks and
+        plain values) and sets them on a fresh instance. Only a module that ``fit`` creates has to
+        be created here; ``state`` holds the plain values and tensors by attribute.
+        """
 
 
-@runtime_checkable
-class Scorer(Component, Protocol):
-    """Ports -> scores. It may define ``fit(outputs)`` over the training outputs, an iterable."""
+class Scorer(Component):
+    """Ports -> scores."""
 
-    accepts: frozenset[type]
+    accepts: frozenset[type[Port]]
+    """The ports that it needs."""
+    transductive: bool = False
+    """Whether a score depends on other test images; its rows are marked."""
 
-    def score(self, outputs: Outputs) -> Scores: ...
+    def fit(self, outputs: TrainOutputs, generator: torch.Generator) -> Any:
+        """Learn from the training images' outputs; by default there is nothing to learn."""
+
+    @abstractmethod
+    def score(self, outputs: Outputs) -> Scores:
+        """The scores of a batch."""
+
+    def rebuild(self, state: Mapping[str, Any]) -> Any:
+        """As ``Model.rebuild``."""
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """Published weights: address, file name, sha256 (or its published prefix), licence.
+    """Published weights: address, file name, sha256 (or its published prefix), license.
 
     Without a published sha256 (None) no file can be verified, and its rows bear a mark.
     """
@@ -423,22 +570,40 @@ class WeightFile:
     url: str
     filename: str
     sha256: str | None
-    licence: str
+    license: str
 
 
-@runtime_checkable
-class Backbone(Component, Protocol):
-    """A network with named layers; ``weights`` None means that it needs no file."""
+class Backbone(Component):
+    """A network with named layers."""
 
     layers: ClassVar[tuple[str, ...]]
-    weights: ClassVar[WeightFile | None]
+    """Names of the layers that a model may ask for."""
+    weights: ClassVar[WeightFile | None] = None
+    """Its published weights; None means that it needs no file."""
 
+    @abstractmethod
     def network(self, layers: tuple[str, ...]) -> torch.nn.Module:
         """An untrained module: float32 RGB in [0, 1], [B, 3, H, W] -> dict of the named layers.
 
         It normalises its input itself and holds no parameter that ``layers`` do not need.
         """
-        ...
+
+
+COMPONENTS: Mapping[str, type[Component]] = {
+    "augmenter": Augmenter,
+    "backbone": Backbone,
+    "dataset": Dataset,
+    "model": Model,
+    "preprocessor": Preprocessor,
+    "scorer": Scorer,
+}
+"""The base class of each kind of component."""
+
+
+def overrides(component: Component, method: str) -> bool:
+    """Whether the author defined ``method``, which the base class has a default for."""
+    base = next(base for base in COMPONENTS.values() if isinstance(component, base))
+    return getattr(type(component), method) is not getattr(base, method)
 
 
 # ---------------------------------------------------------------- plain values

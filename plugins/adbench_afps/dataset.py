@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import cv2
 
 from adbench_harness.errors import UserError, nearest
-from adbench_harness.types import GOOD, Archive, Part, Sample
+from adbench_harness.types import GOOD, Archive, Dataset, Part, Sample
 
 CATEGORY = "kolektorsdd2"
 PARTS: tuple[Part, ...] = ("train", "test")
 NEXT_STEP = "run 'adbench data fetch ksdd2' or name its folder with --data ksdd2=DIR"
 
 
-class KolektorSDD2:
+class KolektorSDD2(Dataset):
     """``<id>.png`` and its mask ``<id>_GT.png`` in ``root/train`` and ``root/test``.
 
     The data set tells normal from defective by the mask alone: an image is defective if a pixel of
@@ -37,9 +37,8 @@ class KolektorSDD2:
     )
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
-    licence: ClassVar[str] = "CC BY-NC-SA 4.0"
+    license: ClassVar[str] = "CC BY-NC-SA 4.0"
     page: ClassVar[str] = "https://www.vicos.si/resources/kolektorsdd2/"
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(
             "https://go.vicos.si/kolektorsdd2",
@@ -47,7 +46,6 @@ class KolektorSDD2:
             file="KolektorSDD2.zip",
         ),
     )
-    mask_threshold: ClassVar[int] = 0
     official_counts: ClassVar[Mapping[tuple[Part, int], int]] = {
         ("train", 0): 2085,
         ("train", 1): 246,

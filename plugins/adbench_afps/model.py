@@ -6,7 +6,7 @@ README says how each gap was filled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adbench_afps.selection import draw_distinct, gaussian_weights
-from adbench_afps.subsets import Subset
+from adbench_afps.subsets import Subset, SubsetOutputs
 from adbench_afps.vit import WIDTH, PatchViT, sincos
 from adbench_harness.errors import UserError
 from adbench_harness.nn.maps import upsample
@@ -52,7 +52,7 @@ class Candidates(NamedTuple):
     weights: Tensor
 
 
-class AFPS:
+class AFPS(Model):
     """A detector finds the worst patch, a ViT classifies the defect from patches drawn around it.
 
     The detector is any model with patch embeddings whose ports the scorer accepts. It learns from
@@ -108,7 +108,7 @@ class AFPS:
         self.detector = detector
         self.scorer = scorer
         self.input = detector.input
-        self.features = getattr(detector, "features", ())
+        self.feature_requests = detector.feature_requests
         self.augmentation = detector.augmentation
         self.patches = patches
         self.sd = sd
@@ -130,8 +130,7 @@ class AFPS:
             normal, replace(tools, checkpoint=_Section(tools.checkpoint, states, "detector"))
         )
         with torch.no_grad():
-            if hasattr(self.scorer, "fit"):
-                self.scorer.fit(self.detector.predict(batch) for batch in normal.batches())
+            self.scorer.fit(SubsetOutputs(self.detector, normal), tools.generator)
             first = self.detector.predict(next(defective.batches(1)))[PatchEmbeddings]
             depth = first.levels[0].values.shape[3]
             chosen = torch.randperm(depth, generator=tools.generator)[:WIDTH].sort().values
@@ -161,10 +160,9 @@ class AFPS:
         logits = self.network(self._drawn(candidates, noise))
         return Outputs((height, width), DefectLogits(logits, self.classes))
 
-    def learned(self) -> Sequence[Tensor]:
-        """What the detector carries, the dimensions that are kept, and the classifier's weights."""
-        detector = self.detector.learned() if hasattr(self.detector, "learned") else ()
-        return [*detector, self.channels, *self.network.parameters()]
+    def rebuild(self, state: Mapping[str, Any], tools: Tools) -> None:
+        """The classifier, before its weights are put into it."""
+        self.network = PatchViT(len(state["classes"])).to(tools.device)
 
     # ------------------------------------------------------------ patches
 

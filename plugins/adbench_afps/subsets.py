@@ -8,7 +8,7 @@ from itertools import islice
 
 import torch
 
-from adbench_harness.types import GOOD, Batch, ImageSet, TrainSet
+from adbench_harness.types import GOOD, Batch, ImageSet, Model, Outputs, TrainSet
 
 BATCH = 16
 
@@ -48,10 +48,36 @@ class Subset:
     def classes(self) -> tuple[str, ...]:
         return self.train.classes
 
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return self.train.categories
+
     def _kept(self, batch: Batch) -> torch.Tensor:
         assert batch.classes is not None, "a classification split shows the classes"
         good = self.classes.index(GOOD) if GOOD in self.classes else -1
         return (batch.classes == good) == self.normal
+
+
+@dataclass(frozen=True)
+class SubsetOutputs:
+    """A detector's outputs for the images of a subset; implements ``TrainOutputs``."""
+
+    detector: Model
+    images: Subset
+
+    def __iter__(self) -> Iterator[Outputs]:
+        return (self.detector.predict(batch) for batch in self.images.batches())
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def validation(self) -> Iterator[Outputs]:
+        return (self.detector.predict(batch) for batch in self.images.validation.batches())
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return ()
 
 
 def _joined(part: list[Batch]) -> tuple[int, ...] | None:

@@ -6,7 +6,7 @@ import inspect
 import random
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -23,9 +23,9 @@ from adbench_harness.types import (
     ImageScore,
     InputSpec,
     Level,
+    Model,
     Outputs,
     Port,
-    Split,
     Tools,
     TrainSet,
 )
@@ -43,7 +43,7 @@ UNABLE: Final = {
 """What the harness's images are not enough for."""
 
 
-class AnomalibModel:
+class AnomalibModel(Model):
     """What the generated classes share; ``source`` is anomalib's class."""
 
     name: ClassVar[str]
@@ -52,8 +52,6 @@ class AnomalibModel:
     version: ClassVar[int]
     source: ClassVar[type[Any]]
     emits: frozenset[type]
-    protocols: frozenset[Split] = frozenset({"unsupervised"})
-    augmentation: Literal["required", "optional", "none"] = "none"
 
     def __init__(
         self, *, size: int | None, epochs: int | None, batch: int, given: Mapping[str, Any]
@@ -62,9 +60,9 @@ class AnomalibModel:
         self.epochs = epochs
         self.batch = batch
         self.given = given
+        self.input = self._input()
 
-    @property
-    def input(self) -> InputSpec:
+    def _input(self) -> InputSpec:
         """What the model's own pre-processor does to an image's size."""
         sides = {type(step): step.size for step in self._steps() if hasattr(step, "size")}
         resize, crop = sides.get(v2.Resize), sides.get(v2.CenterCrop)
@@ -140,7 +138,7 @@ class AnomalibModel:
 
     def _built(self) -> Any:
         """The anomalib module for images that the harness has resized and cropped already."""
-        side = self.input.side
+        side = self.input.size[0]
         steps = [step for step in self._steps() if not isinstance(step, v2.Resize | v2.CenterCrop)]
         # Resizing to the size that they have changes nothing, and tells the model the size.
         transform = v2.Compose([v2.Resize((side, side), antialias=True), *steps])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+
+from adbench_harness.types import Preprocessor
 
 Grey = NDArray[np.uint8]
 Image = NDArray[np.uint8]
@@ -27,7 +29,7 @@ Order = Annotated[
 ]
 
 
-class _BackgroundFilter(ABC):
+class _BackgroundFilter(Preprocessor):
     """Background -> grey -> low-pass filter; the object stays as it is.
 
     ``sizes`` are the legal windows; any other raises ValueError.

@@ -15,10 +15,10 @@ from adbench_harness.nn.patch_scores import (
     hcw_00_weighted,
     score_patches,
 )
-from adbench_harness.types import Level, Outputs, PatchBank, PatchEmbeddings, Scores
+from adbench_harness.types import Level, Outputs, PatchBank, PatchEmbeddings, Scorer, Scores
 
 
-class NeighbourMean:
+class NeighbourMean(Scorer):
     """A patch's score is its mean distance to the bank vectors around the one nearest to it.
 
     The paper leaves the image score as it was: ``image`` "nearest" is the worst patch's distance

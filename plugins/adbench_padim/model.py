@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -21,16 +21,16 @@ from adbench_harness.types import (
     Features,
     InputSpec,
     Level,
+    Model,
     Outputs,
     PatchEmbeddings,
     PatchGaussian,
-    Split,
     Tools,
     TrainSet,
 )
 
 
-class PaDiM:
+class PaDiM(Model):
     """Mean and covariance, over the normal images, of the embedding at each position."""
 
     name: ClassVar[str] = "padim"
@@ -42,8 +42,6 @@ class PaDiM:
     version: ClassVar[int] = 1
     check_parameters: ClassVar[Mapping[str, Any]] = {"dimensions": 32, "resize": 64, "crop": None}
     emits: frozenset[type] = frozenset({PatchEmbeddings, PatchGaussian})
-    protocols: frozenset[Split] = frozenset({"unsupervised"})
-    augmentation: Literal["required", "optional", "none"] = "none"
 
     def __init__(
         self,
@@ -63,14 +61,14 @@ class PaDiM:
         crop: Crop = 224,
         aspect: Aspect = "keep",
     ) -> None:
-        self.features = (FeatureRequest(backbone, layers),)
+        self.feature_requests = (FeatureRequest(backbone, layers),)
         self.dimensions = dimensions
         self.epsilon = epsilon
         self.input = InputSpec(resize, crop, aspect)
 
     def fit(self, train: TrainSet, tools: Tools) -> PaDiM:
         """Choose the channels and estimate the Gaussian of every position, a row at a time."""
-        self.extract: Features = tools.features(self.features[0])
+        self.extract: Features = tools.features(self.feature_requests[0])
         self.channels: list[Tensor] = []
         batches = []
         for batch in train.batches():
@@ -100,13 +98,9 @@ class PaDiM:
             PatchGaussian(((self.mean, self.precision),)),
         )
 
-    def learned(self) -> Sequence[Tensor]:
-        """The chosen channels of each layer, the means [h, w, D] and precisions [h, w, D, D]."""
-        return [*self.channels, self.mean, self.precision]
-
     def _grids(self, batch: Batch) -> list[Tensor]:
         layers = self.extract(batch)
-        return [layers[layer] for layer in self.features[0].layers]
+        return [layers[layer] for layer in self.feature_requests[0].layers]
 
     def _drawn(self, grids: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
         """Which channels of each layer are kept: a random subset of them all, in their order."""

@@ -10,10 +10,10 @@ from torch import Tensor
 from adbench_harness.nn.levels import overlay
 from adbench_harness.nn.maps import gaussian_blur
 from adbench_harness.nn.patch_scores import Sigma
-from adbench_harness.types import Level, Outputs, PatchEmbeddings, PatchGaussian, Scores
+from adbench_harness.types import Level, Outputs, PatchEmbeddings, PatchGaussian, Scorer, Scores
 
 
-class Mahalanobis:
+class Mahalanobis(Scorer):
     """A patch's Mahalanobis distance to its position's Gaussian; the image score is the map's max.
 
     Several levels' maps are averaged.

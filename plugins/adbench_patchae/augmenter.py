@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from adbench_harness.types import Augmented, Batch
+from adbench_harness.types import Augmented, Augmenter, Batch
 
 PATCH_AREA = (0.02, 0.15)
 """Share of the image that a patch covers."""
@@ -24,7 +24,7 @@ SCAR_WIDTH, SCAR_LENGTH = (2 / 256, 16 / 256), (10 / 256, 25 / 256)
 """Sides of a scar, of the image's."""
 
 
-class CutPaste:
+class CutPaste(Augmenter):
     """Pastes a rectangle (patch) or a thin one (scar) into a part of the images.
 
     An image that is chosen gets one or the other, with equal chance. The piece lies within the

@@ -21,10 +21,10 @@ from adbench_harness.types import (
     FeatureRequest,
     InputSpec,
     Level,
+    Model,
     Outputs,
     PatchBank,
     PatchEmbeddings,
-    Split,
     Tools,
     TrainSet,
 )
@@ -37,7 +37,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class PatchAE:
+class PatchAE(Model):
     """Patch features of a network trained on reconstruction, remembered as a coreset.
 
     It trains on normal images and, where there is an augmenter, on damaged ones, which it is to
@@ -51,7 +51,6 @@ class PatchAE:
     )
     version: ClassVar[int] = 1
     emits: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
-    protocols: frozenset[Split] = frozenset({"unsupervised"})
     augmentation: Literal["required", "optional", "none"] = "optional"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     check_parameters: ClassVar[Mapping[str, Any]] = {**PRESETS["smoke"], "resize": 64, "crop": 64}
@@ -83,7 +82,7 @@ class PatchAE:
         self.epochs = epochs
         self.batch = batch
         self.width = width
-        self.features = (FeatureRequest(backbone, layers),)
+        self.feature_requests = (FeatureRequest(backbone, layers),)
         self.alpha = alpha
         self.unbiased = std == "unbiased"
         self.learning_rate = learning_rate
@@ -104,8 +103,15 @@ class PatchAE:
         return Outputs(size, PatchEmbeddings((level,)), PatchBank((self.bank,)))
 
     def learned(self) -> Sequence[Tensor]:
-        """The memory bank [M, D] and what compresses the backbone's layers, which counts apart."""
-        return [self.bank.bank, *self.network.compress.parameters()]
+        """The memory bank [M, D] and the encoder; the decoder has served its purpose."""
+        encoder = (self.network.backbone, self.network.compress)
+        return [self.bank.bank, *(p for part in encoder for p in part.parameters())]
+
+    def rebuild(self, state: Mapping[str, Any], tools: Tools) -> None:
+        """The network, before its weights are put into it."""
+        example = torch.zeros(1, 3, *self.input.size, device=tools.device)
+        backbone = tools.trainable(self.feature_requests[0]).eval()
+        self.network = PatchAutoEncoder(backbone, self.width, example).to(tools.device)
 
     def embed(self, batch: Batch) -> Tensor:
         """Features R, [B, h, w, D]."""
@@ -119,7 +125,7 @@ class PatchAE:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             # Evaluation mode keeps batch normalisation's statistics as they are.
-            backbone = tools.trainable(self.features[0]).eval()
+            backbone = tools.trainable(self.feature_requests[0]).eval()
             return PatchAutoEncoder(backbone, self.width, example).to(tools.device)
 
     def _train(self, train: TrainSet, tools: Tools) -> None:

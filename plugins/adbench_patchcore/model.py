@@ -24,16 +24,16 @@ from adbench_harness.types import (
     Features,
     InputSpec,
     Level,
+    Model,
     Outputs,
     PatchBank,
     PatchEmbeddings,
-    Split,
     Tools,
     TrainSet,
 )
 
 
-class PatchCore:
+class PatchCore(Model):
     """Locally aware patch features of a frozen backbone, remembered as a coreset."""
 
     name: ClassVar[str] = "patchcore"
@@ -43,8 +43,6 @@ class PatchCore:
     )
     version: ClassVar[int] = 1
     emits: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
-    protocols: frozenset[Split] = frozenset({"unsupervised"})
-    augmentation: Literal["required", "optional", "none"] = "none"
     check_parameters: ClassVar[dict[str, int]] = {"resize": 96, "crop": 80}
 
     def __init__(
@@ -75,7 +73,7 @@ class PatchCore:
     ) -> None:
         if neighbourhood % 2 == 0:
             raise ValueError(f"neighbourhood must be odd, so that it has a centre: {neighbourhood}")
-        self.features = (FeatureRequest(backbone, layers),)
+        self.feature_requests = (FeatureRequest(backbone, layers),)
         self.neighbourhood = neighbourhood
         self.embedding = embedding
         self.dimension = dimension
@@ -85,7 +83,7 @@ class PatchCore:
 
     def fit(self, train: TrainSet, tools: Tools) -> PatchCore:
         """Remember the coreset of the training images' patches."""
-        self.extract: Features = tools.features(self.features[0])
+        self.extract: Features = tools.features(self.feature_requests[0])
         memory: Tensor | None = None
         filled = 0
         for batch in train.batches():
@@ -112,14 +110,10 @@ class PatchCore:
             (height, width), PatchEmbeddings((Level(self.embed(batch)),)), PatchBank((self.bank,))
         )
 
-    def learned(self) -> Sequence[Tensor]:
-        """The memory bank [M, D]."""
-        return [self.bank.bank]
-
     def embed(self, batch: Batch) -> Tensor:
         """Locally aware patch features, phi of eq. 2, [B, h, w, D]."""
         layers = self.extract(batch)
-        grids = [layers[layer] for layer in self.features[0].layers]
+        grids = [layers[layer] for layer in self.feature_requests[0].layers]
         finest = max((grid.shape[-2:] for grid in grids), key=math.prod)
         join = self._pooled if self.embedding == "pooled" else self._concatenated
         return join(grids, finest).permute(0, 2, 3, 1).contiguous()

@@ -17,12 +17,12 @@ from adbench_harness.nn.patch_scores import (
     hcw_00_weighted,
     score_patches,
 )
-from adbench_harness.types import Level, Outputs, PatchBank, PatchEmbeddings, Scores
+from adbench_harness.types import Level, Outputs, PatchBank, PatchEmbeddings, Scorer, Scores
 
 PAPER = "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022"
 
 
-class NearestNeighbour:
+class NearestNeighbour(Scorer):
     """A patch's score is the distance to the nearest bank vector, an image's that of its worst."""
 
     name: ClassVar[str] = "nn"
@@ -57,7 +57,7 @@ class NearestNeighbour:
         return patches.grid(patches.distances), patches.distances[worst]
 
 
-class ReweightedNearestNeighbour:
+class ReweightedNearestNeighbour(Scorer):
     """``nn``, its image score weighted by how rare the match is among its neighbours.
 
     ``weighting`` "hcw-00" is a widely used re-implementation's, which differs from the paper's;

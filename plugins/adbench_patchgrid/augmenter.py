@@ -16,7 +16,7 @@ from adbench_harness.nn.perlin import perlin_noise
 from adbench_harness.nn.ssim import WINDOW, ssim
 from adbench_harness.nn.superpixels import SEGMENTS, superpixels
 from adbench_harness.nn.textures import Source, Textures, jitter
-from adbench_harness.types import Augmented, Batch, Tools, TrainSet
+from adbench_harness.types import Augmented, Augmenter, Batch, Tools, TrainSet
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 HALF_GREY_LEVEL = 0.5 / 255
@@ -24,7 +24,7 @@ CELLS = 2
 """Perlin noise of a tile has 2^U{0..2} cells along an axis."""
 
 
-class PatchGrid:
+class PatchGrid(Augmenter):
     """Each tile of a grid over the image is anomalous with the same probability, on its own.
 
     The last tiles of a row or column are cut by the image's border where its side is no multiple

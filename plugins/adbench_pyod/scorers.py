@@ -6,7 +6,7 @@ Zhao, Nasrullah, Li: PyOD: a Python toolbox for scalable outlier detection, JMLR
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Final
 
@@ -18,7 +18,15 @@ from torch import Tensor
 from adbench_harness.nn.levels import overlay
 from adbench_harness.nn.maps import gaussian_blur
 from adbench_harness.nn.patch_scores import Sigma
-from adbench_harness.types import ImageEmbeddings, Level, Outputs, PatchEmbeddings, Scores
+from adbench_harness.types import (
+    ImageEmbeddings,
+    Level,
+    Outputs,
+    PatchEmbeddings,
+    Scorer,
+    Scores,
+    TrainOutputs,
+)
 
 SEED: Final = 0
 """Of the subset and of detectors that draw: a scorer is given no seed of the trial's."""
@@ -28,7 +36,7 @@ Samples = Annotated[
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 
-class _PyOD:
+class _PyOD(Scorer):
     """What the scorers of one detector share."""
 
     name: ClassVar[str]
@@ -56,7 +64,7 @@ class PatchDetector(_PyOD):
         self.samples = samples
         self.sigma = sigma
 
-    def fit(self, outputs: Iterable[Outputs]) -> None:
+    def fit(self, outputs: TrainOutputs, generator: torch.Generator) -> None:
         subsets: list[_Subset] = []
         for output in outputs:
             levels = output[PatchEmbeddings].levels
@@ -83,7 +91,7 @@ class ImageDetector(_PyOD):
     def __init__(self, *, samples: Samples = 5000) -> None:
         self.samples = samples
 
-    def fit(self, outputs: Iterable[Outputs]) -> None:
+    def fit(self, outputs: TrainOutputs, generator: torch.Generator) -> None:
         subset = _Subset(self.samples)
         for output in outputs:
             subset.add(output[ImageEmbeddings].values)

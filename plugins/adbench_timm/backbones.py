@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adbench_harness.types import WeightFile
+from adbench_harness.types import Backbone, WeightFile
 
 _DINO: Final = "Caron et al., Emerging properties in self-supervised vision transformers, ICCV 2021"
 _DINOV2: Final = "Oquab et al., DINOv2: learning robust visual features without supervision, 2023"
@@ -99,7 +99,7 @@ class TimmNet(nn.Module):
         return self.network.load_state_dict(*args, **kwargs)
 
 
-class _Timm:
+class _Timm(Backbone):
     """One network of timm's; ``weights`` is its file on timm's hub, which states no sha256."""
 
     name: ClassVar[str]
@@ -115,13 +115,13 @@ class _Timm:
 
 
 def _timm(
-    name: str, layers: tuple[str, ...], title: str, paper: str, licence: str = "Apache-2.0"
+    name: str, layers: tuple[str, ...], title: str, paper: str, terms: str = "Apache-2.0"
 ) -> type[_Timm]:
     weights = WeightFile(
         url=f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors",
         filename=f"{name}.safetensors",
         sha256=None,
-        licence=licence,
+        license=terms,
     )
     members = {
         "name": name,
@@ -134,11 +134,9 @@ def _timm(
     return type(name.title().replace("_", "").replace(".", ""), (_Timm,), members)
 
 
-def _vit(
-    name: str, size: str, training: str, paper: str, licence: str = "Apache-2.0"
-) -> type[_Timm]:
+def _vit(name: str, size: str, training: str, paper: str, terms: str = "Apache-2.0") -> type[_Timm]:
     blocks = 24 if size == "large" else 12
-    return _timm(name, _blocks(blocks), f"ViT-{size[0].upper()}, {training}", paper, licence)
+    return _timm(name, _blocks(blocks), f"ViT-{size[0].upper()}, {training}", paper, terms)
 
 
 BACKBONES: Final = (

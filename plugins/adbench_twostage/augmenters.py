@@ -14,13 +14,13 @@ from torch import Tensor
 from adbench_harness.nn.perlin import perlin_noise
 from adbench_harness.nn.superpixels import SEGMENTS, superpixels
 from adbench_harness.nn.textures import Source, Textures, jitter
-from adbench_harness.types import Augmented, Batch, Tools, TrainSet
+from adbench_harness.types import Augmented, Augmenter, Batch, Tools, TrainSet
 
 SHARE = 0.1
 """Superpixels that are drawn, of all; a superpixel may be drawn again."""
 
 
-class _TextureAnomalies:
+class _TextureAnomalies(Augmenter):
     """A texture, its colours jittered, in a mask of one of ``kinds``, which each image draws."""
 
     paper: ClassVar[str | None] = (

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from adbench_harness.errors import UserError
-from adbench_harness.types import Archive, Sample
+from adbench_harness.types import Archive, Dataset, Sample
 
 
-class DescribableTextures:
+class DescribableTextures(Dataset):
     """``root/images/<category>/*.jpg``, or one folder deeper, as the archive has it; 47 categories.
 
     Its own splits and labels are not used.
@@ -22,7 +22,7 @@ class DescribableTextures:
         "Cimpoi, Maji, Kokkinos, Mohamed and Vedaldi: Describing textures in the wild, CVPR 2014"
     )
     version: ClassVar[int] = 1
-    licence: ClassVar[str] = "research only"
+    license: ClassVar[str] = "research only"
     page: ClassVar[str] = "https://www.robots.ox.ac.uk/~vgg/data/dtd/"
     role: ClassVar[Literal["benchmark", "auxiliary"]] = "auxiliary"
     archives: ClassVar[tuple[Archive, ...]] = (
@@ -31,7 +31,6 @@ class DescribableTextures:
             md5="fff73e5086ae6bdbea199a49dfb8a4c1",
         ),
     )
-    mask_threshold: ClassVar[int] = 0
 
     def categories(self, root: Path) -> Sequence[str]:
         """The textures' names; raises UserError where there is none."""

@@ -20,8 +20,8 @@ from adbench_harness.types import (
     Batch,
     InputSpec,
     Level,
+    Model,
     Outputs,
-    Split,
     Tools,
     TrainSet,
 )
@@ -58,7 +58,7 @@ Border = Annotated[Padding, "beyond the image: zeros, or its outermost pixels"]
 Similarity = Annotated[Denominator, "SSIM's denominator: the formula's, or as the paper prints it"]
 
 
-class Stage1:
+class Stage1(Model):
     """The coarse stage alone: images -> masks of pseudo-anomalies."""
 
     name: ClassVar[str] = "twostage-stage1"
@@ -68,7 +68,6 @@ class Stage1:
     )
     version: ClassVar[int] = 1
     emits: frozenset[type] = frozenset({AnomalyMap})
-    protocols: frozenset[Split] = frozenset({"unsupervised"})
     augmentation: Literal["required", "optional", "none"] = "required"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     check_parameters: ClassVar[Mapping[str, Any]] = PRESETS["smoke"]
@@ -104,8 +103,7 @@ class Stage1:
 
     def fit(self, train: TrainSet, tools: Tools) -> Stage1:
         """Train every stage on pseudo-anomalies that the augmenter draws."""
-        stages = [Segmenter(self.width, tools.generator, self.padding) for _ in self.losses]
-        self.stages = nn.ModuleList(stages).to(tools.device)
+        self.rebuild({}, tools)
         train_stages(
             self.stages,
             self.losses,
@@ -118,14 +116,15 @@ class Stage1:
         )
         return self
 
+    def rebuild(self, state: Mapping[str, Any], tools: Tools) -> None:
+        """The stages with their initial weights."""
+        stages = [Segmenter(self.width, tools.generator, self.padding) for _ in self.losses]
+        self.stages = nn.ModuleList(stages).to(tools.device)
+
     def predict(self, batch: Batch) -> Outputs:
         """The raw map [B, H, W] of each stage as a level."""
         size = (batch.images.shape[2], batch.images.shape[3])
         return Outputs(size, AnomalyMap((Level(self._coarse(batch.images)),)))
-
-    def learned(self) -> Sequence[Tensor]:
-        """The stages' weights."""
-        return list(self.stages.parameters())
 
     def _coarse(self, images: Tensor) -> Tensor:
         """The first stage's maps [B, H, W] of RGB images."""

@@ -18,7 +18,7 @@ from adbench_harness.errors import UserError
 from adbench_harness.planning import parameters, plugins
 from adbench_harness.planning.grammar import component
 from adbench_harness.testing.fitting import tools, train
-from adbench_harness.types import Batch
+from adbench_harness.types import Batch, overrides
 
 COUNT, SIDE = 32, 256
 AUGMENTERS = {
@@ -49,7 +49,7 @@ def test_augment(benchmark: Any, batch: Batch, name: str) -> None:
     except UserError as reason:
         pytest.skip(str(reason))
     augmenter = parameters.build(catalogue, "augmenter", choice)
-    if hasattr(augmenter, "fit"):
+    if overrides(augmenter, "fit"):
         augmenter.fit(train(batch.images), tools(None, SIDE))
     generator = torch.Generator().manual_seed(0)
     result = benchmark(lambda: augmenter.augment(batch, generator))

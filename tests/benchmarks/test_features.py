@@ -44,7 +44,7 @@ class Features:
     name, summary, paper, version = "features", "Asks for features and does nothing.", None, 1
     emits, protocols, augmentation = {AnomalyMap}, {"unsupervised"}, "none"
     input = InputSpec(256, 224)
-    features = (FeatureRequest(%r, %r),)
+    feature_requests = (FeatureRequest(%r, %r),)
     def fit(self, train, tools): ...
     def predict(self, batch): ...
 
@@ -81,7 +81,7 @@ class Files(Dataset[Tensor]):
     def __getitem__(self, place: int) -> Tensor:
         image = decode_image(str(self.paths[place]), ImageReadMode.RGB)
         small = v2.functional.resize(image, [SPEC.resize], antialias=True)
-        return v2.functional.center_crop(small, [SPEC.side])
+        return v2.functional.center_crop(small, list(SPEC.size))
 
 
 def by_hand(network: nn.Module, paths: list[Path], size: int, workers: int) -> dict[str, Tensor]:

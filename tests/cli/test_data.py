@@ -118,7 +118,7 @@ def test_the_page_of_data_sets_says_what_the_code_says():
         facts = (
             str(len(images) or ""),
             str(sum(images.values()) or ""),
-            dataset.licence,
+            dataset.license,
             get,
             checksum,
         )
@@ -153,7 +153,7 @@ def test_every_data_set_is_fetched_read_and_verified(
     left = {path.name for path in here.iterdir() if path.suffix != ".lock"}
     assert left == ({name, *packed} if name in BY_HAND else {name})
 
-    # Fetched again, nothing is asked for; and no licence needs to be accepted.
+    # Fetched again, nothing is asked for; and no license needs to be accepted.
     assert main(["data", "fetch", name, *where]) == 0
     assert len(server.requests) == (0 if name in BY_HAND else len(packed))
 
@@ -177,22 +177,22 @@ def test_every_data_set_is_fetched_read_and_verified(
     assert f"wrong: '{victim}' is not what was unpacked" in capsys.readouterr().out
 
 
-def test_no_licence_no_request(published, server, error, tmp_path):
+def test_no_license_no_request(published, server, error, tmp_path):
     published("mvtec_ad")
     published("visa")
     said = error("data", "fetch", "mvtec_ad", "visa", "--data", tmp_path / "data")
-    for part in ("mvtec_ad: licence CC BY-NC-SA 4.0", "visa: licence CC BY 4.0", LICENCE):
+    for part in ("mvtec_ad: license CC BY-NC-SA 4.0", "visa: license CC BY 4.0", LICENCE):
         assert part in said
     assert "https://www.mvtec.com/company/research/datasets/mvtec-ad" in said
     assert not server.requests
     assert not (tmp_path / "data").exists()
 
 
-def test_the_licence_is_shown_when_it_is_accepted(published, tmp_path, capsys):
+def test_the_license_is_shown_when_it_is_accepted(published, tmp_path, capsys):
     published("visa")
     assert main(["data", "fetch", "visa", "--data", str(tmp_path), LICENCE]) == 0
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("visa: licence CC BY 4.0, see https://github.com/amazon-science")
+    assert first.startswith("visa: license CC BY 4.0, see https://github.com/amazon-science")
     assert second == f"visa: {tmp_path / 'visa'}"
 
 
@@ -325,7 +325,7 @@ def test_empty_masks_that_are_known_are_called_so(published, tmp_path, capsys):
     assert "02: 4 images, 2 masks (1 empty, as published), sound" in capsys.readouterr().out
 
 
-def test_a_run_that_fetches_needs_the_licence_too(published, server, tmp_path, capsys):
+def test_a_run_that_fetches_needs_the_license_too(published, server, tmp_path, capsys):
     published("mtd")
     run = ["run", "--plugins", "patchcore", "--datasets", "mtd", "--fetch", "--explain"]
     where = [
@@ -337,7 +337,7 @@ def test_a_run_that_fetches_needs_the_licence_too(published, server, tmp_path, c
         str(tmp_path / "o"),
     ]
     assert main([*run, *where]) == 2
-    assert "mtd: licence none stated" in capsys.readouterr().err
+    assert "mtd: license none stated" in capsys.readouterr().err
     assert not server.requests
     assert main([*run, *where, LICENCE]) == 0
     assert "mtd/magnetic_tile" in capsys.readouterr().out
@@ -361,7 +361,7 @@ from adbench_harness.basic.datasets import MVTecAD
 from adbench_harness.types import Archive
 
 class Zipped(MVTecAD):
-    name, licence, page = "zipped", "CC0", "https://example.org"
+    name, license, page = "zipped", "CC0", "https://example.org"
     archives = (Archive({archive.as_uri()!r}, sha256={digest!r}),)
 
 @hookimpl
@@ -383,7 +383,7 @@ def adbench_datasets():
     done = adbench(*fetch, sound)
     assert done.code == 0, done.err
     assert done.err == (
-        f"zipped: licence CC0, see https://example.org\nzipped: {here / 'zipped'}\n"
+        f"zipped: license CC0, see https://example.org\nzipped: {here / 'zipped'}\n"
     )
     assert (here / "zipped/bottle/train/good/0.png").is_file()
     assert (here / "zipped/SHA256SUMS").is_file()

@@ -34,7 +34,7 @@ def test_the_catalogue_has_every_component_and_parameter(reference, toys, catalo
             for parameter in parameters.parameters(offer.component).values():
                 assert f"| `{parameter.name}`" in section
                 assert parameter.meaning in section
-        for fact in ("paper", "licence"):
+        for fact in ("paper", "license"):
             assert (getattr(offer.component, fact, None) or "") in section
     assert re.findall(r"^## (.+)", text, re.MULTILINE) == ["basic", "toys"]
 

@@ -40,7 +40,7 @@ def test_a_name_of_two_kinds_shows_both_or_the_one_asked_for(shown, toys):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("mvtec_ad", ("licence    CC BY-NC-SA 4.0", "role       benchmark", "paper ")),
+        ("mvtec_ad", ("license    CC BY-NC-SA 4.0", "role       benchmark", "paper ")),
         ("resnet18", ("layers     layer1, layer2, layer3, layer4, avgpool", "non-commercial")),
         ("aupro", ("metric aupro: Mean per-region overlap", "version    1")),
         ("map", ("accepts    AnomalyMap", "mean | max")),

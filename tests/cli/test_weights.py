@@ -62,14 +62,14 @@ def adbench_backbones():
     done = adbench("weights", "fetch", "pinned", "--plugins", plugin("other", "0" * 64), *where)
     assert done.code == 2
     shown, said = done.err.splitlines()
-    assert shown == "pinned: licence CC0"
+    assert shown == "pinned: license CC0"
     assert said.startswith("adbench: error: ")
     assert not (tmp_path / "here/pinned.pth").exists()
 
     sound = plugin("sound", digest[:8])
     done = adbench("weights", "fetch", "pinned", "--plugins", sound, *where)
     fetched = f"pinned: {tmp_path / 'here/pinned.pth'}\n"
-    assert (done.code, done.err) == (0, f"pinned: licence CC0\n{fetched}")
+    assert (done.code, done.err) == (0, f"pinned: license CC0\n{fetched}")
     assert (tmp_path / "here/pinned.pth").read_bytes() == b"weights"
     listed = adbench("weights", "--plugins", sound, *where, COLUMNS="300").out
     assert str(tmp_path / "here/pinned.pth") in listed
@@ -87,10 +87,10 @@ def published(server, monkeypatch):
     return name
 
 
-def test_no_licence_no_request(published, server, error, tmp_path):
+def test_no_license_no_request(published, server, error, tmp_path):
     said = error("weights", "fetch", "resnet18", "resnet34", "--weights", tmp_path / "here")
-    assert "resnet18: licence BSD-3-Clause code; weights trained on ImageNet" in said
-    assert "resnet34: licence" in said
+    assert "resnet18: license BSD-3-Clause code; weights trained on ImageNet" in said
+    assert "resnet34: license" in said
     assert "--accept-license" in said
     assert not server.requests
     assert not (tmp_path / "here").exists()
@@ -111,7 +111,7 @@ def test_cut_off_and_corrupted_on_the_way(published, server, tmp_path, capsys, m
     assert main(fetch) == 0
     assert (tmp_path / published).read_bytes() == right
 
-    # What is there needs no network and no licence, and is found by its folder.
+    # What is there needs no network and no license, and is found by its folder.
     server.replies = [Reply(status=404)]
     asked = len(server.requests)
     assert main(fetch[:-1]) == 0

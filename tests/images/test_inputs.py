@@ -19,7 +19,7 @@ from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, Inputs, checked, prepare
 from adbench_harness.planning import plan
 from adbench_harness.results.trial import Evaluation
-from adbench_harness.types import Archive, InputSpec, Sample
+from adbench_harness.types import Archive, Dataset, InputSpec, Sample
 from toys import HEIGHT, WIDTH, ToyData, ToyPreprocessor
 
 SPECS = st.builds(
@@ -117,28 +117,31 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_locate_prefers_the_named_folder_then_the_data_folder_then_the_cache(
     tmp_path: Path,
 ) -> None:
-    class Plain:
-        name, archives = "plain", ()
+    class Plain(ToyData):
+        name = "plain"
+        build = Dataset.build
 
     cached = folders.cache_folder() / "data/plain"
     with pytest.raises(UserError, match=r"data set 'plain' is not in .*cache/data/plain; name its"):
-        folders.locate(Plain(), None, {})  # type: ignore[arg-type]
+        folders.locate(Plain(), None, {})
     for folder in (cached, tmp_path / "all/plain", tmp_path / "own"):
         folder.mkdir(parents=True)
     named = {"plain": str(tmp_path / "own")}
     where = str(tmp_path / "all")
-    assert folders.locate(Plain(), where, named) == tmp_path / "own"  # type: ignore[arg-type]
-    assert folders.locate(Plain(), where, {}) == tmp_path / "all/plain"  # type: ignore[arg-type]
-    assert folders.locate(Plain(), str(tmp_path), {}) == cached  # type: ignore[arg-type]
+    assert folders.locate(Plain(), where, named) == tmp_path / "own"
+    assert folders.locate(Plain(), where, {}) == tmp_path / "all/plain"
+    assert folders.locate(Plain(), str(tmp_path), {}) == cached
     shutil.rmtree(cached)
 
 
 def test_locate_says_how_to_fetch_and_builds_what_can_be_built() -> None:
-    class Fetchable:
-        name, archives = "fetchable", (Archive("https://example.org/a.zip"),)
+    class Fetchable(ToyData):
+        name = "fetchable"
+        archives = (Archive("https://example.org/a.zip"),)
+        build = Dataset.build
 
     with pytest.raises(UserError, match="or run 'adbench data fetch fetchable'"):
-        folders.locate(Fetchable(), None, {})  # type: ignore[arg-type]
+        folders.locate(Fetchable(), None, {})
     root = folders.locate(ToyData(), None, {})
     assert ToyData().categories(root) == ["dark", "light"]
 
@@ -206,7 +209,7 @@ def defects(root: Path, counts: dict[str, int], groups: int = 0) -> list[Sample]
 
 def normals(root: Path) -> list[Sample]:
     parts = ("train", "train", "validation", "test")
-    return [Sample(root / f"n{i}.png", part, 0) for i, part in enumerate(parts)]  # type: ignore[arg-type]
+    return [Sample(root / f"n{i}.png", part, 0) for i, part in enumerate(parts)]
 
 
 @given(
@@ -316,13 +319,13 @@ def test_a_planted_blob_comes_back_to_its_place(
     planted = blob(size, centre, spread)
     image = np.repeat((255 * planted).round().astype(np.uint8)[:, :, None], 3, 2)
     pixels = geometry.to_input(image, spec)
-    assert pixels.shape == (3, spec.side, spec.side)
+    assert pixels.shape == (3, *spec.size)
     assert pixels.dtype == torch.uint8
     found = geometry.from_input(pixels[0].float().numpy(), spec, size)
     assert found.shape == size
     assert found.dtype == np.float32
     # One pixel of the image, or of the input where that is the coarser one.
-    coarse = max((bottom - top) / spec.side, (right - left) / spec.side, 1)
+    coarse = max((bottom - top) / spec.size[0], (right - left) / spec.size[1], 1)
     truth, back = centroid(planted), centroid(found)
     assert max(abs(truth[0] - back[0]), abs(truth[1] - back[1])) <= coarse
 
@@ -354,7 +357,7 @@ def test_a_constant_image_and_a_constant_map_stay_constant(
     image = np.full((*size, 3), (200, 17, 90), np.uint8)
     pixels = geometry.to_input(image, spec)
     assert (pixels == torch.tensor([200, 17, 90], dtype=torch.uint8)[:, None, None]).all()
-    found = geometry.from_input(np.full((spec.side, spec.side), 0.25, np.float32), spec, size)
+    found = geometry.from_input(np.full(spec.size, 0.25, np.float32), spec, size)
     assert np.allclose(found, 0.25)
 
 

@@ -495,7 +495,7 @@ from adbench_harness.types import FeatureRequest
 class Backed(ToyModel):
     name = "backed"
     def __init__(self, *, backbone: str = "resnet18", layers: tuple[str, ...] = ("layer1",)):
-        self.features = (FeatureRequest(backbone, layers),)
+        self.feature_requests = (FeatureRequest(backbone, layers),)
 @hookimpl
 def adbench_models(): return [Backed]
 """

@@ -119,7 +119,7 @@ def test_a_model_that_says_how_long_it_trains_has_no_presets():
 def test_what_can_be_built_here_trains_and_predicts(name):
     """The others are listed as skipped, each with what it lacks."""
     model = make(MODELS[name])
-    side = model.input.side
+    side = model.input.size[0]
     try:
         fitted(model, textures(8, side))
     except UserError as reason:

@@ -114,7 +114,7 @@ def embedded(model, images):
 @pytest.mark.parametrize("side", [1, 3, 5])
 def test_pooled_embedding_is_the_authors(images, side, dimension):
     model = fitted(images, neighbourhood=side, dimension=dimension)
-    grids = network(model.features[0])(Batch(images[:1], torch.zeros(1)))
+    grids = network(model.feature_requests[0])(Batch(images[:1], torch.zeros(1)))
     expected = pooled_reference(
         [grids[name][0].numpy() for name in ("layer2", "layer3")], side, dimension
     )
@@ -124,7 +124,7 @@ def test_pooled_embedding_is_the_authors(images, side, dimension):
 
 def test_concatenated_embedding(images):
     model = fitted(images, embedding="concatenated")
-    grids = network(model.features[0])(Batch(images[:1], torch.zeros(1)))
+    grids = network(model.feature_requests[0])(Batch(images[:1], torch.zeros(1)))
     fine, coarse = (
         patches_of(grids[name][0].numpy(), 3).mean((-2, -1)) for name in ("layer2", "layer3")
     )

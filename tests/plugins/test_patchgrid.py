@@ -318,7 +318,7 @@ def test_it_runs_alone_on_the_network_of_the_authors_earlier_paper(asked):
     trials = plan.make(suite.validate(wanted, "test"), catalogue, plan.Places()).trials
     assert {trial.augmenter.name for trial in trials} == {"patchgrid"}
     (stage,) = (trial.model for trial in trials if trial.model.name == "twostage-stage1")
-    size = parameters.build(catalogue, "model", stage).input.side
+    size = parameters.build(catalogue, "model", stage).input.size[0]
     assert size == 640 if asked else size < 640
 
 

@@ -14,6 +14,7 @@ from pyod.models.knn import KNN
 from adbench_harness.cli import main
 from adbench_harness.results.store import Store
 from adbench_harness.testing import parametrize_with_checks
+from adbench_harness.testing.fitting import Walked
 from adbench_harness.types import ImageEmbeddings, Level, Outputs, PatchEmbeddings
 from adbench_pyod.scorers import SCORERS, _Subset
 
@@ -39,7 +40,7 @@ def patches(values, valid=None):
 def test_the_map_is_pyods_raw_score_of_every_patch():
     train, test = grids(5, 0), grids(3, 1)
     scorer = BY_NAME["pyod-knn"](sigma=0)
-    scorer.fit(iter([patches(train[:2]), patches(train[2:])]))
+    scorer.fit(Walked([patches(train[:2]), patches(train[2:])]), torch.Generator())
     detector = KNN().fit(train.reshape(-1, 4).numpy())
     expected = detector.decision_function(test.reshape(-1, 4).numpy()).reshape(3, 6, 6)
     scores = scorer.score(patches(test))
@@ -51,7 +52,7 @@ def test_ecod_ranks_an_image_among_the_training_patches_and_no_other_image():
     """PyOD's ECOD and COPOD score what they are given together: a batch would change a score."""
     train, test = grids(5, 0), grids(3, 1)
     scorer = BY_NAME["pyod-ecod"](sigma=0)
-    scorer.fit(iter([patches(train)]))
+    scorer.fit(Walked([patches(train)]), torch.Generator())
     detector = ECOD().fit(train.reshape(-1, 4).numpy())
     each = [detector.decision_function(image.reshape(-1, 4).numpy()) for image in test]
     together = detector.decision_function(test.reshape(-1, 4).numpy()).reshape(3, 6, 6)
@@ -67,7 +68,7 @@ def test_cells_that_mean_nothing_are_not_fitted_on():
     spoilt[:, :, 0] = 1e6
     scorers = [BY_NAME["pyod-hbos"](sigma=0) for _ in range(2)]
     for scorer, values in zip(scorers, (train, spoilt), strict=True):
-        scorer.fit(iter([patches(values, valid)]))
+        scorer.fit(Walked([patches(values, valid)]), torch.Generator())
     test = patches(grids(2, 1))
     first, second = (scorer.score(test).map for scorer in scorers)
     assert torch.equal(first, second)
@@ -76,7 +77,7 @@ def test_cells_that_mean_nothing_are_not_fitted_on():
 def test_image_embeddings_give_image_scores_only():
     train, test = torch.randn(30, 4), torch.tensor([[0.0, 0, 0, 0], [9.0, 9, 9, 9]])
     scorer = BY_NAME["pyod-knn-image"]()
-    scorer.fit(iter([Outputs((8, 8), ImageEmbeddings(train))]))
+    scorer.fit(Walked([Outputs((8, 8), ImageEmbeddings(train))]), torch.Generator())
     scores = scorer.score(Outputs((8, 8), ImageEmbeddings(test)))
     assert scores.map is None
     assert scores.image[1] > scores.image[0]

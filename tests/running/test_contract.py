@@ -85,12 +85,12 @@ def test_broken_ports_are_named(port: Port, reason: str) -> None:
 def test_what_was_learnt_can_be_passed_over() -> None:
     broken = PatchGaussian(((torch.zeros(5), torch.full((5, 5), torch.nan)),))
     outputs = Outputs((8, 8), broken, PORTS["score"])
-    check_outputs(outputs, frozenset({PatchGaussian}), B, learnt=False)
+    check_outputs(outputs, frozenset({PatchGaussian}), B, shared=False)
     with pytest.raises(ContractError, match="PatchGaussian"):
         check_outputs(outputs, frozenset({PatchGaussian}), B)
     outputs = Outputs((8, 8), broken, ImageScore(torch.tensor([0.0, torch.nan])))
     with pytest.raises(ContractError, match="ImageScore"):
-        check_outputs(outputs, frozenset({PatchGaussian}), B, learnt=False)
+        check_outputs(outputs, frozenset({PatchGaussian}), B, shared=False)
 
 
 @pytest.mark.parametrize(

@@ -434,7 +434,7 @@ def test_what_no_halving_cures_is_raised(store: features.FeatureStore, images: I
 
 
 def test_the_first_batch_is_smaller_for_larger_images() -> None:
-    assert [features.batch_size(CPU, side) for side in (8, 224, 256, 512, 2048)] == [
+    assert [features.batch_size(CPU, (side, side)) for side in (8, 224, 256, 512, 2048)] == [
         16,
         16,
         16,
@@ -442,7 +442,7 @@ def test_the_first_batch_is_smaller_for_larger_images() -> None:
         1,
     ]
     cuda = torch.device("cuda")
-    assert [features.batch_size(cuda, side) for side in (224, 512, 4096)] == [64, 16, 1]
+    assert [features.batch_size(cuda, (side, side)) for side in (224, 512, 4096)] == [64, 16, 1]
 
 
 def test_features_of_another_precision_are_those_rounded(

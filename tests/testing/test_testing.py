@@ -426,7 +426,7 @@ def test_kinds():
         ("metric", AUROC),
     ):
         assert testing.kind_of(component) == kind
-    with pytest.raises(TypeError, match="is no component"):
+    with pytest.raises(TypeError, match="is not a component"):
         testing.kind_of(int)
 
 

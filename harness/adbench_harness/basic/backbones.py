@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adbench_harness.basic.embedded import LAYERS, EmbeddedNet
-from adbench_harness.types import WeightFile
+from adbench_harness.types import Backbone, WeightFile
 
 _RESNET: Final = ("layer1", "layer2", "layer3", "layer4")
 _MEAN: Final = (0.485, 0.456, 0.406)
@@ -48,7 +48,7 @@ class Normalised(nn.Module):
         return self.network.load_state_dict(*args, **kwargs)
 
 
-class _Torchvision:
+class _Torchvision(Backbone):
     """A torchvision network; ``weights`` is the file that torchvision itself would fetch."""
 
     name: ClassVar[str]
@@ -75,7 +75,7 @@ def _torchvision(
         url=f"https://download.pytorch.org/models/{file}",
         filename=file,
         sha256=file.rpartition("-")[2].removesuffix(".pth"),
-        licence=_LICENCE,
+        license=_LICENCE,
     )
     members = {
         "name": name,
@@ -88,7 +88,7 @@ def _torchvision(
     return type(title.replace(" ", "").replace("-", ""), (_Torchvision,), members)
 
 
-class Embedded:
+class Embedded(Backbone):
     """The backbone that needs no download."""
 
     name: ClassVar[str] = "embedded"
@@ -96,7 +96,6 @@ class Embedded:
     paper: ClassVar[str | None] = "Bruna, Mallat: Invariant scattering convolution networks, 2013"
     version: ClassVar[int] = 1
     layers: ClassVar[tuple[str, ...]] = LAYERS
-    weights: ClassVar[WeightFile | None] = None
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
         """The filters whose outputs ``layers`` name."""

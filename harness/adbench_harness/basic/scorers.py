@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from adbench_harness.nn.levels import overlay
 from adbench_harness.nn.maps import gaussian_blur
-from adbench_harness.types import AnomalyMap, DefectLogits, ImageScore, Outputs, Scores
+from adbench_harness.types import AnomalyMap, DefectLogits, ImageScore, Outputs, Scorer, Scores
 
 
-class MapScorer:
+class MapScorer(Scorer):
     """The model's anomaly map; the image score is read from it.
 
     ``pool`` "top" is the mean of the highest ``share`` of the pixels (at least one);
@@ -23,7 +23,6 @@ class MapScorer:
 
     name: ClassVar[str] = "map"
     summary: ClassVar[str] = "The model's own anomaly map; image score pooled from it."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     accepts: frozenset[type] = frozenset({AnomalyMap})
 
@@ -68,12 +67,11 @@ class MapScorer:
         return pixels.amax(1)
 
 
-class OwnScorer:
+class OwnScorer(Scorer):
     """The image score that the model gives itself."""
 
     name: ClassVar[str] = "own"
     summary: ClassVar[str] = "The model's own image score."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     accepts: frozenset[type] = frozenset({ImageScore})
 
@@ -81,12 +79,11 @@ class OwnScorer:
         return Scores(image=outputs[ImageScore].values)
 
 
-class SoftmaxScorer:
+class SoftmaxScorer(Scorer):
     """Class probabilities from defect logits."""
 
     name: ClassVar[str] = "softmax"
     summary: ClassVar[str] = "Class probabilities, the softmax of the model's defect logits."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     accepts: frozenset[type] = frozenset({DefectLogits})
 

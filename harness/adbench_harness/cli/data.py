@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_places(parser)
     options.add_plugins(parser)
-    fetching.add_licence(parser)
+    fetching.add_license(parser)
 
 
 def handle(given: argparse.Namespace) -> int:
@@ -47,14 +47,14 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def _row(dataset: Any, places: dict[str, Any]) -> dict[str, str]:
-    published = dataset.published() if hasattr(dataset, "published") else {}
+    published = dataset.published()
     gigabytes = sum(archive.gigabytes or 0 for archive in dataset.archives)
     return {
         "data set": dataset.name,
         "categories": str(len(published) or ""),
         "images": str(sum(published.values()) or ""),
         "GB": f"{gigabytes:.1f}" if gigabytes else "",
-        "licence": dataset.licence,
+        "license": dataset.license,
         "found": options.whereabouts(dataset, places) or f"not here: {_how_to_get(dataset)}",
     }
 
@@ -114,7 +114,7 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
 
 def _counted(dataset: Any, category: str, found: Findings) -> str:
     text = f"{found.images} images, {found.masks} mask{'s' * (found.masks != 1)}"
-    known = getattr(dataset, "empty_masks", {}).get(category, 0)
+    known = dataset.empty_masks.get(category, 0)
     if found.empty:
         text += f" ({found.empty} empty, {'as published' if found.empty == known else 'look'})"
     return text + ("" if found.wrong else ", sound")

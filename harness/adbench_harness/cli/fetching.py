@@ -1,4 +1,4 @@
-"""Downloads of data sets and weights: their licence, their archives, their place."""
+"""Downloads of data sets and weights: their license, their archives, their place."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from adbench_harness.downloads.fetch import Progress
 
 
-def add_licence(parser: argparse.ArgumentParser) -> None:
+def add_license(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--accept-license", action="store_true", help="accept the licence of what is downloaded"
+        "--accept-license", action="store_true", help="accept the license of what is downloaded"
     )
 
 
@@ -32,9 +32,9 @@ def weights(backbones: Sequence[Any], place: str | None, accepted: bool) -> list
         if backbone.weights is None:
             raise UserError(f"backbone '{backbone.name}' needs no weights; use it as it is")
     targets = {backbone.name: folder / backbone.weights.filename for backbone in backbones}
-    _check_licences(
+    _check_licenses(
         [
-            (backbone.name, backbone.weights.licence)
+            (backbone.name, backbone.weights.license)
             for backbone in backbones
             if not targets[backbone.name].exists()
         ],
@@ -61,9 +61,9 @@ def datasets(chosen: Sequence[Any], place: str | None, accepted: bool) -> list[P
     absent = [dataset for dataset in chosen if not _is_here(dataset, parent / dataset.name)]
     for dataset in absent:
         _check_by_hand(dataset, parent)
-    _check_licences(
+    _check_licenses(
         [
-            (dataset.name, _licence(dataset))
+            (dataset.name, _license(dataset))
             for dataset in absent
             if any(not (parent / archive.name).exists() for archive in dataset.archives)
         ],
@@ -131,22 +131,22 @@ def _check_by_hand(dataset: Any, parent: Path) -> None:
 
 def _instead(dataset: Any, target: Path) -> str:
     """What to do where an address has moved."""
-    page = getattr(dataset, "page", "")
+    page = dataset.page
     return f"; or get it from {page} yourself and put it at '{target}'" if page else ""
 
 
-def _check_licences(licences: Sequence[tuple[str, str]], accepted: bool) -> None:
-    """Say the licences of what is about to be downloaded, and go on only if they are accepted."""
-    lines = [f"{name}: licence {licence}" for name, licence in licences]
+def _check_licenses(licenses: Sequence[tuple[str, str]], accepted: bool) -> None:
+    """Say the licenses of what is about to be downloaded, and go on only if they are accepted."""
+    lines = [f"{name}: license {terms}" for name, terms in licenses]
     if lines and not accepted:
         raise UserError(f"{'; '.join(lines)}; read that, then add --accept-license to accept it")
     for line in lines:
         _say(line)
 
 
-def _licence(dataset: Any) -> str:
-    page = getattr(dataset, "page", "")
-    return f"{dataset.licence}{f', see {page}' if page else ''}{_size(dataset)}"
+def _license(dataset: Any) -> str:
+    page = dataset.page
+    return f"{dataset.license}{f', see {page}' if page else ''}{_size(dataset)}"
 
 
 def _size(dataset: Any) -> str:

@@ -108,7 +108,7 @@ def whereabouts(dataset: Any, places: dict[str, Any]) -> str | None:
         found = len(dataset.categories(root))
     except UserError as error:
         return str(error)
-    published = len(dataset.published()) if hasattr(dataset, "published") else found
+    published = len(dataset.published()) or found
     part = f"{found} of {published}" if found < published else str(found)
     return f"{part} categor{'y' if published == 1 else 'ies'} in {root}"
 

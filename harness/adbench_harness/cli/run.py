@@ -60,7 +60,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default=options.RESULTS, metavar="DIR", help="folder for results")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     parser.add_argument("--fetch", action="store_true", help="download what is missing")
-    fetching.add_licence(parser)
+    fetching.add_license(parser)
     parser.add_argument("--keep-maps", action="store_true", help="store the anomaly maps")
     parser.add_argument("--explain", action="store_true", help="print the plan and stop")
     parser.add_argument("--per-category", action="store_true", help="a row a category too")
@@ -100,7 +100,7 @@ def prepare(
 ) -> tuple[Plan, Store, Catalogue]:
     """The plan of a suite's ``content``, the store that it fills, and the loaded plugins.
 
-    ``fetch`` allows downloads, of what is ``accepted``: the licences.
+    ``fetch`` allows downloads, of what is ``accepted``: the licenses.
     """
     from adbench_harness.planning import plugins, suite
 

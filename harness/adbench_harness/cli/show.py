@@ -8,7 +8,7 @@ from typing import Any
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError, nearest
 
-SUMMARY = "Show a component: parameters with types, defaults and meaning; paper; licence."
+SUMMARY = "Show a component: parameters with types, defaults and meaning; paper; license."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def _text(offer: Any, catalogue: Any) -> str:
 
 def presets(offer: Any) -> dict[str, str]:
     """Each preset's values; the first one is used where none is named."""
-    values = getattr(offer.component, "presets", {})
+    values = {} if offer.kind in ("metric", "recipe") else offer.component.presets
     return {
         f"{name}{'' if number else ' (where none is named)'}": ", ".join(
             f"{key}={value}" for key, value in values[name].items()
@@ -65,7 +65,7 @@ def facts(offer: Any, catalogue: Any) -> dict[str, Any]:
         "plugin": f"{offer.plugin} ({catalogue.plugins[offer.plugin].origin})",
         "version": getattr(component, "version", None),
         "paper": getattr(component, "paper", None),
-        "licence": getattr(component, "licence", None) or _weights_licence(component),
+        "license": getattr(component, "license", None) or _weights_license(component),
         "role": getattr(component, "role", None),
         "layers": ", ".join(getattr(component, "layers", ())),
         **_contract(offer, catalogue),
@@ -77,9 +77,9 @@ def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _weights_licence(component: Any) -> str | None:
+def _weights_license(component: Any) -> str | None:
     weights = getattr(component, "weights", None)
-    return weights.licence if weights else None
+    return weights.license if weights else None
 
 
 def _contract(offer: Any, catalogue: Any) -> dict[str, str]:

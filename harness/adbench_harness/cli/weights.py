@@ -14,7 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
     parser.add_argument("names", nargs="*", metavar="NAME", help="backbones to fetch")
     parser.add_argument("--weights", metavar="PATH", help="folder to look in, or to fetch into")
-    fetching.add_licence(parser)
+    fetching.add_license(parser)
     options.add_plugins(parser)
 
 
@@ -43,7 +43,7 @@ def handle(given: argparse.Namespace) -> int:
                 if found is None
                 else f"{found.path}{'' if found.verified else ' (not the published file)'}",
                 "sha256": (found.sha256 or "")[:16] if found else backbone.weights.sha256 or "",
-                "licence": backbone.weights.licence if backbone.weights else "",
+                "license": backbone.weights.license if backbone.weights else "",
             }
         )
     print(options.table(rows))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from adbench_harness.datasets import layout
 from adbench_harness.errors import UserError
-from adbench_harness.types import Archive, Sample
+from adbench_harness.types import Dataset, Sample
 
 NON_COMMERCIAL = "CC BY-NC-SA 4.0"
 
@@ -46,18 +46,14 @@ class Counts(NamedTuple):
         )
 
 
-class Official:
+class Official(Dataset):
     """``root/<category>``, or one folder deeper, in the layout of ``layout.samples``."""
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
-    licence: ClassVar[str] = NON_COMMERCIAL
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
-    page: ClassVar[str]
-    archives: ClassVar[tuple[Archive, ...]]
-    mask_threshold: ClassVar[int] = 0
-    names: ClassVar[layout.Names] = layout.MVTEC
+    license: ClassVar[str] = NON_COMMERCIAL
+    folder_names: ClassVar[layout.Names] = layout.MVTEC
     official_counts: ClassVar[Mapping[str, Counts]]
 
     def categories(self, root: Path) -> list[str]:
@@ -76,7 +72,7 @@ class Official:
         """The samples as the folders split them; ``split_seed`` changes nothing."""
         layout.check_category(category, self.categories(root), self.name, root)
         folder = self.home(root) / category
-        return layout.samples(folder, layout.how_to_get(self.name), self.names)
+        return layout.samples(folder, layout.how_to_get(self.name), self.folder_names)
 
     def published(self) -> dict[str, int]:
         """The number of images by category."""

@@ -39,12 +39,12 @@ def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path
             )
         return root
     cached = cache_folder() / "data" / dataset.name
+    if (built := dataset.build(cached)) is not None:
+        return built
     candidates = [Path(data).expanduser() / dataset.name, cached] if data else [cached]
     for root in candidates:
-        if root.is_dir() and not hasattr(dataset, "build"):
+        if root.is_dir():
             return root
-    if hasattr(dataset, "build"):
-        return Path(dataset.build(cached))
     raise UserError(
         f"data set '{dataset.name}' is not in {' or '.join(map(str, candidates))}; name its folder "
         f"with --data {dataset.name}=DIR"

@@ -20,6 +20,8 @@ Image = NDArray[np.uint8]
 
 def resized(spec: InputSpec, size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) to which an image of ``size`` is scaled before the crop."""
+    if not isinstance(spec.resize, int):
+        return spec.resize
     if spec.aspect == "squash" or spec.crop is None:
         return spec.resize, spec.resize
     height, width = size
@@ -33,23 +35,38 @@ def window(spec: InputSpec, size: tuple[int, int]) -> tuple[int, int, int, int]:
         return 0, 0, *size
     scaled = resized(spec, size)
     edges = []
-    for side, whole in zip(scaled, size, strict=True):
-        start = (side - spec.crop) // 2
-        edges.append((round(start * whole / side), round((start + spec.crop) * whole / side)))
+    for side, part, whole in zip(scaled, spec.size, size, strict=True):
+        start = (side - part) // 2
+        edges.append((round(start * whole / side), round((start + part) * whole / side)))
     (top, bottom), (left, right) = edges
     return top, left, bottom, right
 
 
 def to_input(image: Image, spec: InputSpec) -> torch.Tensor:
-    """The image as a model's input, uint8 [3, side, side], by antialiased bilinear resizing."""
+    """The image as a model's input, uint8 [3, H, W], by antialiased bilinear resizing."""
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     scaled = resized(spec, image.shape[:2])
     if scaled != image.shape[:2]:
         pixels = functional.interpolate(pixels, scaled, mode="bilinear", antialias=True)
     if spec.crop is not None:
-        top, left = ((side - spec.crop) // 2 for side in scaled)
-        pixels = pixels[..., top : top + spec.crop, left : left + spec.crop]
+        pixels = _cropped(pixels, spec.size)
     return pixels[0].contiguous()
+
+
+def extra_to_input(values: NDArray[np.float32], spec: InputSpec) -> torch.Tensor:
+    """A further image [H, W, C] as a model's input, float32 [C, H, W].
+
+    It takes the nearest value, since between two depths there may be no surface.
+    """
+    planes = torch.from_numpy(values).permute(2, 0, 1)[None]
+    planes = functional.interpolate(planes, resized(spec, values.shape[:2]), mode="nearest-exact")
+    return _cropped(planes, spec.size)[0].contiguous()
+
+
+def _cropped(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The centre of [B, C, H, W]."""
+    top, left = ((whole - side) // 2 for whole, side in zip(planes.shape[-2:], size, strict=True))
+    return planes[..., top : top + size[0], left : left + size[1]]
 
 
 def from_input(

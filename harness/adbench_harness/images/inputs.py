@@ -26,7 +26,7 @@ Preprocess = Callable[[Image], Image]
 
 @dataclass(frozen=True)
 class Inputs:
-    """A bundle's images as one model input: uint8 [N, 3, side, side], in the samples' order.
+    """A bundle's images as one model input: uint8 [N, 3, H, W], in the samples' order.
 
     ``sizes`` int32 [N, 2] are the images' own heights and widths in px. ``seconds`` [N] is what
     preprocessing and resizing each image took, divided by the threads that did it. ``handles`` [N]
@@ -60,7 +60,7 @@ def prepare(
     inputs = {
         spec: Inputs(
             tuple(samples),
-            torch.empty((len(samples), 3, spec.side, spec.side), dtype=torch.uint8),
+            torch.empty((len(samples), 3, *spec.size), dtype=torch.uint8),
             sizes,
             np.zeros(len(samples)),
         )
@@ -123,9 +123,10 @@ class Images:
         return len(self._places)
 
     @property
-    def side(self) -> int:
-        """Side of the square images in px."""
-        return int(self._inputs.pixels.shape[-1])
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images in px."""
+        height, width = self._inputs.pixels.shape[-2:]
+        return int(height), int(width)
 
     def batches(
         self, size: int | None = None, generator: torch.Generator | None = None
@@ -159,8 +160,14 @@ class TrainImages(Images):
     """The training images, with held-out normals and the class names that the split allows."""
 
     def __init__(
-        self, *args: Any, validation: Images, classes: Sequence[str] = (), **kwargs: Any
+        self,
+        *args: Any,
+        validation: Images,
+        classes: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.validation = validation
         self.classes = tuple(classes)
+        self.categories = tuple(categories)

@@ -38,8 +38,7 @@ def category(dataset: Dataset, root: Path, name: str) -> Findings:
         looked = list(pool.map(lambda sample: _look(sample, dataset.mask_threshold), samples))
     wrong = [reason for _, reason in looked if reason]
     # A drawn split has the published counts whatever the seed.
-    departure = getattr(dataset, "departure", None)
-    if departure and (difference := departure(name, samples)):
+    if difference := dataset.departure(name, samples):
         wrong.insert(0, difference)
     masks = sum(len(sample.masks) for sample in samples)
     return Findings(len(samples), masks, sum(empty for empty, _ in looked), tuple(wrong))
@@ -47,8 +46,7 @@ def category(dataset: Dataset, root: Path, name: str) -> Findings:
 
 def missing(dataset: Dataset, categories: Sequence[str]) -> list[str]:
     """The published categories that are not among ``categories``."""
-    published = dataset.published() if hasattr(dataset, "published") else {}
-    return [name for name in published if name not in categories]
+    return [name for name in dataset.published() if name not in categories]
 
 
 def files(root: Path) -> Findings:

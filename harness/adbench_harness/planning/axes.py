@@ -41,7 +41,7 @@ class Axes:
             if len(chain) != 1:
                 raise UserError("a data set is one name, such as mini or mvtec_ad/bottle")
             name, _, category = chain[0].name.partition("/")
-            if getattr(self.catalogue.get("dataset", name), "role", "benchmark") == "auxiliary":
+            if self.catalogue.get("dataset", name).role == "auxiliary":
                 raise UserError(
                     f"data set '{name}' is auxiliary: there is nothing in it to test on"
                 )
@@ -115,8 +115,7 @@ class Axes:
         return [
             grammar.Wanted(component.name)
             for component in self.catalogue.brought(kind, plugins)
-            if getattr(component, "default", True)
-            and getattr(component, "role", "benchmark") == "benchmark"
+            if component.default and not (kind == "dataset" and component.role == "auxiliary")
         ]
 
 

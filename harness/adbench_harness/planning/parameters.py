@@ -125,7 +125,7 @@ def unknown(kind: str, component: str, name: str, known: Iterable[str]) -> str:
 
 def valid(component: Any) -> list[str]:
     """What may be set: the constructor's parameters, and ``preset`` where there are presets."""
-    return [*parameters(component), *([PRESET] if hasattr(component, "presets") else ())]
+    return [*parameters(component), *([PRESET] if component.presets else ())]
 
 
 def expanded(kind: str, component: Any, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def resolve(catalogue: Catalogue, kind: str, wanted: grammar.Wanted) -> Choice:
     """
     component = catalogue.get(kind, wanted.name)
     known = parameters(component)
-    default = next(iter(getattr(component, "presets", ())), None)
+    default = next(iter(component.presets), None)
     params = wanted.params if default is None else {PRESET: default, **wanted.params}
     given: dict[str, Any] = {}
     for name, value in expanded(kind, component, params).items():

@@ -206,7 +206,7 @@ class Pipelines:
 
 def requests(model: Any) -> tuple[FeatureRequest, ...]:
     """What the model declares to ask of backbones."""
-    return tuple(getattr(model, "features", ()))
+    return tuple(model.feature_requests)
 
 
 def _ports(ports: Iterable[type]) -> str:

@@ -226,7 +226,7 @@ class _Planner:
         chosen = [parameters.build(self.catalogue, "model", pipe.model)]
         if pipe.augmenter:
             chosen.append(parameters.build(self.catalogue, "augmenter", pipe.augmenter))
-        names = {name for component in chosen for name in getattr(component, "auxiliary", ())}
+        names = {name for component in chosen for name in component.auxiliary}
         return tuple((name, self._auxiliary_print(name)) for name in sorted(names))
 
     def _auxiliary_print(self, name: str) -> str:

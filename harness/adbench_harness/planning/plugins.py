@@ -16,6 +16,8 @@ import pluggy
 
 from adbench_harness import hookspecs
 from adbench_harness.errors import NotInstalled, UserError, nearest, said
+from adbench_harness.planning.declarations import completed
+from adbench_harness.types import COMPONENTS
 
 if TYPE_CHECKING:
     from adbench_harness.types import Reported
@@ -264,7 +266,10 @@ def _offers(
                     f"plugin '{plugin}' of {plugins[plugin].origin}: adbench_{kind}s failed: "
                     f"{said(error)}; mend it or leave it out of --plugins"
                 ) from error
-            for component in components:
+            for offered_component in components:
+                component = offered_component
+                if kind in COMPONENTS and isinstance(component, type):
+                    component = completed(kind, component)
                 _check_component(kind, component, plugins[plugin])
                 offer = Offer(kind, component, plugin)
                 other = offered.setdefault(offer.name, offer)

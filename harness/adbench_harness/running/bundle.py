@@ -20,22 +20,25 @@ from numpy.typing import NDArray
 from adbench_harness.errors import ContractError
 from adbench_harness.evaluation import Evaluation
 from adbench_harness.images import decoding, folders, geometry
+from adbench_harness.images.inputs import Images, TrainImages
 from adbench_harness.planning import plugins
-from adbench_harness.planning.pipelines import requests
 from adbench_harness.results.store import Failure, TrialResult
 from adbench_harness.results.trial import Bundle, Choice, Trial
 from adbench_harness.results.trial import Evaluation as Switches
-from adbench_harness.running import contract, cost
+from adbench_harness.running import contract, cost, learned
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.running.material import Material, Progress
 from adbench_harness.running.provenance import flags, provenance
 from adbench_harness.types import (
     Batch,
+    FeatureRequest,
+    Features,
     InputSpec,
     Level,
     Outputs,
     PatchEmbeddings,
     Tools,
+    overrides,
 )
 
 LATENCY_BATCH = {"cpu": 8, "cuda": 32}
@@ -110,6 +113,7 @@ class _Runner:
         self.curves: dict[str, NDArray[np.float64]] = {}
         self.once: dict[str, float] = {}
         self.accounted: dict[str, float] = {}
+        self.served: dict[FeatureRequest, None] = {}
 
     def run(self) -> Iterator[TrialResult]:
         for result in self.results():
@@ -183,19 +187,26 @@ class _Runner:
         augmenter = self.material.build("augmenter", trial.augmenter) if trial.augmenter else None
         folder = self.bundle.checkpoints
         checkpoint = FileCheckpoint(Path(folder) / f"{fit_key(trial)}.pt" if folder else None)
+        self.served.clear()
+
+        def features(request: FeatureRequest) -> Features:
+            self.served[request] = None
+            return self.material.features(spec, request)
+
         tools = Tools(
             device=self.device,
             generator=torch.Generator().manual_seed(trial.seed),
             augmenter=augmenter,
-            features=lambda request: self.material.features(spec, request),
+            features=features,
             trainable=lambda request: self.material.trainable(spec, request),
             auxiliary=lambda name: self.material.auxiliary(spec, name, trial.seed),
+            weights=lambda name: self.material.weights(trial, name),
             progress=lambda done, total: self.progress("fit", done, total),
             log=checkpoint.log,
             checkpoint=checkpoint,
         )
         with self.timed("fit", self.once):
-            if augmenter is not None and hasattr(augmenter, "fit"):
+            if augmenter is not None:
                 augmenter.fit(train, tools)
             model.fit(train, tools)
         checkpoint.clear()
@@ -206,12 +217,15 @@ class _Runner:
         for one in scored:
             with one.guarded("scorer fit"):
                 one.scorer = self.material.build("scorer", one.trial.scorer)
-                if hasattr(one.scorer, "fit"):
+                if overrides(one.scorer, "fit"):
                     # What the scorers before drew must not change what this one draws.
                     _seed_everything(one.trial.seed)
                     train = self.material.train(model.input, one.trial)
                     with self.timed("scorer fit", one.stages):
-                        one.scorer.fit(self.outputs(model, batch) for batch in train.batches())
+                        one.scorer.fit(
+                            FittedOutputs(model, train),
+                            torch.Generator().manual_seed(one.trial.seed),
+                        )
 
     def predict(self, model: Any, seed: int, scored: Sequence[_Scored]) -> None:
         images = self.material.images(model.input, "test", seed)
@@ -219,7 +233,7 @@ class _Runner:
         for batch in images.batches():
             with self.timed("predict", self.once):
                 outputs = _predicted(model, batch)
-                contract.check_outputs(outputs, model.emits, len(batch), learnt=not done)
+                contract.check_outputs(outputs, model.emits, len(batch), shared=not done)
             places = images.places(batch)
             for one in scored:
                 if not one.failures:
@@ -227,11 +241,6 @@ class _Runner:
                         self.score(one, outputs, places)
             done += len(batch)
             self.progress("score", done, len(images))
-
-    def outputs(self, model: Any, batch: Batch) -> Outputs:
-        outputs = _predicted(model, batch)
-        contract.check_outputs(outputs, model.emits, len(batch))
-        return outputs
 
     def score(self, one: _Scored, outputs: Outputs, places: Sequence[int]) -> None:
         with self.timed("score", one.stages), torch.no_grad():
@@ -263,7 +272,7 @@ class _Runner:
             before, _ = cost.milliseconds(
                 lambda: geometry.to_input(self.material.preprocess(photograph), spec), self.device
             )
-            params = sum(tensor.numel() for tensor in self.carried(model))
+            params = self.numbers(model, scored[0].trial)
         for column, size, repeats in (
             ("ms_per_image", 1, 3),
             # A large batch takes long enough on a CPU to be timed once; single images warmed it up.
@@ -287,13 +296,22 @@ class _Runner:
                     score, _ = cost.milliseconds(work, self.device, repeats)
                     one.metrics[column] = shared + score / size
                     if size == 1:
-                        one.metrics |= {"params": params, "flops": flops + cost.flops(work)}
+                        one.metrics["flops"] = flops + cost.flops(work)
+                        if params is not None:
+                            one.metrics["params"] = params
 
-    def carried(self, model: Any) -> Iterator[torch.Tensor]:
-        """The tensors that a fitted model needs: its own, and its backbones' parameters."""
-        yield from model.learned() if hasattr(model, "learned") else ()
-        for request in requests(model):
-            yield from self.material.network(model.input, request).parameters()
+    def numbers(self, model: Any, trial: Trial) -> int | None:
+        """How many numbers a fitted model carries, frozen backbones included; None: untold."""
+        declared = model.learned()
+        if declared is None:
+            try:
+                own = learned.take(model, self.material.build("model", trial.model)).numbers
+            except learned.UnknownStateError:
+                return None
+        else:
+            own = sum(tensor.numel() for tensor in declared)
+        frozen = [self.material.network(model.input, request) for request in self.served]
+        return own + sum(p.numel() for network in frozen for p in network.parameters())
 
     # ------------------------------------------------------------ evaluation
 
@@ -412,6 +430,37 @@ def _failure(stage: str, error: Exception) -> Failure:
     name = "" if isinstance(error, ContractError) else f"{type(error).__name__}: "
     trace = "".join(traceback.format_exception(error))
     return Failure(stage, name + (message[0] if message else "no message"), trace)
+
+
+@dataclass(frozen=True)
+class FittedOutputs:
+    """A fitted model's outputs for its training images; implements ``TrainOutputs``."""
+
+    model: Any
+    train: TrainImages
+
+    def __iter__(self) -> Iterator[Outputs]:
+        return self._of(self.train)
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    @property
+    def validation(self) -> Iterator[Outputs]:
+        """Those for the held-out normal images."""
+        return self._of(self.train.validation)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes where the protocol shows them."""
+        return self.train.classes
+
+    def _of(self, images: Images) -> Iterator[Outputs]:
+        for batch in images.batches():
+            outputs = _predicted(self.model, batch)
+            contract.check_outputs(outputs, self.model.emits, len(batch))
+            outputs.classes = batch.classes
+            yield outputs
 
 
 def _predicted(model: Any, batch: Batch) -> Outputs:

@@ -1,8 +1,8 @@
-"""Does what a component returned keep its promise? What does not is named as its mistake."""
+"""Checks a component's output against what it declared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,37 +10,17 @@ import torch
 from torch import Tensor
 
 from adbench_harness.errors import ContractError
-from adbench_harness.types import (
-    AnomalyMap,
-    DefectLogits,
-    ImageEmbeddings,
-    ImageScore,
-    Outputs,
-    PatchBank,
-    PatchEmbeddings,
-    PatchGaussian,
-    Reconstruction,
-    Scores,
-)
-
-_DIMENSIONS: Mapping[type, int] = {
-    PatchEmbeddings: 4,
-    ImageEmbeddings: 2,
-    Reconstruction: 4,
-    AnomalyMap: 3,
-    ImageScore: 1,
-    DefectLogits: 2,
-}
+from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.types import Outputs, Port, Scores
 
 
-_LEARNT = (PatchBank, PatchGaussian)
-
-
-def check_outputs(outputs: Any, emits: frozenset[type], count: int, *, learnt: bool = True) -> None:
+def check_outputs(
+    outputs: Any, emits: frozenset[type[Port]], count: int, *, shared: bool = True
+) -> None:
     """A model's outputs hold what it declared, for every image of the batch, finite.
 
-    ``learnt`` False passes over what the model learned in its fit, which no batch changes and
-    which may be a thousand times a batch's size.
+    ``shared`` False skips what no batch changes, such as what the model learned, which may be a
+    thousand times a batch's size.
     """
     if not isinstance(outputs, Outputs):
         raise ContractError(f"predict returned {type(outputs).__name__}, not Outputs")
@@ -48,19 +28,26 @@ def check_outputs(outputs: Any, emits: frozenset[type], count: int, *, learnt: b
     if missing:
         raise ContractError(f"predict did not return the declared {', '.join(sorted(missing))}")
     for kind, port in outputs.ports.items():
-        if kind in _LEARNT and not learnt:
-            continue
         for tensor in tensors(port):
-            if kind not in _LEARNT and tensor.shape[0] != count:
+            _check_dimensions(kind, tensor)
+            if not len(tensor) == count:
                 raise ContractError(
                     f"{kind.__name__}: {tensor.shape[0]} entries for a batch of {count} images"
                 )
-            if tensor.dim() != _DIMENSIONS.get(kind, tensor.dim()):
-                raise ContractError(
-                    f"{kind.__name__}: shape {tuple(tensor.shape)}, not {_DIMENSIONS[kind]}-d"
-                )
-            if kind is not Reconstruction and not finite(tensor):
+            if kind.finite and not finite(tensor):
                 raise ContractError(f"{kind.__name__} holds a value that is not finite")
+        if not shared:
+            continue
+        for tensor in shared_tensors(port):
+            if not finite(tensor):
+                raise ContractError(f"{kind.__name__} holds a value that is not finite")
+
+
+def _check_dimensions(kind: type[Port], tensor: Tensor) -> None:
+    if tensor.dim() != (kind.dimensions or tensor.dim()) or not tensor.dim():
+        raise ContractError(
+            f"{kind.__name__}: shape {tuple(tensor.shape)}, not {kind.dimensions or 'a batch'}-d"
+        )
 
 
 def check_scores(scores: Any, count: int) -> None:
@@ -92,14 +79,41 @@ def finite(tensor: Tensor) -> bool:
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors of a port that belong to the batch, levels included."""
+    """The float tensors of a port that have an entry for each image, levels included."""
     if isinstance(value, Tensor):
         if value.is_floating_point():
             yield value
+        return
+    for item in _held(value):
+        yield from tensors(item)
+
+
+def shared_tensors(port: Any) -> Iterator[Tensor]:
+    """The float tensors of a port that no single image owns."""
+    for name in port.shared:
+        for value in _walk(getattr(port, name)):
+            if value.is_floating_point():
+                yield value
+
+
+def _held(value: Any) -> Iterator[Any]:
+    """What a port, a level or a tuple holds for each image."""
+    if isinstance(value, tuple | list):
+        yield from value
+    elif is_dataclass(value):
+        shared = getattr(value, "shared", ())
+        yield from (getattr(value, item.name) for item in fields(value) if item.name not in shared)
+
+
+def _walk(value: Any) -> Iterator[Tensor]:
+    """Every tensor in tuples, dataclasses and memory banks."""
+    if isinstance(value, Tensor):
+        yield value
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from tensors(item)
+            yield from _walk(item)
+    elif isinstance(value, Neighbours):
+        yield value.bank
     elif is_dataclass(value):
         for item in fields(value):
-            if item.name != "valid":
-                yield from tensors(getattr(value, item.name))
+            yield from _walk(getattr(value, item.name))

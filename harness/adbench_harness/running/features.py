@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from adbench_harness.errors import UserError, said
 from adbench_harness.results.trial import Weights
@@ -19,7 +21,7 @@ from adbench_harness.types import Batch, FeatureRequest
 
 if TYPE_CHECKING:
     from adbench_harness.images.inputs import Images
-    from adbench_harness.types import Backbone, Features
+    from adbench_harness.types import Backbone
 
 
 def load(
@@ -99,7 +101,7 @@ class FeatureStore:
         """Run over ``images`` and keep what comes out; ``total`` images share the memory."""
         if self._full:
             return
-        for batch in images.batches(min(self._most, batch_size(self._device, images.side))):
+        for batch in images.batches(min(self._most, batch_size(self._device, images.size))):
             grids = self._run(batch, layers)
             size = sum(grid[0].numel() * grid.element_size() for grid in grids.values())
             if not self._grids and size * total > _free(self._device) / 4:
@@ -112,11 +114,12 @@ class FeatureStore:
                 kept[start : start + len(batch)] = grid
             self._rows.update({handle: start + i for i, handle in enumerate(batch.handles)})
 
-    def serve(self, request: FeatureRequest) -> Features:
+    def serve(self, request: FeatureRequest) -> ServedFeatures:
         """The layers that one model asked for."""
-        return partial(self._serve, layers=request.layers)
+        return ServedFeatures(request, self)
 
-    def _serve(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
+    def grids(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        """The layers' grids for a batch, from memory where they are there."""
         handles = batch.handles
         if handles is None or set(handles) - self._rows.keys() or set(layers) - self._grids.keys():
             grids = self._run(batch, layers)
@@ -154,14 +157,43 @@ class FeatureStore:
         return {layer: grids[layer].to(precision).contiguous() for layer in layers}
 
 
+@dataclass(frozen=True)
+class ServedFeatures:
+    """A frozen backbone's layers as one model asked for them; implements ``Features``."""
+
+    request: FeatureRequest
+    store: FeatureStore
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        if self.request.input is not None and batch.handles is None:
+            images = functional.interpolate(
+                batch.images, self.request.input.size, mode="bilinear", antialias=True
+            )
+            batch = replace(batch, images=images)
+        return self.store.grids(batch, self.request.layers)
+
+
+def trainable(network: nn.Module, request: FeatureRequest) -> nn.Module:
+    """A copy of a frozen network that may be trained; ``trainable_request`` tells its request."""
+    made = copy.deepcopy(network).requires_grad_(True)
+    made.adbench_request = request  # type: ignore[assignment]
+    return made
+
+
+def trainable_request(module: nn.Module) -> FeatureRequest | None:
+    """The request that ``trainable`` answered with ``module``, or with what it is a copy of."""
+    found = vars(module).get("adbench_request")
+    return found if isinstance(found, FeatureRequest) else None
+
+
 # CUDA's, the CPU allocator's (which raises a plain RuntimeError), and cuBLAS's and cuDNN's.
 _OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|ALLOC_FAILED")
 
 
-def batch_size(device: torch.device, side: int) -> int:
-    """Images of ``side`` px that fill the device; more were not faster."""
+def batch_size(device: torch.device, size: tuple[int, int]) -> int:
+    """Images of ``size`` px that fill the device; more were not faster."""
     most = 64 if device.type == "cuda" else 16
-    return max(1, min(most, most * 256**2 // side**2))
+    return max(1, min(most, most * 256**2 // (size[0] * size[1])))
 
 
 def _free(device: torch.device) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +24,8 @@ from adbench_harness.planning.plan import samples_of
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.results.trial import Bundle, Choice, Trial
 from adbench_harness.running import cost
-from adbench_harness.running.features import FeatureStore
-from adbench_harness.types import GOOD, FeatureRequest, Features, InputSpec, Sample
+from adbench_harness.running.features import FeatureStore, trainable
+from adbench_harness.types import GOOD, FeatureRequest, Features, InputSpec, Sample, overrides
 
 Progress = Callable[[str, int, int], None]
 PARTS = ("train", "validation", "test")
@@ -227,7 +226,7 @@ class Material:
 
         for choice in chain:
             step = self.build("preprocessor", choice)
-            if hasattr(step, "fit"):
+            if overrides(step, "fit"):
                 normals = (self.samples[i] for i in self.places["train"])
                 step.fit(so_far(decoding.decode(s.image)) for s in normals if not s.label)
             steps.append(step)
@@ -263,7 +262,7 @@ class Material:
 
     def trainable(self, spec: InputSpec, request: FeatureRequest) -> torch.nn.Module:
         """A copy of the network that a model may train."""
-        return copy.deepcopy(self.network(spec, request)).requires_grad_(True)
+        return trainable(self.network(spec, request), request)
 
     def network(self, spec: InputSpec, request: FeatureRequest) -> torch.nn.Module:
         """The network that ends at the layers that a model asks for."""
@@ -273,7 +272,7 @@ class Material:
         if (request.backbone, spec) not in self._stores:
             raise ContractError(
                 f"the model asks for {request.backbone} {', '.join(request.layers)} without having "
-                "declared it; give the model an attribute 'features' that holds this FeatureRequest"
+                "declared it; name this FeatureRequest in the model's feature_requests"
             )
         return self._stores[request.backbone, spec]
 
@@ -293,6 +292,13 @@ class Material:
         deque(ready, maxlen=0)
         seeds = np.random.default_rng([seed, 3]).integers(2**63 - 1, size=len(samples))
         return Images(inputs[spec], range(len(samples)), seeds, self.device, handles=False)
+
+    def weights(self, trial: Trial, name: str) -> Path:
+        """The file of a model's own weights."""
+        for weights in trial.weights:
+            if weights.path is not None and weights.backbone == name:
+                return Path(weights.path)
+        raise ContractError(f"the weights '{name}' were not declared; name them in 'weights'")
 
     def _image_seeds(self, seed: int) -> NDArray[np.int64]:
         return np.random.default_rng([seed, 2]).integers(2**63 - 1, size=len(self.samples))

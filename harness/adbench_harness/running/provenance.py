@@ -44,13 +44,12 @@ def device_name(device: torch.device) -> str:
 
 def flags(trial: Trial, model: Any, scorer: Any) -> tuple[str, ...]:
     """Marks of a row that say why its numbers may not compare with others'."""
-    presets = getattr(model, "presets", {})
-    sizes = {name for preset in presets.values() for name in preset}
+    sizes = {name for preset in model.presets.values() for name in preset}
     found = [f"unverified weights {w.backbone}" for w in trial.weights if not w.verified]
     found += switch_flags(trial.evaluation)
     if not sizes.isdisjoint(trial.model.changed):
         found.append(SHORTENED)
-    if getattr(scorer, "transductive", False):
+    if scorer.transductive:
         found.append("transductive")
     return tuple(found)
 

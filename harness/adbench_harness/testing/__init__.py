@@ -14,7 +14,6 @@ A class attribute ``xfail = {"check": "reason"}`` declares a check that the comp
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from typing import Any
 
 from adbench_harness.basic.scorers import MapScorer, OwnScorer, SoftmaxScorer
 from adbench_harness.errors import UserError, nearest
-from adbench_harness.planning import parameters
+from adbench_harness.planning import declarations, parameters
 from adbench_harness.planning.grammar import Wanted
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.testing.augmenters import CHECKS as AUGMENTER
@@ -67,11 +66,11 @@ def parametrize_with_checks(components: Iterable[Any]) -> Any:
     """A ``pytest.mark.parametrize`` over (component, check); declared failures are xfails."""
     import pytest
 
-    components = list(components)
+    components = [c if isinstance(c, Metric) else _completed(c) for c in components]
     scorers = _judges(components)
     cases = []
     for component in [whole(component, components) for component in components]:
-        reasons = getattr(component, "xfail", {})
+        reasons = {} if isinstance(component, Metric) else component.xfail
         for name, check in checks(component, scorers):
             declared = name in reasons
             marks = [pytest.mark.xfail(reason=reasons[name], strict=True)] if declared else ()
@@ -81,6 +80,10 @@ def parametrize_with_checks(components: Iterable[Any]) -> Any:
                 )
             )
     return pytest.mark.parametrize(("component", "check"), cases)
+
+
+def _completed(component: type) -> type:
+    return declarations.completed(kind_of(component), component)
 
 
 def whole(component: Any, components: Iterable[Any]) -> Any:
@@ -94,7 +97,7 @@ def whole(component: Any, components: Iterable[Any]) -> Any:
     beside = _Beside(components)
 
     def built(_: type) -> Any:
-        given = getattr(component, "check_parameters", {})
+        given = component.check_parameters
         choice = parameters.resolve(beside, kind_of(component), Wanted(component.name, given))
         return parameters.build(beside, kind_of(component), choice)
 
@@ -115,7 +118,7 @@ class _Beside:
 
 def _judges(components: Iterable[Any]) -> list[Any]:
     """The scorers among ``components`` that an axis would have."""
-    return [c for c in components if hasattr(c, "accepts") and getattr(c, "default", True)]
+    return [c for c in components if kind_of(c) == "scorer" and c.default]
 
 
 def _skipping(check: Check) -> Check:
@@ -153,7 +156,7 @@ def check(name: str, catalogue: Catalogue) -> list[Outcome]:
 
 
 def _outcome(component: Any, label: str, name: str, function: Check) -> Outcome:
-    reason = getattr(component, "xfail", {}).get(name)
+    reason = None if isinstance(component, Metric) else component.xfail.get(name)
     try:
         function(component)
     except Skipped as skipped:
@@ -170,21 +173,8 @@ def _outcome(component: Any, label: str, name: str, function: Check) -> Outcome:
 
 
 def kind_of(component: Any) -> str:
-    """The kind of a component class or value, by what it has."""
-    if isinstance(component, Metric):
-        return "metric"
-    marks = {
-        "dataset": "samples",
-        "augmenter": "augment",
-        "model": "predict",
-        "scorer": "score",
-        "backbone": "network",
-        "preprocessor": "__call__",
-    }
-    for kind, method in marks.items():
-        if inspect.isfunction(getattr(component, method, None)):
-            return kind
-    raise TypeError(f"{component!r} is no component: it has none of {', '.join(marks.values())}")
+    """The kind of a component class or value."""
+    return "metric" if isinstance(component, Metric) else declarations.kind_of(component)
 
 
 def _says_what_it_is(component: Any) -> None:

@@ -20,8 +20,7 @@ from adbench_harness.types import (
 
 def _augment(component: Any, images: Tensor, seed: int = 0) -> Augmented:
     augmenter = make(component)
-    if hasattr(augmenter, "fit"):
-        augmenter.fit(train(images), tools(None, images.shape[-1]))
+    augmenter.fit(train(images), tools(None, images.shape[-1]))
     batch = Batch(images=images, seeds=torch.arange(len(images)), handles=tuple(range(len(images))))
     result = augmenter.augment(batch, torch.Generator().manual_seed(seed))
     assert isinstance(result, Augmented), f"augment returned {type(result).__name__}"

@@ -9,10 +9,7 @@ from torch import Tensor
 
 from adbench_harness.running import contract
 from adbench_harness.types import (
-    ImageBank,
     Outputs,
-    PatchBank,
-    PatchGaussian,
 )
 
 Check = Callable[[Any], None]
@@ -25,7 +22,7 @@ class Skipped(Exception):  # noqa: N818  # an outcome, not an error
 
 def make(component: Any) -> Any:
     """An instance with the parameters that it wants to be checked with."""
-    return component(**getattr(component, "check_parameters", {}))
+    return component(**component.check_parameters)
 
 
 def close(first: Sequence[Tensor], second: Sequence[Tensor], what: str) -> None:
@@ -37,13 +34,7 @@ def close(first: Sequence[Tensor], second: Sequence[Tensor], what: str) -> None:
 
 def per_image(outputs: Outputs) -> list[Tensor]:
     """The tensors with an entry an image."""
-    shared = (PatchBank, ImageBank, PatchGaussian)
-    return [
-        tensor
-        for kind, port in outputs.ports.items()
-        if kind not in shared
-        for tensor in contract.tensors(port)
-    ]
+    return [tensor for port in outputs.ports.values() for tensor in contract.tensors(port)]
 
 
 def blob_is_hot(maps: Tensor, name: str) -> None:

@@ -45,19 +45,19 @@ def _lists_the_same_twice(component: Any) -> None:
 def _says_where_it_comes_from(component: Any) -> None:
     for archive in component.archives:
         assert archive.name, f"{archive}: its file has no name"
-        assert archive.url or getattr(component, "page", ""), f"{archive}: neither url nor page"
+        assert archive.url or component.page, f"{archive}: neither url nor page"
         for digest, digits in ((archive.sha256, 64), (archive.md5, 32)):
             assert digest is None or re.fullmatch(f"[0-9a-f]{{{digits}}}", digest), digest
 
 
 def _publishes_counts(component: Any) -> None:
     dataset = make(component)
-    if not hasattr(dataset, "published"):
+    if not dataset.published():
         raise Skipped("publishes no counts")
     published = dataset.published()
     assert published
     assert all(isinstance(images, int) and images > 0 for images in published.values())
-    assert set(getattr(dataset, "empty_masks", {})) <= set(published)
+    assert set(dataset.empty_masks) <= set(published)
 
 
 CHECKS: dict[str, Check] = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +14,17 @@ from torch import Tensor
 from adbench_harness.basic.backbones import BACKBONES, Embedded
 from adbench_harness.images.inputs import Images, Inputs, TrainImages
 from adbench_harness.results.trial import Weights
-from adbench_harness.running import features
+from adbench_harness.running import contract
 from adbench_harness.running.checkpoint import FileCheckpoint
+from adbench_harness.running.features import FeatureStore
 from adbench_harness.testing.common import Skipped
 from adbench_harness.types import (
     Augmented,
+    Augmenter,
     Batch,
     FeatureRequest,
     Features,
+    Outputs,
     Tools,
 )
 
@@ -68,6 +74,7 @@ def tools(augmenter: Any, side: int, seed: int = 0) -> Tools:
         features=_features,
         trainable=_trainable,
         auxiliary=lambda _: train(textures(4, side, seed=9)),
+        weights=_weights,
         progress=lambda *_: None,
         log=lambda *_: None,
         checkpoint=FileCheckpoint(None),
@@ -79,8 +86,8 @@ def _features(request: FeatureRequest) -> Features:
     if not set(request.layers) <= set(Embedded.layers):
         raise Skipped(f"the embedded backbone has no layers {', '.join(request.layers)}")
     weights = Weights(Embedded.name, Embedded.version)
-    store = features.FeatureStore(Embedded(), weights, torch.device("cpu"))
-    return store.serve(FeatureRequest(Embedded.name, request.layers))
+    store = FeatureStore(Embedded(), weights, torch.device("cpu"))
+    return store.serve(FeatureRequest(Embedded.name, request.layers, request.input))
 
 
 def _trainable(request: FeatureRequest) -> torch.nn.Module:
@@ -90,10 +97,32 @@ def _trainable(request: FeatureRequest) -> torch.nn.Module:
     return ResNet18().network(request.layers).eval()
 
 
-class Blobs:
+def _weights(name: str) -> Path:
+    raise Skipped(f"the model's own weights '{name}' are not here")
+
+
+@dataclass(frozen=True)
+class Walked:
+    """Outputs as a scorer's ``fit`` gets them; implements ``TrainOutputs``."""
+
+    outputs: Sequence[Outputs]
+    validation: Sequence[Outputs] = ()
+    classes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Outputs]:
+        return iter(self.outputs)
+
+    def __len__(self) -> int:
+        return sum(len(next(contract.tensors(tuple(o.ports.values())))) for o in self.outputs)
+
+
+class Blobs(Augmenter):
     """An augmenter for checks: a bright square in every second image."""
 
-    name, summary, paper, version, kinds = "blobs", "squares", None, 1, ("square",)
+    name = "blobs"
+    summary = "squares"
+    version = 1
+    kinds = ("square",)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> Augmented:
         images = batch.images.clone()

@@ -16,7 +16,7 @@ from adbench_harness.testing.common import (
     make,
     per_image,
 )
-from adbench_harness.testing.fitting import Blobs, textures, tools, train
+from adbench_harness.testing.fitting import Blobs, Walked, textures, tools, train
 from adbench_harness.types import (
     Batch,
     DefectLogits,
@@ -30,7 +30,7 @@ def _fitted(component: Any, seed: int = 0) -> Any:
 
 def _fit(model: Any, seed: int = 0) -> Any:
     torch.manual_seed(seed)
-    side = model.input.side
+    side = model.input.size[0]
     classes = "unsupervised" not in model.protocols
     images = textures(8, side, seed)
     if classes:
@@ -56,19 +56,19 @@ def _predict(model: Any, images: Tensor, order: Sequence[int] | None = None) -> 
 
 def _predicts_what_it_declares(component: Any) -> None:
     model = _fitted(component)
-    outputs = _predict(model, textures(3, model.input.side, 1))
-    assert outputs.input_size == (model.input.side, model.input.side)
+    outputs = _predict(model, textures(3, model.input.size[0], 1))
+    assert outputs.input_size == model.input.size
 
 
 def _predicts_the_same_from_the_same_seed(component: Any) -> None:
     first, again = _fitted(component), _fitted(component)
-    images = textures(3, first.input.side, 1)
+    images = textures(3, first.input.size[0], 1)
     close(per_image(_predict(first, images)), per_image(_predict(again, images)), "same seed")
 
 
 def _predicts_alone_as_in_a_batch(component: Any) -> None:
     model = _fitted(component)
-    images = textures(3, model.input.side, 1)
+    images = textures(3, model.input.size[0], 1)
     together = per_image(_predict(model, images))
     for i in (0, 1):  # alone, a batch's highest would be right even if divided by it; two cannot
         alone = per_image(_predict(model, images, [i]))
@@ -77,14 +77,14 @@ def _predicts_alone_as_in_a_batch(component: Any) -> None:
 
 def _predicts_in_any_order(component: Any) -> None:
     model = _fitted(component)
-    images = textures(3, model.input.side, 1)
+    images = textures(3, model.input.size[0], 1)
     forward = [t[[2, 0, 1]] for t in per_image(_predict(model, images))]
     close(forward, per_image(_predict(model, images, [2, 0, 1])), "another order")
 
 
 def _leaves_test_images_alone(component: Any) -> None:
     model = _fitted(component)
-    images = textures(3, model.input.side, 1)
+    images = textures(3, model.input.size[0], 1)
     before = images.clone()
     _predict(model, images)
     assert torch.equal(images, before), "predict wrote into the images it was given"
@@ -92,7 +92,7 @@ def _leaves_test_images_alone(component: Any) -> None:
 
 def _model_refit_forgets(component: Any) -> None:
     model, fresh = _fit(_fitted(component, 5), 0), _fitted(component, 0)
-    images = textures(3, model.input.side, 1)
+    images = textures(3, model.input.size[0], 1)
     close(per_image(_predict(model, images)), per_image(_predict(fresh, images)), "refit")
 
 
@@ -101,10 +101,10 @@ def _planted_blob_scores_above_normal(component: Any, scorers: Sequence[Any]) ->
     fitting = [s for s in map(make, scorers) if s.accepts <= model.emits]
     if not fitting or DefectLogits in model.emits:
         raise Skipped("no scorer of images at hand accepts what it emits")
-    side = model.input.side
+    side = model.input.size[0]
     for scorer in fitting:
-        if hasattr(scorer, "fit"):
-            scorer.fit(iter([_predict(model, textures(8, side))]))
+        trained = Walked([_predict(model, textures(8, side))])
+        scorer.fit(trained, torch.Generator().manual_seed(0))
         normal = scorer.score(_predict(model, textures(3, side, 1)))
         planted = scorer.score(_predict(model, textures(3, side, 2, blob=True)))
         if normal.image is not None:

@@ -24,8 +24,7 @@ def _photographs() -> list[geometry.Image]:
 
 def _fitted_preprocessor(component: Any, images: Sequence[geometry.Image]) -> Any:
     step = make(component)
-    if hasattr(step, "fit"):
-        step.fit(iter(images))
+    step.fit(iter(images))
     return step
 
 
@@ -54,8 +53,6 @@ def _leaves_the_image_alone(component: Any) -> None:
 
 def _preprocessor_refit_forgets(component: Any) -> None:
     step = _fitted_preprocessor(component, _photographs()[:2])
-    if not hasattr(step, "fit"):
-        return
     step.fit(iter(_photographs()[2:]))
     fresh = _fitted_preprocessor(component, _photographs()[2:])
     for image in _photographs():

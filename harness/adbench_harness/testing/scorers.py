@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from adbench_harness.testing.common import (
     make,
     per_image,
 )
+from adbench_harness.testing.fitting import Walked
 from adbench_harness.types import (
     AnomalyMap,
     DefectLogits,
@@ -75,23 +77,20 @@ def _part(outputs: Outputs, places: Sequence[int]) -> Outputs:
             return value[list(places)]
         if isinstance(value, Level):
             return Level(value.values[list(places)], value.box, value.valid)
-        return tuple(map(cut, value)) if isinstance(value, tuple) else value
+        if isinstance(value, tuple) and not all(isinstance(item, str) for item in value):
+            return tuple(map(cut, value))
+        return value
 
     ports = []
     for kind, port in outputs.ports.items():
-        if kind in (PatchBank, ImageBank, PatchGaussian):
-            ports.append(port)
-        elif kind is DefectLogits:
-            ports.append(DefectLogits(cut(outputs[DefectLogits].values), port.classes))  # type: ignore[union-attr]
-        else:
-            ports.append(kind(*(cut(getattr(port, name)) for name in vars(port))))
+        own = {name: value for name, value in vars(port).items() if name not in kind.shared}
+        ports.append(replace(port, **{name: cut(value) for name, value in own.items()}))  # type: ignore[type-var]
     return Outputs(outputs.input_size, *ports)
 
 
 def _scored(component: Any, outputs: Outputs, count: int) -> list[Tensor]:
     scorer = make(component)
-    if hasattr(scorer, "fit"):
-        scorer.fit(iter([_outputs(component, 8)]))
+    scorer.fit(Walked([_outputs(component, 8)]), torch.Generator().manual_seed(0))
     with torch.no_grad():
         scores: Scores = scorer.score(outputs)
     contract.check_scores(scores, count)
@@ -128,8 +127,7 @@ def _scores_a_planted_defect_higher(component: Any) -> None:
     if DefectLogits in make(component).accepts:
         raise Skipped("classes have no order")
     scorer = make(component)
-    if hasattr(scorer, "fit"):
-        scorer.fit(iter([_outputs(component, 8)]))
+    scorer.fit(Walked([_outputs(component, 8)]), torch.Generator().manual_seed(0))
     scores = scorer.score(_outputs(component, planted=2))
     if scores.image is not None:
         assert int(scores.image.argmax()) == 2, "another image scores higher than the planted one"

@@ -23,7 +23,7 @@ class BTAD(Official):
         "Mishra, Verk, Fornasier, Piciarelli and Foresti: VT-ADL, a vision transformer network for "
         "image anomaly detection and localization, ISIE 2021"
     )
-    licence: ClassVar[str] = f"{NON_COMMERCIAL} as others state it; its source states none"
+    license: ClassVar[str] = f"{NON_COMMERCIAL} as others state it; its source states none"
     page: ClassVar[str] = "https://github.com/pankajmishra000/VT-ADL"
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(
@@ -31,7 +31,7 @@ class BTAD(Official):
             sha256="461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",
         ),
     )
-    names: ClassVar[Names] = Names(good="ok")
+    folder_names: ClassVar[Names] = Names(good="ok")
     official_counts: ClassVar[Mapping[str, Counts]] = {
         "01": Counts(400, 21, 49, 1),
         "02": Counts(399, 30, 200, 1),

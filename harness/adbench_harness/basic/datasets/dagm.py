@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from adbench_harness.datasets import layout
 from adbench_harness.errors import UserError
-from adbench_harness.types import GOOD, Archive, Part, Sample
+from adbench_harness.types import GOOD, Archive, Dataset, Part, Sample
 
 PARTS: tuple[Part, ...] = ("train", "test")
 
@@ -24,7 +24,7 @@ class Counts(NamedTuple):
         return f"{self.train} train and {self.test} test images, {self.defective} of them defective"
 
 
-class DAGM:
+class DAGM(Dataset):
     """``root/Class<n>/{Train,Test}/<id>.PNG``; a defective one has ``Label/<id>_label.PNG``.
 
     Train holds defective images: an unsupervised run leaves them out. The ellipses are larger than
@@ -39,14 +39,12 @@ class DAGM:
     )
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
-    licence: ClassVar[str] = "CC BY 4.0"
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    license: ClassVar[str] = "CC BY 4.0"
     page: ClassVar[str] = "https://zenodo.org/records/8086136"
     archives: ClassVar[tuple[Archive, ...]] = tuple(
         Archive(f"https://zenodo.org/records/8086136/files/Class{number}.zip")
         for number in range(1, 11)
     )
-    mask_threshold: ClassVar[int] = 0
     official_counts: ClassVar[Mapping[str, Counts]] = {
         f"Class{number}": Counts(575, 575, 150) if number <= 6 else Counts(1150, 1150, 300)
         for number in range(1, 11)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from adbench_harness.datasets import layout, table
 from adbench_harness.errors import UserError
-from adbench_harness.types import Archive, Sample
+from adbench_harness.types import Dataset, Sample
 
 NEXT_STEP = "correct it, or name another folder with --data folder=DIR"
 
 
-class Folder:
+class Folder(Dataset):
     """``root/<category>``, or ``root`` itself as one category, in the layout of ``layout.samples``.
 
     A ``table``, as ``table.samples`` reads it, takes the folders' place.
@@ -20,13 +20,9 @@ class Folder:
 
     name: ClassVar[str] = "folder"
     summary: ClassVar[str] = "Your own images, in folders or listed in a CSV table"
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
-    licence: ClassVar[str] = "yours"
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
-    archives: ClassVar[tuple[Archive, ...]] = ()
-    mask_threshold: ClassVar[int] = 0
+    license: ClassVar[str] = "yours"
 
     def __init__(
         self,

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from adbench_harness.datasets import layout
 from adbench_harness.datasets.official import NON_COMMERCIAL
 from adbench_harness.errors import UserError
 from adbench_harness.images import decoding, folders
-from adbench_harness.types import GOOD, Archive, Part, Sample
+from adbench_harness.types import GOOD, Archive, Dataset, Part, Sample
 
 CATEGORY = "kolektorsdd"
 
 
-class KolektorSDD:
+class KolektorSDD(Dataset):
     """``root/kos<item>/Part<n>.jpg``, or one folder deeper, and its mask ``Part<n>_label.bmp``.
 
     The data set tells normal from defective by the mask alone: an image is defective if a pixel of
@@ -35,8 +35,7 @@ class KolektorSDD:
     )
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
-    licence: ClassVar[str] = NON_COMMERCIAL
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
+    license: ClassVar[str] = NON_COMMERCIAL
     page: ClassVar[str] = "https://www.vicos.si/resources/kolektorsdd/"
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(
@@ -45,7 +44,6 @@ class KolektorSDD:
             file="KolektorSDD.zip",
         ),
     )
-    mask_threshold: ClassVar[int] = 0
     official_counts: ClassVar[tuple[int, int]] = (347, 52)
 
     def categories(self, root: Path) -> list[str]:

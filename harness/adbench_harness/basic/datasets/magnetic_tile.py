@@ -6,11 +6,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from adbench_harness.datasets import layout
 from adbench_harness.errors import UserError
-from adbench_harness.types import GOOD, Archive, Sample
+from adbench_harness.types import GOOD, Archive, Dataset, Sample
 
 CATEGORY = "magnetic_tile"
 FREE = "MT_Free"
@@ -18,7 +18,7 @@ DEFECTS = ("blowhole", "break", "crack", "fray", "uneven")
 PUBLISHED = {GOOD: 952, "blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103}
 
 
-class MagneticTile:
+class MagneticTile(Dataset):
     """``<stem>.jpg`` and its mask ``<stem>.png`` in ``root/MT_<type>/Imgs``, or one folder deeper.
 
     There is no official split: papers train on 80% (761) of the 952 free tiles, drawn at random.
@@ -33,9 +33,8 @@ class MagneticTile:
     )
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
-    licence: ClassVar[str] = "none stated"
+    license: ClassVar[str] = "none stated"
     page: ClassVar[str] = "https://github.com/abin24/Magnetic-tile-defect-datasets."
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
     # A commit's archive: its content is fixed, its bytes are not promised, so no checksum.
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(

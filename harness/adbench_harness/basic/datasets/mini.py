@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from adbench_harness.basic import mini
 from adbench_harness.datasets import layout
-from adbench_harness.types import Archive, Sample
+from adbench_harness.types import Dataset, Sample
 
 
-class Mini:
+class Mini(Dataset):
     """Three photographed textures and two drawn objects, built once into the cache."""
 
     name: ClassVar[str] = "mini"
     summary: ClassVar[str] = "Embedded: 3 photographed textures and 2 drawn objects, with masks"
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = mini.VERSION
-    licence: ClassVar[str] = "Apache-2.0; the photographs are scikit-image's (CC0)"
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
-    archives: ClassVar[tuple[Archive, ...]] = ()
-    mask_threshold: ClassVar[int] = 0
+    license: ClassVar[str] = "Apache-2.0; the photographs are scikit-image's (CC0)"
 
     def build(self, root: Path) -> Path:
         """Draw the images into a folder of ``root`` unless they are there, and return it."""

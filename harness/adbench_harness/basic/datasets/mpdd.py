@@ -18,7 +18,7 @@ class MPDD(Official):
         "Jezek, Jonak, Burget, Dvorak and Skotak: Deep learning-based defect detection of metal "
         "parts, evaluating current methods in complex conditions, ICUMT 2021"
     )
-    licence: ClassVar[str] = f"{NON_COMMERCIAL} as others state it; read LICENSE at its source"
+    license: ClassVar[str] = f"{NON_COMMERCIAL} as others state it; read LICENSE at its source"
     page: ClassVar[str] = "https://github.com/stepanje/MPDD"
     archives: ClassVar[tuple[Archive, ...]] = (Archive(None, file="MPDD.zip"),)
     official_counts: ClassVar[Mapping[str, Counts]] = {

@@ -104,7 +104,7 @@ class MVTecAD2(Official):
             gigabytes=30.4,
         ),
     )
-    names: ClassVar[Names] = Names(test="test_public", truth="test_public/ground_truth")
+    folder_names: ClassVar[Names] = Names(test="test_public", truth="test_public/ground_truth")
     official_counts: ClassVar[Mapping[str, Counts]] = {
         "can": Counts(412, 72, 90, 1, 46),
         "fabric": Counts(387, 66, 90, 1, 43),

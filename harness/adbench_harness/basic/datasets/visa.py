@@ -28,7 +28,7 @@ class VisA(Official):
         "Zou, Jeong, Pemula, Zhang and Dabeer: SPot-the-difference self-supervised pre-training "
         "for anomaly detection and segmentation, ECCV 2022"
     )
-    licence: ClassVar[str] = "CC BY 4.0"
+    license: ClassVar[str] = "CC BY 4.0"
     page: ClassVar[str] = "https://github.com/amazon-science/spot-diff"
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(

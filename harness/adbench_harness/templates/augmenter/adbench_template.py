@@ -11,12 +11,11 @@ from adbench_harness.types import Augmented, Augmenter, Batch
 from pydantic import Field
 
 
-class Template:
+class Template(Augmenter):
     """A dark disc on an image with probability ``share``."""
 
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = "Dark discs at random places."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     kinds: ClassVar[tuple[str, ...]] = ("blot",)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 from adbench_harness.hookspecs import hookimpl
-from adbench_harness.types import Backbone, WeightFile
+from adbench_harness.types import Backbone
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -37,15 +37,13 @@ class Slopes(nn.Module):
         return functional.avg_pool2d(torch.cat([small, slopes], 1), 4)
 
 
-class Template:
+class Template(Backbone):
     """Sobel slopes at a ResNet's strides; needs no weights."""
 
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = "Colour and its slopes at three scales; nothing is learnt."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     layers: ClassVar[tuple[str, ...]] = tuple(STRIDES)
-    weights: ClassVar[WeightFile | None] = None
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
         """A module that gives the ``layers`` asked for."""

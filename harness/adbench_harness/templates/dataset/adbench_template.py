@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from adbench_harness.errors import UserError
 from adbench_harness.hookspecs import hookimpl
-from adbench_harness.types import GOOD, Archive, Dataset, Sample
+from adbench_harness.types import GOOD, Dataset, Sample
 from numpy.typing import NDArray
 
 SIDE = 64
@@ -22,17 +22,13 @@ COUNTS = {"train/good": 12, "test/good": 8, "test/scratch": 8}
 STRIPES = {"fine": 4, "coarse": 10}
 
 
-class Template:
+class Template(Dataset):
     """Two categories, laid out as in MVTec AD: ``<category>/<part>/<defect>/<number>.png``."""
 
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = "Drawn plates with stripes, some scratched."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
-    licence: ClassVar[str] = "CC0-1.0"
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
-    archives: ClassVar[tuple[Archive, ...]] = ()
-    mask_threshold: ClassVar[int] = 0
+    license: ClassVar[str] = "CC0-1.0"
 
     def build(self, root: Path) -> Path:
         """Draw the images under ``root``, and return it."""

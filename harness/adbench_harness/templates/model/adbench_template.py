@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import torch
 from adbench_harness.hookspecs import hookimpl
@@ -15,7 +15,6 @@ from adbench_harness.types import (
     Level,
     Model,
     Outputs,
-    Split,
     Tools,
     TrainSet,
 )
@@ -23,16 +22,13 @@ from pydantic import Field
 from torch import Tensor
 
 
-class Template:
+class Template(Model):
     """Deviations of a patch's features from the mean of all normal patches."""
 
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = "Distance of patch features to their mean, in deviations."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     emits: frozenset[type] = frozenset({AnomalyMap})
-    protocols: frozenset[Split] = frozenset({"unsupervised"})
-    augmentation: Literal["required", "optional", "none"] = "none"
 
     def __init__(
         self,
@@ -42,11 +38,11 @@ class Template:
         size: Annotated[int, Field(ge=32, description="side of the input in px")] = 128,
     ) -> None:
         self.input = InputSpec(size, None)
-        self.features = (FeatureRequest(backbone, (layer,)),)
+        self.feature_requests = (FeatureRequest(backbone, (layer,)),)
 
     def fit(self, train: TrainSet, tools: Tools) -> Template:
         """Mean and deviation [C] over all patches of the training images."""
-        self.extract = tools.features(self.features[0])
+        self.extract = tools.features(self.feature_requests[0])
         patches = torch.cat([self.embed(batch).flatten(0, 2) for batch in train.batches()])
         self.mean = patches.mean(0)
         self.deviation = patches.std(0).clamp_min(1e-6)
@@ -57,10 +53,6 @@ class Template:
         height, width = batch.images.shape[-2:]
         deviations = (self.embed(batch) - self.mean) / self.deviation
         return Outputs((height, width), AnomalyMap((Level(deviations.square().mean(3).sqrt()),)))
-
-    def learned(self) -> list[Tensor]:
-        """What counts as the model's size."""
-        return [self.mean, self.deviation]
 
     def embed(self, batch: Batch) -> Tensor:
         """Features of the layer, [B, h, w, C]."""

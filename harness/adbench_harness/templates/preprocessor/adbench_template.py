@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 
-class Template:
+class Template(Preprocessor):
     """Contrast-limited adaptive histogram equalisation of the lightness."""
 
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = "Local contrast of the lightness, equalised."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
 
     def __init__(

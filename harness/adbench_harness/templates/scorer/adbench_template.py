@@ -13,12 +13,11 @@ from pydantic import Field
 from torch import Tensor
 
 
-class Template:
+class Template(Scorer):
     """Distance to the nearest bank vector; the image score is the mean of the worst patches'."""
 
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = "Distance to the nearest bank vector, averaged over the worst patches."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     accepts: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
 

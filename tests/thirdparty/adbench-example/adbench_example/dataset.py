@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench_harness.types import GOOD, Archive, Part, Sample
+from adbench_harness.types import GOOD, Dataset, Part, Sample
 
 Image = NDArray[np.uint8]
 SIDE = 64
@@ -17,17 +17,13 @@ LEVELS = {"dark": 60, "bright": 220}
 COUNTS: dict[tuple[Part, str], int] = {("train", GOOD): 8, ("test", GOOD): 6, ("test", "gap"): 6}
 
 
-class Dots:
+class Dots(Dataset):
     """Sixteen dots on a plate, dark or bright; a ``gap`` is a dot that is not there."""
 
     name: ClassVar[str] = "dots"
     summary: ClassVar[str] = "Drawn plates with dots, some missing."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
-    licence: ClassVar[str] = "CC0"
-    role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
-    archives: ClassVar[tuple[Archive, ...]] = ()
-    mask_threshold: ClassVar[int] = 0
+    license: ClassVar[str] = "CC0"
 
     def build(self, root: Path) -> Path:
         """Draw the images into ``root``, and return it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -13,23 +13,20 @@ from adbench_harness.types import (
     Batch,
     InputSpec,
     Level,
+    Model,
     Outputs,
-    Split,
     Tools,
     TrainSet,
 )
 
 
-class PixelGaussian:
+class PixelGaussian(Model):
     """How many deviations a pixel lies from the training images' mean there."""
 
     name: ClassVar[str] = "pixel-gaussian"
     summary: ClassVar[str] = "A Gaussian a pixel, for parts that are always in the same place."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     emits: frozenset[type] = frozenset({AnomalyMap})
-    protocols: frozenset[Split] = frozenset({"unsupervised"})
-    augmentation: Literal["required", "optional", "none"] = "none"
 
     def __init__(
         self,

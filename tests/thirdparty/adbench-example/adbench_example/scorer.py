@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, ClassVar, Self
 
 import torch
@@ -10,15 +9,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from adbench_harness.types import AnomalyMap, Outputs, Scores
+from adbench_harness.types import AnomalyMap, Outputs, Scorer, Scores, TrainOutputs
 
 
-class Area:
+class Area(Scorer):
     """By how much, on average, an image's map exceeds what the training images' maps reach."""
 
     name: ClassVar[str] = "area"
     summary: ClassVar[str] = "Mean excess of the map over the training maps' quantile."
-    paper: ClassVar[str | None] = None
     version: ClassVar[int] = 1
     accepts: frozenset[type] = frozenset({AnomalyMap})
 
@@ -29,7 +27,7 @@ class Area:
     ) -> None:
         self.quantile = quantile
 
-    def fit(self, outputs: Iterable[Outputs]) -> Self:
+    def fit(self, outputs: TrainOutputs, generator: torch.Generator) -> Self:
         pixels = torch.cat([_finest(output).flatten() for output in outputs])
         self.limit = pixels.quantile(self.quantile)
         return self

@@ -14,7 +14,7 @@ def test_conformance(component, check):
 
 @pytest.fixture
 def side():
-    return Template().input.side
+    return Template().input.size[0]
 
 
 def test_a_defect_stands_out(train_set, tools, batch, defective_batch):
