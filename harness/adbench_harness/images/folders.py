@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,11 +60,24 @@ def fingerprint(root: Path, samples: Sequence[Sample]) -> str:
 
 
 def _digest(root: Path, sample: Sample) -> str:
+    paths = (sample.image, *sample.masks, *sample.extras.values())
+    stats = (path.stat() for path in paths)
+    known = repr((sample.part, sample.label, sample.defect, sample.group))
+    return _digest_of(
+        tuple((relative(root, path), path) for path in paths),
+        tuple((stat.st_size, stat.st_mtime_ns) for stat in stats),
+        known,
+    )
+
+
+@lru_cache(maxsize=2**17)
+def _digest_of(paths: tuple[tuple[str, Path], ...], _unchanged: object, known: str) -> str:
+    """A file is read once a process, as long as its size and time of change stay the same."""
     content = hashlib.sha256()
-    for path in (sample.image, *sample.masks):
-        content.update(relative(root, path).encode())
+    for name, path in paths:
+        content.update(name.encode())
         content.update(path.read_bytes())
-    content.update(repr((sample.part, sample.label, sample.defect, sample.group)).encode())
+    content.update(known.encode())
     return content.hexdigest()
 
 

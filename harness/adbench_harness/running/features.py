@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,17 +86,14 @@ class FeatureStore:
         self._backbone = backbone
         self._weights = weights
         self._device = device
-        self._networks: dict[tuple[str, ...], nn.Module] = {}
         self._grids: dict[str, Tensor] = {}
         self._rows: dict[int, int] = {}
         self._most = sys.maxsize
         self._full = False
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
-        """The frozen network that ends at ``layers``."""
-        if layers not in self._networks:
-            self._networks[layers] = load(self._backbone, layers, self._weights, self._device)
-        return self._networks[layers]
+        """The frozen network that ends at ``layers``, loaded once a process."""
+        return _loaded(_Constructed(self._backbone), layers, self._weights, self._device)
 
     def extract(self, images: Images, layers: tuple[str, ...], total: int) -> None:
         """Run over ``images`` and keep what comes out; ``total`` images share the memory."""
@@ -155,6 +153,27 @@ class FeatureStore:
                 images.contiguous(memory_format=torch.channels_last)
             )
         return {layer: grids[layer].to(precision).contiguous() for layer in layers}
+
+
+class _Constructed:
+    """A backbone that equals another of its class with the same attributes."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self._key = (type(backbone), repr(sorted(vars(backbone).items())))
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Constructed) and self._key == other._key
+
+
+@lru_cache(maxsize=8)
+def _loaded(
+    backbone: _Constructed, layers: tuple[str, ...], weights: Weights, device: torch.device
+) -> nn.Module:
+    return load(backbone.backbone, layers, weights, device)
 
 
 @dataclass(frozen=True)
