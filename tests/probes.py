@@ -110,7 +110,7 @@ class FeatureModel(Model):
 
 
 class Brightness(Model):
-    """The image itself as its map, whatever was learnt."""
+    """The image itself as its map, whatever was learned."""
 
     name: ClassVar[str] = "probe-brightness"
     summary: ClassVar[str] = "How bright a pixel is."

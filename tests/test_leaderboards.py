@@ -30,6 +30,11 @@ class TestBoard:
         for drawn in copy.glob("*.svg"):
             assert (board / drawn.name).exists()
 
+    def test_every_file_is_named_by_its_trial(self, board: Path) -> None:
+        files = sorted((board / "results/trials").glob("*.json"))
+        assert files
+        assert [r.trial.id for r in Store(board / "results").read()] == [f.stem for f in files]
+
     def test_every_result_says_where_it_comes_from(self, board: Path) -> None:
         for result in Store(board / "results").read():
             assert result.status == "ok"

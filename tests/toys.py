@@ -28,10 +28,10 @@ from adbench_harness.types import (
     Model,
     Outputs,
     Preprocessor,
+    ProtocolName,
     Sample,
     Scorer,
     Scores,
-    Split,
     Tools,
     TrainOutputs,
     TrainSet,
@@ -168,7 +168,7 @@ class ToyClassifier(ToyModel):
 
     name: ClassVar[str] = "toy-classes"
     emits: frozenset[type] = frozenset({DefectLogits})
-    protocols: frozenset[Split] = frozenset({"classification"})
+    protocols: frozenset[ProtocolName] = frozenset({"classification"})
 
     def __init__(self) -> None:
         pass
@@ -189,7 +189,7 @@ class ToyClassifier(ToyModel):
 
 
 class ToyTrained(ToyModel):
-    """The mean image learnt by gradient steps, checkpointed after each one.
+    """The mean image learned by gradient steps, checkpointed after each one.
 
     ``stop_at`` interrupts a training that was not resumed before that step.
     """

@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from adbench_harness.evaluation import Evaluation
     from adbench_harness.nn.neighbours import Neighbours
 
-Part = Literal["train", "validation", "test"]
-Split = Literal["unsupervised", "classification", "zero-shot"]
-ProtocolName = Split
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+ProtocolName = Literal["unsupervised", "classification", "zero-shot"]
 GOOD = "good"
 
 
@@ -40,12 +40,12 @@ class Sample:
 
     ``label`` is 0 (normal), 1 (anomalous) or None (unknown); it comes from the data set's
     folders, never from a mask. ``masks`` are united; an anomalous sample without masks has no
-    pixel truth. Samples of one ``group`` (parts of one object) stay in one part of a split.
+    pixel truth. Samples of one ``group`` (parts of one object) stay in one split.
     ``extras`` are further images of the same object by name (depth, infrared, other lights).
     """
 
     image: Path
-    part: Part
+    split: Split
     label: int | None
     masks: tuple[Path, ...] = ()
     defect: str = GOOD

@@ -13,10 +13,9 @@ from typing import Annotated, ClassVar
 import cv2
 
 from adbench_harness.errors import UserError, nearest
-from adbench_harness.types import GOOD, Archive, Dataset, Part, Sample
+from adbench_harness.types import GOOD, SPLITS, Archive, Dataset, Sample, Split
 
 CATEGORY = "kolektorsdd2"
-PARTS: tuple[Part, ...] = ("train", "test")
 NEXT_STEP = "run 'adbench data fetch ksdd2' or name its folder with --data ksdd2=DIR"
 
 
@@ -46,7 +45,7 @@ class KolektorSDD2(Dataset):
             file="KolektorSDD2.zip",
         ),
     )
-    official_counts: ClassVar[Mapping[tuple[Part, int], int]] = {
+    official_counts: ClassVar[Mapping[tuple[Split, int], int]] = {
         ("train", 0): 2085,
         ("train", 1): 246,
         ("test", 0): 894,
@@ -79,12 +78,12 @@ class KolektorSDD2(Dataset):
                 f" choose {CATEGORY}"
             )
         home = _home(root)
-        found = [(part, image) for part in PARTS for image in _images(home / part)]
+        found = [(split, image) for split in SPLITS for image in _images(home / split)]
         with ThreadPoolExecutor() as pool:
             defective = list(pool.map(_is_defective, (image for _, image in found)))
         samples = [
-            Sample(image, part, 1, (_mask(image),), "defect") if shown else Sample(image, part, 0)
-            for (part, image), shown in zip(found, defective, strict=True)
+            Sample(image, split, 1, (_mask(image),), "defect") if shown else Sample(image, split, 0)
+            for (split, image), shown in zip(found, defective, strict=True)
         ]
         return self._labelled(root, samples) if self.labels else samples
 
@@ -94,7 +93,7 @@ class KolektorSDD2(Dataset):
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
         """How the counts differ from the official split's, in words; None where they do not."""
-        found = Counter((sample.part, sample.label or 0) for sample in samples)
+        found = Counter((sample.split, sample.label or 0) for sample in samples)
         if found == self.official_counts:
             return None
         return f"{_counted(found)}; the official split has {_counted(self.official_counts)}"
@@ -109,7 +108,7 @@ class KolektorSDD2(Dataset):
                 what = "is normal" if name in by_name else "is not in the data set"
                 raise UserError(f"{self.name}: labels '{file}': '{name}' {what}; correct the table")
         return [
-            Sample(s.image, s.part, s.label, s.masks, types.get(s.image.name, GOOD))
+            Sample(s.image, s.split, s.label, s.masks, types.get(s.image.name, GOOD))
             for s in samples
             if not s.label or s.image.name in types
         ]
@@ -119,9 +118,9 @@ def _home(root: Path) -> Path:
     # An unpacked archive may hold everything in one folder.
     folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     home = next((path for path in (root, *folders) if (path / "train").is_dir()), root)
-    for part in PARTS:
-        if not _images(home / part):
-            raise UserError(f"'{home}': expected images in {part}, found none; {NEXT_STEP}")
+    for split in ("train", "test"):
+        if not _images(home / split):
+            raise UserError(f"'{home}': expected images in {split}, found none; {NEXT_STEP}")
     return home
 
 
@@ -174,6 +173,6 @@ def _types(file: Path) -> dict[str, str]:
     return types
 
 
-def _counted(counts: Mapping[tuple[Part, int], int]) -> str:
-    train, test = (f"{counts[part, 0]} + {counts[part, 1]}" for part in PARTS)
-    return f"{train} normal and defective training images, {test} test images"
+def _counted(counts: Mapping[tuple[Split, int], int]) -> str:
+    train = f"{counts['train', 0]} + {counts['train', 1]} normal and defective training images"
+    return f"{train}, {counts['test', 0]} + {counts['test', 1]} test images"

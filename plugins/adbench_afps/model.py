@@ -28,8 +28,8 @@ from adbench_harness.types import (
     Model,
     Outputs,
     PatchEmbeddings,
+    ProtocolName,
     Scorer,
-    Split,
     Tools,
     TrainSet,
 )
@@ -71,7 +71,7 @@ class AFPS(Model):
         "detector": "padim(dimensions=32,resize=64,crop=none)",
     }
     emits: frozenset[type] = frozenset({DefectLogits})
-    protocols: frozenset[Split] = frozenset({"classification"})
+    protocols: frozenset[ProtocolName] = frozenset({"classification"})
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ def _params(result: TrialResult) -> dict[str, Any]:
         "category": trial.category,
         "preprocessor": trial.preprocessor,
         "backbone": trial.backbone,
-        "split": trial.split,
+        "protocol": trial.protocol,
         "split_seed": trial.split_seed,
         "seed": trial.seed,
     }
@@ -73,7 +73,7 @@ def _metrics(result: TrialResult) -> Iterator[tuple[str, float, int]]:
     """(name, value, step) of every number; the seconds of a stage under its name."""
     for name, value in result.metrics.items():
         yield name, float(value), 0
-    for name, value in result.stages.items():
+    for name, value in result.seconds_alone.items():
         yield f"seconds/{name}", float(value), 0
     for name, values in result.curves.items():
         for step, value in enumerate(values):

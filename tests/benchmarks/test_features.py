@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 
 from adbench_harness.images import cache, folders
 from adbench_harness.planning.plan import samples_of
-from adbench_harness.results.trial import Bundle, Choice, Evaluation, Trial, Weights
+from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial, Weights
 from adbench_harness.running import features
 from adbench_harness.running.bundle import load
 from adbench_harness.running.material import Material
@@ -107,7 +107,7 @@ def bundle(plugin: Path, root: Path, backbone: str) -> Bundle:
         dataset=folder,
         category="category",
         fingerprint=folders.fingerprint(root, samples),
-        split="unsupervised",
+        protocol="unsupervised",
         split_seed=0,
         preprocessors=(),
         augmenter=None,
@@ -115,7 +115,7 @@ def bundle(plugin: Path, root: Path, backbone: str) -> Bundle:
         scorer=Choice("", 0),
         weights=(Weights(backbone, 1),),
         seed=0,
-        evaluation=Evaluation(),
+        evaluation=EvaluationSettings(),
         metrics=(),
     )
     return Bundle(names, str(root), (trial,))

@@ -57,7 +57,7 @@ def test_beside_its_dearest_pipelines(
     """All trials take at most 1.6 times what the dearest of each preprocessor takes alone."""
     alone = []
     for bundle in bundles:
-        dearest = max(ran((bundle,)), key=lambda result: sum(result.stages.values()))
+        dearest = max(ran((bundle,)), key=lambda result: sum(result.seconds_alone.values()))
         alone.append(replace(bundle, trials=(dearest.trial,)))
     peer = f"ours, {dearest.trial.model.name} · {dearest.trial.scorer.name} alone, twice"
     race("grid of 8 trials", lambda: ran(bundles), peer, lambda: ran(tuple(alone)))

@@ -17,7 +17,7 @@ from servers import Reply
 
 CATALOGUE = plugins.load(["afps", "twostage"]).offers["dataset"]
 BY_HAND = ("mvtec_ad_2", "mpdd")
-LICENCE = "--accept-license"
+LICENSE = "--accept-license"
 
 
 def rows(text):
@@ -101,7 +101,7 @@ def test_mistakes_are_one_line(error, tmp_path):
     assert "data set 'visa' is not in" in error("data", "verify", "visa")
     (tmp_path / "mtd").mkdir()
     (tmp_path / "mtd/notes.txt").touch()
-    said = error("data", "fetch", "mtd", "--data", tmp_path, LICENCE)
+    said = error("data", "fetch", "mtd", "--data", tmp_path, LICENSE)
     assert "mtd' is there, but holds no mtd; move it away" in said
 
 
@@ -136,7 +136,7 @@ def test_every_data_set_is_fetched_read_and_verified(
     here = tmp_path / "data"
     where = ["--data", str(here)]
     if name in BY_HAND:
-        assert main(["data", "fetch", name, *where, LICENCE]) == 2
+        assert main(["data", "fetch", name, *where, LICENSE]) == 2
         said = capsys.readouterr().err
         component = CATALOGUE[name].component
         for part in (component.page, str(here / component.archives[0].name), "the same command"):
@@ -144,7 +144,7 @@ def test_every_data_set_is_fetched_read_and_verified(
         here.mkdir()
         for archive, content in packed.items():
             (here / archive).write_bytes(content)
-    assert main(["data", "fetch", name, *where, LICENCE]) == 0
+    assert main(["data", "fetch", name, *where, LICENSE]) == 0
     said = capsys.readouterr().err
     assert f"{name}: {here / name}" in said
     unverified = name in ("mpdd", "mtd", "dagm")
@@ -181,7 +181,7 @@ def test_no_license_no_request(published, server, error, tmp_path):
     published("mvtec_ad")
     published("visa")
     said = error("data", "fetch", "mvtec_ad", "visa", "--data", tmp_path / "data")
-    for part in ("mvtec_ad: license CC BY-NC-SA 4.0", "visa: license CC BY 4.0", LICENCE):
+    for part in ("mvtec_ad: license CC BY-NC-SA 4.0", "visa: license CC BY 4.0", LICENSE):
         assert part in said
     assert "https://www.mvtec.com/company/research/datasets/mvtec-ad" in said
     assert not server.requests
@@ -190,7 +190,7 @@ def test_no_license_no_request(published, server, error, tmp_path):
 
 def test_the_license_is_shown_when_it_is_accepted(published, tmp_path, capsys):
     published("visa")
-    assert main(["data", "fetch", "visa", "--data", str(tmp_path), LICENCE]) == 0
+    assert main(["data", "fetch", "visa", "--data", str(tmp_path), LICENSE]) == 0
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("visa: license CC BY 4.0, see https://github.com/amazon-science")
     assert second == f"visa: {tmp_path / 'visa'}"
@@ -199,7 +199,7 @@ def test_the_license_is_shown_when_it_is_accepted(published, tmp_path, capsys):
 def test_a_connection_that_breaks_is_taken_up_again(published, server, tmp_path):
     [packed] = published("mvtec_ad").values()
     server.replies = [Reply(cut=100), Reply(status=503), Reply(cut=200), Reply()]
-    assert main(["data", "fetch", "mvtec_ad", "--data", str(tmp_path), LICENCE]) == 0
+    assert main(["data", "fetch", "mvtec_ad", "--data", str(tmp_path), LICENSE]) == 0
     ranges = [asked.get("Range") for asked in server.requests]
     assert ranges == [None, "bytes=100-", "bytes=100-", "bytes=300-"]
     assert server.sent == len(packed)
@@ -208,7 +208,7 @@ def test_a_connection_that_breaks_is_taken_up_again(published, server, tmp_path)
 def test_a_second_run_goes_on_where_the_first_gave_up(published, server, capsys, tmp_path):
     packed = published("dagm")
     server.replies = [Reply()] * 4 + [Reply(cut=50), Reply(status=404)]
-    fetch = ["data", "fetch", "dagm", "--data", str(tmp_path), LICENCE]
+    fetch = ["data", "fetch", "dagm", "--data", str(tmp_path), LICENSE]
     assert main(fetch) == 2
     said = capsys.readouterr().err
     assert "Class5.zip" in said
@@ -226,7 +226,7 @@ def test_a_second_run_goes_on_where_the_first_gave_up(published, server, capsys,
 def test_what_was_corrupted_is_not_unpacked(published, server, tmp_path, capsys):
     [(name, packed)] = published("mvtec_ad").items()
     server.bodies[f"/{name}"] = packed[:-1] + b"\0"
-    assert main(["data", "fetch", "mvtec_ad", "--data", str(tmp_path), LICENCE]) == 2
+    assert main(["data", "fetch", "mvtec_ad", "--data", str(tmp_path), LICENSE]) == 2
     assert "the download was deleted, run again" in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
@@ -246,7 +246,7 @@ def test_a_page_instead_of_an_archive(published, server, tmp_path, capsys):
     """Where no checksum is published, a server that lies is found out by unpacking."""
     [name] = published("mtd")
     server.bodies[f"/{name}"] = b"<html>moved</html>" * 50
-    assert main(["data", "fetch", "mtd", "--data", str(tmp_path), LICENCE]) == 2
+    assert main(["data", "fetch", "mtd", "--data", str(tmp_path), LICENSE]) == 2
     said = capsys.readouterr().err
     assert f"{tmp_path / name}: cannot be unpacked" in said
     assert "delete it and fetch it again" in said
@@ -259,7 +259,7 @@ def test_a_page_instead_of_an_archive(published, server, tmp_path, capsys):
 def test_an_archive_that_leads_outside(path, published, tmp_path, capsys):
     here = tmp_path / "data"
     published("mtd", {"Magnetic-tile-defect-datasets.zip": {path: b"x"}})
-    assert main(["data", "fetch", "mtd", "--data", str(here), LICENCE]) == 2
+    assert main(["data", "fetch", "mtd", "--data", str(here), LICENSE]) == 2
     assert "may lead outside the folder: do not trust it" in capsys.readouterr().err
     assert not list(tmp_path.rglob("escaped*"))
     assert not (here / "mtd").exists()
@@ -268,7 +268,7 @@ def test_an_archive_that_leads_outside(path, published, tmp_path, capsys):
 def test_an_archive_that_would_fill_the_disk(published, tmp_path, capsys):
     bomb = {"MT_Free/Imgs/0.jpg": bytes(50_000_000)}
     published("mtd", {"Magnetic-tile-defect-datasets.zip": bomb})
-    assert main(["data", "fetch", "mtd", "--data", str(tmp_path), LICENCE]) == 2
+    assert main(["data", "fetch", "mtd", "--data", str(tmp_path), LICENSE]) == 2
     assert "more bytes than allowed: do not trust it" in capsys.readouterr().err
     assert not (tmp_path / "mtd").exists()
 
@@ -320,7 +320,7 @@ class TestVerify:
 
 def test_empty_masks_that_are_known_are_called_so(published, tmp_path, capsys):
     published("btad")
-    assert main(["data", "fetch", "btad", "--data", str(tmp_path), LICENCE]) == 0
+    assert main(["data", "fetch", "btad", "--data", str(tmp_path), LICENSE]) == 0
     assert main(["data", "verify", "btad", "--data", str(tmp_path)]) == 0
     assert "02: 4 images, 2 masks (1 empty, as published), sound" in capsys.readouterr().out
 
@@ -339,7 +339,7 @@ def test_a_run_that_fetches_needs_the_license_too(published, server, tmp_path, c
     assert main([*run, *where]) == 2
     assert "mtd: license none stated" in capsys.readouterr().err
     assert not server.requests
-    assert main([*run, *where, LICENCE]) == 0
+    assert main([*run, *where, LICENSE]) == 0
     assert "mtd/magnetic_tile" in capsys.readouterr().out
 
 
@@ -372,7 +372,7 @@ def adbench_datasets():
 
     here = tmp_path / "data"
     damaged = plugin("damaged", "0" * 64)
-    fetch = ("data", "fetch", "zipped", "--data", here, LICENCE, "--plugins")
+    fetch = ("data", "fetch", "zipped", "--data", here, LICENSE, "--plugins")
     done = adbench(*fetch, damaged)
     assert done.code == 2
     assert done.err.splitlines()[-1].startswith("adbench: error: ")

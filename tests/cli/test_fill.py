@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from adbench_harness.results.store import Store
-from adbench_harness.results.trial import Choice, Evaluation, Trial
+from adbench_harness.results.trial import Choice, EvaluationSettings, Trial
 
 TEXT = """# Board
 
@@ -23,7 +23,7 @@ def board(tmp_path):
         dataset=Choice("mini", 1),
         category="brick",
         fingerprint="f",
-        split="unsupervised",
+        protocol="unsupervised",
         split_seed=0,
         preprocessors=(),
         augmenter=None,
@@ -31,7 +31,7 @@ def board(tmp_path):
         scorer=Choice("nn", 1),
         weights=(),
         seed=0,
-        evaluation=Evaluation(),
+        evaluation=EvaluationSettings(),
         metrics=("image_auroc@1",),
     )
     Store(tmp_path / "results").write(TrialResult(trial, "ok", metrics={"image_auroc": 0.5}))

@@ -44,11 +44,11 @@ def test_the_same_protocol_gives_the_run_again(rescored):
 
 
 def test_another_protocol_is_what_a_run_under_it_gives(rescored, toys, tmp_path):
-    switches = ["--eval-size", "20", "--eval-border", "crop"]
-    old, new, _ = rescored(*switches, run_with=["--keep-maps"])
+    settings = ["--eval-size", "20", "--eval-border", "crop"]
+    old, new, _ = rescored(*settings, run_with=["--keep-maps"])
     again = tmp_path / "again"
     names = ("--models", "toy-mean", "--scorers", "toy-map", "--device", "cpu")
-    assert main(["run", "--plugins", toys, *names, *switches, "--out", str(again)]) == 0
+    assert main(["run", "--plugins", toys, *names, *settings, "--out", str(again)]) == 0
     expected = {result.trial.id: result for result in Store(again).read()}
     assert expected.keys() == {result.trial.id for result in new}
     for result in new:

@@ -142,7 +142,7 @@ def test_explain_prints_the_plan_and_does_nothing(ran, toys, tmp_path):
     assert re.search(
         r"^  [0-9a-f]{16}  toy-mean · toy-map · seed 1  \[none\]$", said.out, re.MULTILINE
     )
-    assert "toy-classes: learns from classification splits, not unsupervised" in said.out
+    assert "toy-classes: learns under classification, not unsupervised" in said.out
     assert not (tmp_path / "out").exists()
 
     ran(*options, "--out", tmp_path / "out", "--datasets", "toy-data/dark")
@@ -354,9 +354,9 @@ def test_every_plugin_runs_alone(plugin, ran, folder, tmp_path):
     ]
     choices = [parameters.resolve(catalogue, "model", Wanted(model.name)) for model in models]
     built = [parameters.build(catalogue, "model", choice) for choice in choices]
-    learnt = {split for model in built for split in model.protocols}
-    assert learnt, f"{plugin} brings no model and requires no plugin that does"
-    for protocol in sorted(learnt):
+    learned = {protocol for model in built for protocol in model.protocols}
+    assert learned, f"{plugin} brings no model and requires no plugin that does"
+    for protocol in sorted(learned):
         out = tmp_path / protocol
         options = ("--plugins", plugin, *folder, "--protocol", protocol, "--out", out)
         code, said = ran(*options, *quick)

@@ -23,7 +23,7 @@ def test_a_model_with_its_parameters(shown, toys):
     facts = dict(line for line in lines[1:] if len(line) == 2)
     assert facts["emits"] == "AnomalyMap, ImageScore"
     assert facts["input"] == "32 px (keep aspect)"
-    assert facts["splits"] == "unsupervised"
+    assert facts["protocols"] == "unsupervised"
     assert facts["augmenter"] == "none"
     assert facts["gain"].split(maxsplit=2) == ["float", "1.0", "factor of the scores"]
 

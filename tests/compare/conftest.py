@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adbench_harness.results.store import Failure, Store, TrialResult
-from adbench_harness.results.trial import Choice, Evaluation, Trial, Weights
+from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights
 
 LABELS = np.array([0] * 20 + [1] * 20, np.int8)
 COSTS = {"params": 1000.0, "flops": 5e6, "fit_seconds": 2.0, "ms_per_image": 40.0, "peak_mb": 900.0}
@@ -17,7 +17,7 @@ TRIAL = Trial(
     dataset=Choice("mini", 1),
     category="grass",
     fingerprint="0123456789abcdef",
-    split="unsupervised",
+    protocol="unsupervised",
     split_seed=0,
     preprocessors=(Choice("mean", 1, {"size": 11}),),
     augmenter=None,
@@ -25,7 +25,7 @@ TRIAL = Trial(
     scorer=Choice("nn", 1, {"sigma": 4}),
     weights=(Weights("embedded", 1),),
     seed=0,
-    evaluation=Evaluation(),
+    evaluation=EvaluationSettings(),
     metrics=("image_auroc@1", "aupro@1"),
 )
 TITLE = "mini/grass · mean · patchcore(coreset_ratio=0.1) · nn · seed 0"

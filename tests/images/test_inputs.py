@@ -18,7 +18,7 @@ from adbench_harness.errors import ContractError, UserError
 from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, Inputs, checked, prepare
 from adbench_harness.planning import plan
-from adbench_harness.results.trial import Evaluation
+from adbench_harness.results.trial import EvaluationSettings
 from adbench_harness.types import Archive, Dataset, InputSpec, Sample
 from toys import HEIGHT, WIDTH, ToyData, ToyPreprocessor
 
@@ -161,18 +161,18 @@ def dark(root: Path) -> list[Sample]:
 def test_fingerprint_depends_neither_on_the_folder_nor_on_the_order(
     toy_root: Path, tmp_path: Path
 ) -> None:
-    print_ = folders.fingerprint(toy_root, dark(toy_root))
+    made = folders.fingerprint(toy_root, dark(toy_root))
     moved = tmp_path / "elsewhere/é"
     shutil.copytree(toy_root, moved)
-    assert folders.fingerprint(moved, dark(moved)[::-1]) == print_
-    assert len(print_) == 16
+    assert folders.fingerprint(moved, dark(moved)[::-1]) == made
+    assert len(made) == 16
 
 
 def test_fingerprint_changes_with_bytes_names_parts_and_labels(toy_root: Path) -> None:
     samples = dark(toy_root)
     first, masked = samples[0], next(s for s in samples if s.masks)
     altered = [
-        [replace(first, part="train"), *samples[1:]],
+        [replace(first, split="train"), *samples[1:]],
         [replace(first, label=None), *samples[1:]],
         [replace(first, defect="other"), *samples[1:]],
         [replace(first, group="g"), *samples[1:]],
@@ -224,14 +224,14 @@ def test_classification_splits_every_defect_type_by_whole_groups(
     given_ = normals(root) + defects(root, counts, groups)
     split = folders.classification(root, given_, seed)
     kept = {sample.image for sample in split}
-    assert kept == {s.image for s in given_ if s.label or s.part != "test"}
+    assert kept == {s.image for s in given_ if s.label or s.split != "test"}
     assert len(split) == len(kept)
     for sample in split:
-        assert sample.part == "train" or sample.label or sample.part == "validation"
+        assert sample.split == "train" or sample.label or sample.split == "validation"
     for defect, count in counts.items():
         members = [s for s in split if s.defect == defect]
-        units = {s.group or s.image.name: s.part for s in members}
-        assert all(units[s.group or s.image.name] == s.part for s in members)
+        units = {s.group or s.image.name: s.split for s in members}
+        assert all(units[s.group or s.image.name] == s.split for s in members)
         assert sum(part == "train" for part in units.values()) == round(2 / 3 * len(units))
         assert len(members) == count
 
@@ -245,7 +245,7 @@ def test_a_group_with_several_defect_types_stays_whole(drawn: list[tuple[int, st
     ]
     parts: dict[str | None, set[str]] = {}
     for sample in folders.classification(root, samples, 0):
-        parts.setdefault(sample.group, set()).add(sample.part)
+        parts.setdefault(sample.group, set()).add(sample.split)
     assert all(len(part) == 1 for part in parts.values())
 
 
@@ -253,7 +253,7 @@ def test_the_drawn_split_depends_on_the_seed_and_not_on_the_folder() -> None:
     def drawn(root: str, seed: int) -> list[tuple[str, str]]:
         samples = defects(Path(root), {"a": 12, "b": 9})
         split = folders.classification(Path(root), samples, seed)
-        return [(s.image.relative_to(root).as_posix(), s.part) for s in split]
+        return [(s.image.relative_to(root).as_posix(), s.split) for s in split]
 
     assert drawn("/here", 0) == drawn("/there/deeper", 0)
     assert drawn("/here", 0) != drawn("/here", 1)
@@ -269,8 +269,8 @@ def test_a_split_with_nothing_to_test_is_refused(
     def split(protocol: str) -> list[Sample]:
         return plan.samples_of(catalogue, choice, toy_root, "dark", protocol, 0)
 
-    assert {s.part for s in split("classification")} == {"train", "test"}
-    assert not any(s.label for s in split("unsupervised") if s.part == "train")
+    assert {s.split for s in split("classification")} == {"train", "test"}
+    assert not any(s.label for s in split("unsupervised") if s.split == "train")
     toys = type(catalogue.get("dataset", "toy-data")())
     original = toys.samples
 
@@ -283,7 +283,7 @@ def test_a_split_with_nothing_to_test_is_refused(
     altered(lambda s: replace(s, image=toy_root / "same.png"))
     with pytest.raises(UserError, match=r"same.png' is in "):
         split("unsupervised")
-    altered(lambda s: replace(s, part="test"))
+    altered(lambda s: replace(s, split="test"))
     with pytest.raises(UserError, match=f"category 'dark': no train image under '{toy_root}'"):
         split("unsupervised")
 
@@ -400,7 +400,7 @@ def test_map_and_mask_meet_at_one_size(border: str, size: int | None) -> None:
     top, left, bottom, right = geometry.window(spec, truth.shape)
     image = np.repeat(truth[:, :, None] * np.uint8(255), 3, 2)
     hot = geometry.to_input(image, spec)[0].float().numpy()
-    placed, met = geometry.meet(hot, truth, spec, Evaluation(size, border))
+    placed, met = geometry.meet(hot, truth, spec, EvaluationSettings(size, border))
     whole = truth.shape if border == "full" else (bottom - top, right - left)
     scale = 1 if size is None else size / max(whole)
     assert placed.shape == met.shape == tuple(round(side * scale) for side in whole)
@@ -417,7 +417,9 @@ def test_map_and_mask_meet_at_one_size(border: str, size: int | None) -> None:
 
 def test_full_size_evaluation_leaves_the_mask_untouched() -> None:
     truth = np.random.default_rng(0).random((45, 31)) < 0.1
-    _, met = geometry.meet(np.zeros((24, 24), np.float32), truth, InputSpec(32, 24), Evaluation())
+    _, met = geometry.meet(
+        np.zeros((24, 24), np.float32), truth, InputSpec(32, 24), EvaluationSettings()
+    )
     assert np.array_equal(met, truth)
 
 

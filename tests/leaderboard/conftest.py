@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from adbench_harness.results.store import Failure, TrialResult
-from adbench_harness.results.trial import Choice, Evaluation, Trial, Weights
+from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights
 
 
 def _choice(name: str, **params: Any) -> Choice:
@@ -39,7 +39,7 @@ def _result(
                 "dataset": _choice(dataset),
                 "category": category,
                 "fingerprint": "f" * 16,
-                "split": "unsupervised",
+                "protocol": "unsupervised",
                 "split_seed": 0,
                 "preprocessors": tuple(map(_choice, preprocessors)),
                 "augmenter": _choice(augmenter) if augmenter else None,
@@ -47,7 +47,7 @@ def _result(
                 "scorer": _choice(scorer),
                 "weights": (Weights(backbone, 1),),
                 "seed": seed,
-                "evaluation": Evaluation(),
+                "evaluation": EvaluationSettings(),
                 "metrics": ("image_auroc@1",),
                 **trial,
             }

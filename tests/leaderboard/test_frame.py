@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.columns import KEYS, METRICS
 from adbench_harness.leaderboard.frame import aggregate, frame, measured, method, summarise
-from adbench_harness.results.trial import Choice, Evaluation, Weights
+from adbench_harness.results.trial import Choice, EvaluationSettings, Weights
 
 CSV_COLUMNS = (
     "dataset,category,preprocessor,augmenter,model,scorer,backbone,device,seeds,failed,"
@@ -66,9 +66,13 @@ def test_what_is_absent_is_none(result):
     [
         ({"model": Choice("patchcore", 2)}, "model", ["patchcore [v1]", "patchcore [v2]"]),
         ({"scorer": Choice("knn", 2)}, "scorer", ["knn [v1]", "knn [v2]"]),
-        ({"split": "classification"}, "dataset", ["mini [unsupervised]", "mini [classification]"]),
         (
-            {"evaluation": Evaluation(border="crop")},
+            {"protocol": "classification"},
+            "dataset",
+            ["mini [unsupervised]", "mini [classification]"],
+        ),
+        (
+            {"evaluation": EvaluationSettings(border="crop")},
             "dataset",
             ["mini [border=full]", "mini [border=crop]"],
         ),

@@ -262,7 +262,7 @@ def test_a_category_without_a_part(
 def test_left_out_says_why(planned: Callable[..., Plan]) -> None:
     assert planned().left_out == (
         "toy-mean x toy-square: it takes no augmenter",
-        "toy-classes: learns from classification splits, not unsupervised",
+        "toy-classes: learns under classification, not unsupervised",
     )
     assert planned(scorers="toy-map,own", models="toy-mean").left_out == (
         "toy-mean x toy-square: it takes no augmenter",
@@ -275,7 +275,7 @@ def test_a_model_that_no_brought_scorer_fits_gets_one_of_basic(
     made = planned(protocol="classification")
     assert labels(made, "model") == ["toy-classes"]
     assert labels(made, "scorer") == ["softmax"]
-    assert {trial.split for trial in made.trials} == {"classification"}
+    assert {trial.protocol for trial in made.trials} == {"classification"}
     assert "toy-classes x toy-map: the model does not emit AnomalyMap" in made.left_out
 
 
@@ -293,7 +293,7 @@ def test_one_misfit_among_fitting_scorers_is_refused(refused: Callable[..., str]
 
 def test_the_wrong_protocol_is_not_blamed_on_the_scorer(refused: Callable[..., str]) -> None:
     message = refused(scorers="toy-map", models="toy-mean", protocol="classification")
-    assert "toy-mean: learns from unsupervised splits, not classification" in message
+    assert "toy-mean: learns under unsupervised, not classification" in message
     assert "fits no chosen model" not in message
 
 
@@ -647,7 +647,7 @@ def test_ids_are_the_same_in_another_process_and_another_folder(
     assert json.loads(done.stdout) == [trial.id for trial in planned().trials]
 
 
-def test_ids_follow_the_data_the_weights_and_the_switches(
+def test_ids_follow_the_data_the_weights_and_the_settings(
     backed: Callable[..., Plan], weights: str, tmp_path: Path
 ) -> None:
     base = backed(Places(weights=weights))

@@ -34,7 +34,7 @@ def listed(root, **params):
 
 
 def counts(samples):
-    return Counter((sample.part, sample.label) for sample in samples)
+    return Counter((sample.split, sample.label) for sample in samples)
 
 
 def test_it_is_a_dataset_that_must_be_named():
@@ -53,7 +53,7 @@ def test_the_mask_decides(root):
         *map(str, range(20000, 20006)),
     ]
     for sample in samples:
-        shown = int(sample.image.stem) in DEFECTIVE[sample.part]
+        shown = int(sample.image.stem) in DEFECTIVE[sample.split]
         assert sample.label == shown
         assert sample.defect == ("defect" if shown else "good")
         truth = sample.image.with_name(f"{sample.image.stem}_GT.png")

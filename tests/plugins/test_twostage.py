@@ -162,7 +162,7 @@ def test_dtd_lists_images_of_every_texture(tmp_path, images):
     assert dataset.categories(tmp_path) == ["banded", "woven"]
     samples = dataset.samples(tmp_path, "woven", 0)
     assert [sample.image.name for sample in samples] == ["a.jpg", "b.jpg"]
-    assert {(sample.part, sample.label) for sample in samples} == {("train", None)}
+    assert {(sample.split, sample.label) for sample in samples} == {("train", None)}
 
 
 def test_dtd_that_is_not_there(tmp_path):
@@ -303,14 +303,14 @@ def weights(built):
 
 
 @pytest.fixture(scope="module")
-def learnt():
+def learned():
     checkpoint = FileCheckpoint(None)
     params = {"width": 8, "steps": 60, "learning_rate": 3e-3, "batch": 4}
     return trained(TwoStage, params, checkpoint=checkpoint), checkpoint.curves
 
 
-def test_both_stages_learn(learnt):
-    built, curves = learnt
+def test_both_stages_learn(learned):
+    built, curves = learned
     # A square of 8 x 8 in each image.
     assert curves["anomalous pixels"] == pytest.approx([64 / SIDE**2] * 60)
     assert curves["anomalous pixels, deviation"] == pytest.approx([0.0] * 60)
@@ -326,8 +326,8 @@ def test_both_stages_learn(learnt):
         assert level.values[found.masks].mean() > level.values[~found.masks].mean() + 0.3
 
 
-def test_stages_see_bgr_and_the_second_only_what_the_first_chose(learnt, monkeypatch):
-    built, _ = learnt
+def test_stages_see_bgr_and_the_second_only_what_the_first_chose(learned, monkeypatch):
+    built, _ = learned
     seen = []
     hooks = [
         stage.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -346,7 +346,7 @@ def test_stages_see_bgr_and_the_second_only_what_the_first_chose(learnt, monkeyp
 
 
 @pytest.mark.parametrize(("loss", "with_ssim"), [("both", True), ("mse", False)])
-def test_losses_are_the_papers(learnt, monkeypatch, loss, with_ssim):
+def test_losses_are_the_papers(learned, monkeypatch, loss, with_ssim):
     built = trained(TwoStage, {"stage2_loss": loss, "steps": 1})
     found = Squares().augment(batch_of(fitting.textures(3, SIDE)), draws())
     seen = []
@@ -436,8 +436,8 @@ def test_fit_depends_on_its_seed_alone():
     assert not torch.equal(weights(first)[0], weights(other)[0])
 
 
-def test_predictions_do_not_depend_on_the_batch(learnt):
-    built, _ = learnt
+def test_predictions_do_not_depend_on_the_batch(learned):
+    built, _ = learned
     images = Squares().augment(batch_of(fitting.textures(9, SIDE, seed=8)), draws()).images
     with torch.no_grad():
         together = built.predict(batch_of(images))[AnomalyMap].levels

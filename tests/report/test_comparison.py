@@ -11,7 +11,7 @@ from scipy import stats
 from adbench_harness.leaderboard.frame import frame
 from adbench_harness.report.comparison import MOST, front, ranked
 from adbench_harness.results.store import TrialResult
-from adbench_harness.results.trial import Choice, Evaluation, Trial
+from adbench_harness.results.trial import Choice, EvaluationSettings, Trial
 from adbench_harness.statistics import significance
 
 points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20)
@@ -33,7 +33,7 @@ def trials(values, flags=()):
         dataset=Choice("data", 1),
         category="",
         fingerprint="f" * 16,
-        split="unsupervised",
+        protocol="unsupervised",
         split_seed=0,
         preprocessors=(),
         augmenter=None,
@@ -41,7 +41,7 @@ def trials(values, flags=()):
         scorer=Choice("s", 1),
         weights=(),
         seed=0,
-        evaluation=Evaluation(),
+        evaluation=EvaluationSettings(),
         metrics=(),
     )
     return frame(

@@ -15,13 +15,13 @@ import pytest
 
 from adbench_harness.errors import UserError
 from adbench_harness.results.store import SCHEMA, Failure, Store, TrialResult
-from adbench_harness.results.trial import Choice, Evaluation, Trial, Weights
+from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights
 
 TRIAL = Trial(
     dataset=Choice("mini", 1),
     category="grass é",
     fingerprint="0123",
-    split="unsupervised",
+    protocol="unsupervised",
     split_seed=0,
     preprocessors=(Choice("mean", 1, {"size": 11}, ("size",)),),
     augmenter=None,
@@ -29,7 +29,7 @@ TRIAL = Trial(
     scorer=Choice("nn", 1),
     weights=(Weights("resnet18", 1, None, "f370", False),),
     seed=3,
-    evaluation=Evaluation(256, "crop"),
+    evaluation=EvaluationSettings(256, "crop"),
     metrics=("image_auroc@1",),
 )
 IMAGES: dict[str, Any] = {
@@ -52,7 +52,7 @@ def result(**changes: Any) -> TrialResult:
         status="ok",
         metrics={"image_auroc": 0.5, "params": 3.0},
         intervals={"image_auroc": (0.25, 0.75)},
-        stages={"fit": 1.25},
+        seconds_alone={"fit": 1.25},
         provenance={"device": "cpu", "weights": [{"sha256": "f370"}], "commit": None},
         flags=("border=crop",),
         lower_is_better=("error",),
@@ -113,21 +113,10 @@ def test_only_what_succeeded_is_finished(store: Store) -> None:
 
 
 def test_the_time_to_store_is_told_where_time_is(store: Store) -> None:
-    store.write(result(spent={"fit": 1.0, "other": 0.5}))
+    store.write(result(seconds_shared={"fit": 1.0, "other": 0.5}))
     (found,) = store.read()
-    assert found.spent.keys() == {"fit", "other", "store"}
-    assert 0 < found.spent["store"] < 10
-
-
-def test_what_an_older_version_stored_can_be_read(store: Store) -> None:
-    store.write(result())
-    (path,) = store.trials.glob("*.json")
-    content = json.loads(path.read_text())
-    for younger in ("intervals", "spent"):
-        del content[younger]
-    path.write_text(json.dumps(content))
-    (found,) = store.read()
-    assert found == result(intervals={}, images={}, maps={}, curves={})
+    assert found.seconds_shared.keys() == {"fit", "other", "store"}
+    assert 0 < found.seconds_shared["store"] < 10
 
 
 def test_undefined_metrics_are_absent(store: Store) -> None:

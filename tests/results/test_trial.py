@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from adbench_harness.results.trial import Choice, Evaluation, Trial, Weights
+from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights
 
 INNER = {"name": "padim", "version": 2, "params": {"dims": 64}, "changed": ["dims"]}
 TRIAL = Trial(
     dataset=Choice("mvtec_ad", 1),
     category="bottle",
     fingerprint="0123",
-    split="unsupervised",
+    protocol="unsupervised",
     split_seed=0,
     preprocessors=(Choice("mean", 1, {"size": 11}, ("size",)), Choice("median", 1)),
     augmenter=Choice("cutpaste", 1),
@@ -24,7 +24,7 @@ TRIAL = Trial(
     scorer=Choice("nn", 1),
     weights=(Weights("resnet18", 1, "/here/resnet18.pth", "f37072fd", True),),
     seed=3,
-    evaluation=Evaluation(256, "crop"),
+    evaluation=EvaluationSettings(256, "crop"),
     metrics=("image_auroc@1", "aupro@1"),
     auxiliary=(("dtd", "abcd"),),
 )
@@ -87,7 +87,7 @@ def with_model(**changes: Any) -> Trial:
         replace(TRIAL, dataset=Choice("mvtec_ad", 2)),
         replace(TRIAL, category="cable"),
         replace(TRIAL, fingerprint="4567"),
-        replace(TRIAL, split="classification"),
+        replace(TRIAL, protocol="classification"),
         replace(TRIAL, split_seed=1),
         replace(TRIAL, preprocessors=TRIAL.preprocessors[::-1]),
         replace(TRIAL, preprocessors=()),
@@ -102,8 +102,8 @@ def with_model(**changes: Any) -> Trial:
         with_weights(version=2),
         replace(TRIAL, weights=()),
         replace(TRIAL, seed=4),
-        replace(TRIAL, evaluation=Evaluation(None, "crop")),
-        replace(TRIAL, evaluation=Evaluation(256, "full")),
+        replace(TRIAL, evaluation=EvaluationSettings(None, "crop")),
+        replace(TRIAL, evaluation=EvaluationSettings(256, "full")),
         replace(TRIAL, metrics=("image_auroc@2", "aupro@1")),
         replace(TRIAL, auxiliary=(("dtd", "efgh"),)),
         with_weights(precision="bfloat16"),

@@ -104,7 +104,7 @@ def test_scores_are_those_of_a_run_by_hand(ran, catalogue):
     samples = dataset.samples(root, "dark", 0)
 
     def pixels(part):
-        images = [decoding.decode(sample.image) for sample in samples if sample.part == part]
+        images = [decoding.decode(sample.image) for sample in samples if sample.split == part]
         inputs = [geometry.to_input(image, InputSpec(32, None)) for image in images]
         return torch.stack(inputs).float() / 255
 
@@ -141,7 +141,9 @@ def truth(bundle):
     trial = bundle.trials[0]
     dataset = load(bundle.plugins).get("dataset", trial.dataset.name)()
     samples = dataset.samples(Path(bundle.root), trial.category, 0)
-    return [decoding.mask(s, dataset.mask_threshold, (40, 48)) for s in samples if s.part == "test"]
+    return [
+        decoding.mask(s, dataset.mask_threshold, (40, 48)) for s in samples if s.split == "test"
+    ]
 
 
 def test_classification_from_images_to_accuracy(planned):
@@ -150,7 +152,7 @@ def test_classification_from_images_to_accuracy(planned):
     )
     (result,) = run_bundle(bundle)
     assert result.status == "ok"
-    # Two of three images of a defect type are learnt; the good ones of the test part play no part.
+    # Two of three images of a defect type are learned; the good ones of the test part play no part.
     assert result.provenance["images"] == {"train": 8, "validation": 0, "test": 2}
     names = result.images["class"].tolist()
     assert names == ["good", "scratch", "spot"]
@@ -176,12 +178,14 @@ def nearest_classes(bundle, names):
 
     def mean(name):
         known = [
-            p for p, s in zip(pixels, samples, strict=True) if (s.part, s.defect) == ("train", name)
+            p
+            for p, s in zip(pixels, samples, strict=True)
+            if (s.split, s.defect) == ("train", name)
         ]
         return torch.stack(known).mean(0)
 
     means = torch.stack([mean(name) for name in names])
-    test = [p for p, s in zip(pixels, samples, strict=True) if s.part == "test"]
+    test = [p for p, s in zip(pixels, samples, strict=True) if s.split == "test"]
     return [int((image - means).square().flatten(1).sum(1).argmin()) for image in test]
 
 
@@ -405,9 +409,9 @@ def test_the_next_run_starts_from_the_kept_images(planned, decoded, chain):
     assert [r.status for r in second] == ["ok", "ok"]
     assert scores(second) == scores(first)
     for before, after in zip(first, second, strict=True):
-        assert after.stages["preprocess"] > 0
+        assert after.seconds_alone["preprocess"] > 0
         if chain == "none":  # a preprocessor's fit is timed anew
-            assert after.stages["preprocess"] == before.stages["preprocess"]
+            assert after.seconds_alone["preprocess"] == before.seconds_alone["preprocess"]
         same = ("image_auroc", "pixel_auroc", "aupro", "params", "flops")
         assert [after.metrics[name] for name in same] == [before.metrics[name] for name in same]
 
@@ -505,7 +509,7 @@ def test_a_backbone_that_runs_while_images_are_decoded_gives_the_same(
     assert backbone.seen["fine", "coarse"] == sum(IMAGES.values())
     for one, other in zip(apart, together, strict=True):
         assert one.images["score"] == pytest.approx(other.images["score"], rel=1e-5)
-        assert set(one.stages) == set(other.stages)
+        assert set(one.seconds_alone) == set(other.seconds_alone)
     stages = [stage for stage, _, _ in told if stage in ("images", "features")]
     # At the last image at the latest, the first features are there.
     assert at_once == 64 or stages.index("features") < max(
@@ -521,9 +525,9 @@ def test_waiting_for_images_is_not_charged_to_the_backbone(planned, monkeypatch)
     monkeypatch.setattr(folders, "workers", lambda: 1)
     (bundle,) = planned(models="probe-features")
     (result,) = run_bundle(bundle)
-    assert sum(s for name, s in result.stages.items() if name.startswith("features")) < 0.2
+    assert sum(s for name, s in result.seconds_alone.items() if name.startswith("features")) < 0.2
     # Nor is decoding to preprocessing: it is the same for every trial.
-    assert result.stages["preprocess"] < 0.2
+    assert result.seconds_alone["preprocess"] < 0.2
 
 
 @pytest.mark.usefixtures("own_data")
@@ -561,22 +565,22 @@ def test_seconds_and_megabytes_are_those_spent(ran):
     assert 20 <= metrics["ms_per_image"] < 200
     assert 20 / IMAGES["test"] <= metrics["ms_per_image_batched"] < metrics["ms_per_image"]
     assert 60 <= metrics["peak_mb"] < 600
-    assert result.stages["fit"] >= 0.2
-    assert result.stages["predict"] >= 0.02
+    assert result.seconds_alone["fit"] >= 0.2
+    assert result.seconds_alone["predict"] >= 0.02
     stages = {"load", "preprocess", "fit", "scorer fit", "predict", "score", "cost", "metrics"}
-    assert set(result.stages) == stages - {"scorer fit"}
+    assert set(result.seconds_alone) == stages - {"scorer fit"}
     # Every second of the run is in one stage or in what is left over.
-    assert set(result.spent) == set(result.stages) | {"other"}
-    assert result.spent["fit"] == pytest.approx(result.stages["fit"])
+    assert set(result.seconds_shared) == set(result.seconds_alone) | {"other"}
+    assert result.seconds_shared["fit"] == pytest.approx(result.seconds_alone["fit"])
 
 
 def test_shared_features_are_charged_to_each_fit_that_used_them(ran):
     *users, other = ran(models="probe-features:layer=fine,probe-features:layer=coarse,toy-mean")
     for result in users:
-        spent = result.stages["features train"] + result.stages["fit"]
+        spent = result.seconds_alone["features train"] + result.seconds_alone["fit"]
         assert result.metrics["fit_seconds"] >= spent
     assert other.trial.model.name == "toy-mean"
-    assert "features train" not in other.stages
+    assert "features train" not in other.seconds_alone
 
 
 def test_every_second_is_told_once_and_what_is_shared_counts_in_each(planned):
@@ -589,19 +593,19 @@ def test_every_second_is_told_once_and_what_is_shared_counts_in_each(planned):
         results.append(next(trials))
         took += time.perf_counter() - start
         time.sleep(0.05)  # what the taker does with a result is not the run's
-    told = sum(sum(result.spent.values()) for result in results)
+    told = sum(sum(result.seconds_shared.values()) for result in results)
     assert told == pytest.approx(took, rel=0.05)
-    assert all(result.spent["other"] > -1e-6 for result in results)
+    assert all(result.seconds_shared["other"] > -1e-6 for result in results)
     slow_ones = [r for r in results if r.trial.model.name == "probe-slow"]
-    fits = sum(r.spent.get("fit", 0.0) for r in slow_ones)
+    fits = sum(r.seconds_shared.get("fit", 0.0) for r in slow_ones)
     assert fits >= 0.4
     # Two scorers each.
-    assert sum(r.stages["fit"] for r in slow_ones) == pytest.approx(2 * fits)
+    assert sum(r.seconds_alone["fit"] for r in slow_ones) == pytest.approx(2 * fits)
     for stage in ("score", "metrics"):  # nobody shares these
-        spent = sum(r.spent.get(stage, 0.0) for r in results)
-        assert spent == pytest.approx(sum(r.stages.get(stage, 0.0) for r in results))
+        spent = sum(r.seconds_shared.get(stage, 0.0) for r in results)
+        assert spent == pytest.approx(sum(r.seconds_alone.get(stage, 0.0) for r in results))
     failed = [r for r in results if r.trial.model.name == "toy-raises"]
-    assert all("fit" in r.stages for r in failed)
+    assert all("fit" in r.seconds_alone for r in failed)
 
 
 def test_costs_that_scorers_share_are_measured_once(planned, monkeypatch):

@@ -82,7 +82,7 @@ def test_broken_ports_are_named(port: Port, reason: str) -> None:
         check(port)
 
 
-def test_what_was_learnt_can_be_passed_over() -> None:
+def test_what_was_learned_can_be_passed_over() -> None:
     broken = PatchGaussian(((torch.zeros(5), torch.full((5, 5), torch.nan)),))
     outputs = Outputs((8, 8), broken, PORTS["score"])
     check_outputs(outputs, frozenset({PatchGaussian}), B, shared=False)

@@ -393,7 +393,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_halved(
     small, tried = hungry(store, room, error, message)
     small.extract(images, both, 20)
     assert sum(size for size in tried if size <= room) == 20
-    # It is learnt once: no batch after the first that fitted is too large.
+    # It is learned once: no batch after the first that fitted is too large.
     fitted = next(i for i, size in enumerate(tried) if size <= room)
     assert max(tried[fitted:]) <= room
     store.extract(images, both, 20)

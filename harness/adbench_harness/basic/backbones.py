@@ -18,7 +18,7 @@ _HE: Final = "He, Zhang, Ren, Sun: Deep residual learning for image recognition,
 _WIDE: Final = "Zagoruyko, Komodakis: Wide residual networks, BMVC 2016"
 _EFFICIENT: Final = "Tan, Le: EfficientNet, ICML 2019"
 _ALEXNET: Final = "Krizhevsky, Sutskever, Hinton: ImageNet classification with deep CNNs, NIPS 2012"
-_LICENCE: Final = "BSD-3-Clause code; weights trained on ImageNet, whose terms are non-commercial"
+_LICENSE: Final = "BSD-3-Clause code; weights trained on ImageNet, whose terms are non-commercial"
 
 
 class Normalised(nn.Module):
@@ -75,7 +75,7 @@ def _torchvision(
         url=f"https://download.pytorch.org/models/{file}",
         filename=file,
         sha256=file.rpartition("-")[2].removesuffix(".pth"),
-        license=_LICENCE,
+        license=_LICENSE,
     )
     members = {
         "name": name,

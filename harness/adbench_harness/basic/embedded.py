@@ -19,7 +19,7 @@ OPPONENT: Final = ((1 / 3, 1 / 3, 1 / 3), (1 / 2, -1 / 2, 0.0), (1 / 4, 1 / 4, -
 
 
 class EmbeddedNet(nn.Module):
-    """Two orders of wavelet scattering on a colour-opponent pyramid; nothing in it is learnt.
+    """Two orders of wavelet scattering on a colour-opponent pyramid; nothing in it is learned.
 
     Float32 RGB [B, 3, H, W] in [0, 1] -> the asked ``layers``: ``layer1`` [B, 79, H/4, W/4],
     ``layer2`` [B, 123, H/8, W/8], ``layer3`` [B, 167, H/16, W/16], sizes rounded up as in a

@@ -31,7 +31,7 @@ def handle(given: argparse.Namespace) -> int:
     from adbench_harness import leaderboard
     from adbench_harness.planning import suite
     from adbench_harness.results.store import Store
-    from adbench_harness.results.trial import Evaluation
+    from adbench_harness.results.trial import EvaluationSettings
     from adbench_harness.running.rescore import rescore
 
     new = Store(Path(given.out))
@@ -39,7 +39,7 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError("--out is the folder of the old results; name another")
     asked = {"size": given.eval_size, "border": given.eval_border or "full"}
     checked = suite.validate({"plugins": ["any"], "evaluation": asked}, "command line")
-    switches = Evaluation(**checked.evaluation.model_dump())
+    settings = EvaluationSettings(**checked.evaluation.model_dump())
     catalogue = options.loaded(given)
     names = options.names(given.metrics or "") or list(catalogue.offers["metric"])
     metrics = [catalogue.get("metric", name) for name in names]
@@ -51,7 +51,7 @@ def handle(given: argparse.Namespace) -> int:
         stored = bool(old.maps(result.trial))
         bare += not stored
         truth = truths.of(result.trial) if stored else None
-        done.append(rescore(result, old, truth, metrics, switches))
+        done.append(rescore(result, old, truth, metrics, settings))
         new.write(done[-1])
     if not done:
         raise UserError(f"no finished trial in '{given.results}'")
@@ -76,7 +76,7 @@ def handle(given: argparse.Namespace) -> int:
 def _place(trial: Any) -> tuple[Any, ...]:
     """What the ground truth depends on."""
     dataset = trial.dataset.label
-    return dataset, trial.category, trial.split, trial.split_seed, trial.fingerprint
+    return dataset, trial.category, trial.protocol, trial.split_seed, trial.fingerprint
 
 
 class _Truths:

@@ -151,8 +151,8 @@ def _content(given: argparse.Namespace) -> dict[str, Any]:
             content[key] = _seeds(getattr(given, key), key)
     if given.keep_maps:
         content["keep_maps"] = True
-    switches = {"size": given.eval_size, "border": given.eval_border}
-    written = {key: value for key, value in switches.items() if value is not None}
+    settings = {"size": given.eval_size, "border": given.eval_border}
+    written = {key: value for key, value in settings.items() if value is not None}
     if written:
         content["evaluation"] = {**content.get("evaluation", {}), **written}
     for item in given.set:

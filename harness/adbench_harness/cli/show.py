@@ -99,7 +99,7 @@ def _contract(offer: Any, catalogue: Any) -> dict[str, str]:
         spec = component.input
         crop = f", centre {spec.crop} px" if spec.crop else ""
         said["input"] = f"{spec.resize} px ({spec.aspect} aspect){crop}"
-        said["splits"] = ", ".join(sorted(component.protocols))
+        said["protocols"] = ", ".join(sorted(component.protocols))
         said["augmenter"] = component.augmentation
     return said
 

@@ -26,14 +26,14 @@ def handle(given: argparse.Namespace) -> int:
     alone: Counter[str] = Counter()
     trials = old = 0
     for result in options.store(given.results).read():
-        if not result.spent:
+        if not result.seconds_shared:
             old += 1
             continue
         trials += 1
-        took.update(_merged(result.spent))
+        took.update(_merged(result.seconds_shared))
         # What nothing accounts for and what a trial's own files take, nobody shares.
-        own = {stage: result.spent.get(stage, 0.0) for stage in ("store", "other")}
-        alone.update(_merged({**result.stages, **own}))
+        own = {stage: result.seconds_shared.get(stage, 0.0) for stage in ("store", "other")}
+        alone.update(_merged({**result.seconds_alone, **own}))
     if not trials:
         raise UserError(
             f"no result in '{given.results}' says where its time went; run the suite again into "
@@ -64,7 +64,7 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def _merged(seconds: Mapping[str, float]) -> dict[str, float]:
-    """With one stage for the features of all parts."""
+    """With one stage for the features of all splits."""
     merged: dict[str, float] = {}
     for stage, value in seconds.items():
         name = "features" if stage.startswith("features ") else stage

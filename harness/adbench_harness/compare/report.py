@@ -190,7 +190,7 @@ def junit(comparison: Comparison) -> str:
             "testcase",
             classname=place,
             name=trial.title.removeprefix(f"{place} · "),
-            time=f"{sum(pair.new.stages.values()) if pair.new else 0:.3f}",
+            time=f"{sum(pair.new.seconds_alone.values()) if pair.new else 0:.3f}",
         )
         found = reasons(pair)
         if pair.verdict in ("worse", "changed", "missing"):

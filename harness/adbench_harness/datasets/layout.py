@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adbench_harness.errors import UserError, nearest
-from adbench_harness.types import GOOD, Part, Sample
+from adbench_harness.types import GOOD, SPLITS, Sample, Split
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 class Names(NamedTuple):
@@ -66,17 +65,22 @@ def check_category(category: str, categories: Sequence[str], dataset: str, root:
         )
 
 
-def check_parts(samples: Iterable[Sample], place: Path, next_step: str) -> None:
+def named_split(text: str) -> Split | None:
+    """The split that a table's cell names, None where it names none."""
+    return next((split for split in SPLITS if split == text), None)
+
+
+def check_splits(samples: Iterable[Sample], place: Path, next_step: str) -> None:
     """Raise UserError, ending in ``next_step``, where there is nothing to learn from or to test."""
-    parts = {sample.part for sample in samples if sample.part != "train" or sample.label != 1}
-    for part in ("train", "test"):
-        if part not in parts:
-            what = "normal images" if part == "train" else "images"
-            raise UserError(f"'{place}': no {what} in {part}; {next_step}")
+    present = {sample.split for sample in samples if sample.split != "train" or sample.label != 1}
+    for split in ("train", "test"):
+        if split not in present:
+            what = "normal images" if split == "train" else "images"
+            raise UserError(f"'{place}': no {what} in {split}; {next_step}")
 
 
 def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample]:
-    """The samples in ``category``, by part, defect type and file name.
+    """The samples in ``category``, by split, defect type and file name.
 
     Images lie in ``train/good``, ``validation/good`` (optional), ``test/good`` and
     ``test/<defect>``; the masks of ``test/<defect>`` in ``ground_truth/<defect>``, as ``<image>``
@@ -87,18 +91,18 @@ def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample
     """
     found = []
     truth = category / names.truth
-    for part in PARTS:
-        for folder in folders(category / getattr(names, part)):
+    for split in SPLITS:
+        for folder in folders(category / getattr(names, split)):
             if folder == truth:
                 continue
             files = images(folder)
             label = int(folder.name != names.good)
-            # Parts number their files alike, and the masks belong to test.
-            masks = _masks(files, truth / folder.name) if label and part == "test" else {}
+            # Splits number their files alike, and the masks belong to test.
+            masks = _masks(files, truth / folder.name) if label and split == "test" else {}
             defect = folder.name if label else GOOD
-            found += [Sample(image, part, label, masks.get(image, ()), defect) for image in files]
+            found += [Sample(image, split, label, masks.get(image, ()), defect) for image in files]
     expected = f"{names.train}/{names.good}, {names.test}/{names.good} and {names.test}/<defect>"
-    check_parts(found, category, f"expected {expected}; {next_step}")
+    check_splits(found, category, f"expected {expected}; {next_step}")
     return found
 
 

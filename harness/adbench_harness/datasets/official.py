@@ -14,7 +14,7 @@ NON_COMMERCIAL = "CC BY-NC-SA 4.0"
 
 
 class Counts(NamedTuple):
-    """Images in train, test and validation, and how many types the test part's defects are of."""
+    """Images in train, test and validation, and how many types the test images' defects are of."""
 
     train: int
     good: int
@@ -25,10 +25,10 @@ class Counts(NamedTuple):
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Counts:
         """What ``samples`` hold."""
-        test = [sample for sample in samples if sample.part == "test"]
+        test = [sample for sample in samples if sample.split == "test"]
         defects = [sample.defect for sample in test if sample.label]
         train, validation = (
-            sum(sample.part == part for sample in samples) for part in ("train", "validation")
+            sum(sample.split == split for sample in samples) for split in ("train", "validation")
         )
         good = len(test) - len(defects)
         return cls(train, good, len(defects), len(set(defects)), validation)

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 from adbench_harness.datasets import layout
 from adbench_harness.errors import UserError, nearest
-from adbench_harness.types import GOOD, Sample
+from adbench_harness.types import GOOD, SPLITS, Sample
 
 ANOMALOUS = "anomalous"
 LABELS = {"0": 0, "normal": 0, "1": 1, ANOMALOUS: 1, "": None}
-PARTS = {part: part for part in layout.PARTS}
 REQUIRED = ("path", "split", "label")
 COLUMNS = (*REQUIRED, "mask", "defect", "category", "group")
 ALIASES = {"defect_type": "defect"}
@@ -36,7 +35,7 @@ def categories(file: Path) -> list[str]:
 
 
 def samples(file: Path, root: Path, category: str) -> list[Sample]:
-    """The category's samples, by part, defect type and path.
+    """The category's samples, by split, defect type and path.
 
     Columns: ``path``; ``split`` (train, validation or test); ``label`` (0 or normal, 1 or
     anomalous, empty for unknown); and, if wanted, ``mask`` (several separated by ``;``; a normal
@@ -58,30 +57,30 @@ def samples(file: Path, root: Path, category: str) -> list[Sample]:
             raise row.error("path", f"{str(sample.image)!r} is on line {line} already")
         if sample.group:
             other = groups.setdefault(sample.group, sample)
-            if other.part != sample.part:
+            if other.split != sample.split:
                 raise row.error(
-                    "group", f"{sample.group!r} is in {other.part} too; keep a group in one part"
+                    "group", f"{sample.group!r} is in {other.split} too; keep a group in one split"
                 )
         found.append((row, sample))
-    masked = {sample.defect for _, sample in found if sample.part == "test" and sample.masks}
+    masked = {sample.defect for _, sample in found if sample.split == "test" and sample.masks}
     for row, sample in found:
-        if sample.part == "test" and sample.defect in masked and sample.label and not sample.masks:
+        if sample.split == "test" and sample.defect in masked and sample.label and not sample.masks:
             raise row.error(
                 "mask",
                 f"{str(sample.image)!r} has none, but others of {sample.defect!r} have; add it",
             )
-    layout.check_parts((sample for _, sample in found), file, f"add lines for '{category}'")
+    layout.check_splits((sample for _, sample in found), file, f"add lines for '{category}'")
     return sorted(
         (sample for _, sample in found),
-        key=lambda s: (layout.PARTS.index(s.part), s.defect, s.image.as_posix()),
+        key=lambda s: (SPLITS.index(s.split), s.defect, s.image.as_posix()),
     )
 
 
 def _sample(row: Row, root: Path) -> Sample:
     cells = row.cells
-    part, label = cells["split"].lower(), cells["label"].lower()
-    if part not in PARTS:
-        raise row.error("split", f"{part!r} is not train, validation or test")
+    split, label = layout.named_split(cells["split"].lower()), cells["label"].lower()
+    if split is None:
+        raise row.error("split", f"{cells['split'].lower()!r} is not train, validation or test")
     if label not in LABELS:
         raise row.error("label", f"{label!r} is not 0, 1, normal, anomalous or empty")
     anomalous = LABELS[label] == 1
@@ -91,7 +90,7 @@ def _sample(row: Row, root: Path) -> Sample:
     masks = [text.strip() for text in cells["mask"].split(";") if text.strip()]
     return Sample(
         image=_image(row, "path", cells["path"], root),
-        part=PARTS[part],
+        split=split,
         label=LABELS[label],
         masks=tuple(_image(row, "mask", text, root) for text in masks if LABELS[label] != 0),
         defect=defect,

@@ -53,7 +53,7 @@ def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path
 
 
 def fingerprint(root: Path, samples: Sequence[Sample]) -> str:
-    """Sixteen hex digits over every sample's place, part, label and bytes, masks included."""
+    """Sixteen hex digits over every sample's place, split, label and bytes, masks included."""
     with ThreadPoolExecutor(workers()) as pool:
         digests = pool.map(lambda sample: _digest(root, sample), samples)
         return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
@@ -62,7 +62,7 @@ def fingerprint(root: Path, samples: Sequence[Sample]) -> str:
 def _digest(root: Path, sample: Sample) -> str:
     paths = (sample.image, *sample.masks, *sample.extras.values())
     stats = (path.stat() for path in paths)
-    known = repr((sample.part, sample.label, sample.defect, sample.group))
+    known = repr((sample.split, sample.label, sample.defect, sample.group))
     return _digest_of(
         tuple((relative(root, path), path) for path in paths),
         tuple((stat.st_size, stat.st_mtime_ns) for stat in stats),
@@ -98,19 +98,20 @@ def classification(
     def group(sample: Sample) -> str:
         return sample.group or relative(root, sample.image)
 
-    kept = [sample for sample in samples if sample.part != "test" and not sample.label]
+    kept = [sample for sample in samples if sample.split != "test" and not sample.label]
     defective = [sample for sample in samples if sample.label]
     # A group that shows several defect types counts as one of the first.
     defects = {group(s): s.defect for s in sorted(defective, key=lambda s: s.defect, reverse=True)}
-    learnt: set[str] = set()
+    learned: set[str] = set()
     for defect in set(defects.values()):
         drawn = sorted(
             (name for name in defects if defects[name] == defect),
             key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest(),
         )
-        learnt.update(drawn[: round(share * len(drawn))])
+        learned.update(drawn[: round(share * len(drawn))])
     return kept + [
-        replace(sample, part="train" if group(sample) in learnt else "test") for sample in defective
+        replace(sample, split="train" if group(sample) in learned else "test")
+        for sample in defective
     ]
 
 

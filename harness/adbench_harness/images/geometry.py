@@ -13,7 +13,7 @@ from torch.nn import functional
 from adbench_harness.types import InputSpec
 
 if TYPE_CHECKING:
-    from adbench_harness.results.trial import Evaluation
+    from adbench_harness.results.trial import EvaluationSettings
 
 Image = NDArray[np.uint8]
 
@@ -93,17 +93,17 @@ def meet(
     anomaly_map: NDArray[np.float32],
     truth: NDArray[np.bool_],
     spec: InputSpec,
-    switches: Evaluation,
+    settings: EvaluationSettings,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """A map and its mask at one size: the image's own, or the suite's ``switches.size``."""
+    """A map and its mask at one size: the image's own, or the suite's ``settings.size``."""
     size = truth.shape
-    cropped = switches.border == "crop"
+    cropped = settings.border == "crop"
     if cropped:
         top, left, bottom, right = window(spec, size)
         truth = truth[top:bottom, left:right]
     placed: NDArray[Any] = from_input(anomaly_map, spec, size, cropped=cropped)
-    if switches.size is not None:
-        scale = switches.size / max(truth.shape)
+    if settings.size is not None:
+        scale = settings.size / max(truth.shape)
         smaller = (round(truth.shape[1] * scale), round(truth.shape[0] * scale))
         placed = cv2.resize(placed, smaller, interpolation=cv2.INTER_LINEAR)
         nearest = cv2.resize(truth.view(np.uint8), smaller, interpolation=cv2.INTER_NEAREST)

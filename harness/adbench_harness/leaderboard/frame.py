@@ -235,7 +235,7 @@ def _variants(trials: Sequence[Trial]) -> dict[str, list[tuple[str, ...]]]:
         "dataset": [
             (
                 _version(trial.dataset),
-                trial.split,
+                trial.protocol,
                 f"size={trial.evaluation.size or 'native'}",
                 f"border={trial.evaluation.border}",
             )

@@ -66,7 +66,7 @@ class Pipelines:
             instance = self._build("model", model)
             if self._suite.protocol not in instance.protocols:
                 self.left_out.append(
-                    f"{model.label}: learns from {', '.join(sorted(instance.protocols))} splits, "
+                    f"{model.label}: learns under {', '.join(sorted(instance.protocols))}, "
                     f"not {self._suite.protocol}"
                 )
                 continue

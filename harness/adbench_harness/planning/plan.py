@@ -15,7 +15,7 @@ from adbench_harness.planning.axes import Axes
 from adbench_harness.planning.pipelines import Pipeline, Pipelines, Places
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.planning.suite import Suite, validate
-from adbench_harness.results.trial import Bundle, Choice, Evaluation, Trial
+from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial
 from adbench_harness.types import Sample
 
 
@@ -76,8 +76,8 @@ def with_recipe(suite: Suite, catalogue: Catalogue) -> Suite:
     recipe = catalogue.get("recipe", suite.recipe)
     base = validate({**recipe.suite, "plugins": suite.plugins}, f"recipe '{suite.recipe}'")
     written = {key: getattr(suite, key) for key in suite.model_fields_set}
-    switches = base.evaluation.model_copy(update=suite.evaluation.model_dump(exclude_unset=True))
-    merged = {"set": base.set | suite.set, "evaluation": switches}
+    settings = base.evaluation.model_copy(update=suite.evaluation.model_dump(exclude_unset=True))
+    merged = {"set": base.set | suite.set, "evaluation": settings}
     return base.model_copy(update=written | merged)
 
 
@@ -106,12 +106,14 @@ class _Planner:
                 samples = samples_of(
                     self.catalogue, choice, root, category, self.suite.protocol, split_seed
                 )
-                print_ = folders.fingerprint(root, samples)
+                fingerprint = folders.fingerprint(root, samples)
                 for chain in chains:
                     yield (
                         root,
                         [
-                            self._trial(choice, category, print_, split_seed, chain, pipe, seed)
+                            self._trial(
+                                choice, category, fingerprint, split_seed, chain, pipe, seed
+                            )
                             for pipe, seed in itertools.product(tuned, self.suite.seeds)
                         ],
                     )
@@ -197,7 +199,7 @@ class _Planner:
             dataset=dataset,
             category=category,
             fingerprint=fingerprint,
-            split=self.suite.protocol,
+            protocol=self.suite.protocol,
             split_seed=split_seed,
             preprocessors=chain,
             augmenter=pipe.augmenter,
@@ -205,7 +207,7 @@ class _Planner:
             scorer=pipe.scorer,
             weights=self.pipelines.weights(pipe.model),
             seed=seed,
-            evaluation=Evaluation(**self.suite.evaluation.model_dump()),
+            evaluation=EvaluationSettings(**self.suite.evaluation.model_dump()),
             metrics=self._metrics(),
             auxiliary=self._auxiliary_prints(pipe),
             files=tuple(
@@ -239,9 +241,9 @@ class _Planner:
 
 
 def samples_of(
-    catalogue: Catalogue, dataset: Choice, root: Path, category: str, split: str, split_seed: int
+    catalogue: Catalogue, dataset: Choice, root: Path, category: str, protocol: str, split_seed: int
 ) -> list[Sample]:
-    """A category's samples under a split, checked: parts disjoint, groups whole, none empty."""
+    """A category's samples under a protocol, checked: splits disjoint, groups whole, none empty."""
     instance = parameters.build(catalogue, "dataset", dataset)
     try:
         samples = list(instance.samples(root, category, split_seed))
@@ -252,18 +254,20 @@ def samples_of(
             f"data set '{dataset.name}', category '{category}': listing its samples failed: "
             f"{said(error)}; mend the plugin or the data"
         ) from error
-    if split == "classification":
+    if protocol == "classification":
         samples = folders.classification(root, samples, split_seed)
     else:
-        samples = [sample for sample in samples if sample.part == "test" or not sample.label]
+        samples = [sample for sample in samples if sample.split == "test" or not sample.label]
     place = f"data set '{dataset.name}', category '{category}'"
-    for part in ("train", "test"):
-        if not any(sample.part == part for sample in samples):
-            raise UserError(f"{place}: no {part} image under '{root}'")
+    for split in ("train", "test"):
+        if not any(sample.split == split for sample in samples):
+            raise UserError(f"{place}: no {split} image under '{root}'")
     for what in ("image", "group"):
-        parts: dict[Any, str] = {}
+        splits: dict[Any, str] = {}
         for sample in samples:
             key = getattr(sample, what)
-            if key is not None and parts.setdefault(key, sample.part) != sample.part:
-                raise UserError(f"{place}: {what} '{key}' is in {parts[key]} and in {sample.part}")
+            if key is not None and splits.setdefault(key, sample.split) != sample.split:
+                raise UserError(
+                    f"{place}: {what} '{key}' is in {splits[key]} and in {sample.split}"
+                )
     return samples

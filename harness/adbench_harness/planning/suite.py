@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.planning import grammar
-from adbench_harness.types import Split
+from adbench_harness.types import ProtocolName
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,8 +60,8 @@ Axis = Annotated[list[list[Any]] | None, BeforeValidator(_chains)]
 Names = Annotated[list[str], BeforeValidator(_names)]
 
 
-class EvaluationSwitches(BaseModel):
-    """How maps meet masks; see ``trial.Evaluation``."""
+class EvaluationTable(BaseModel):
+    """How maps meet masks; see ``trial.EvaluationSettings``."""
 
     model_config = _STRICT
 
@@ -101,17 +101,17 @@ class Suite(BaseModel):
     metrics: Names | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    protocol: Split = "unsupervised"
+    protocol: ProtocolName = "unsupervised"
     seeds: Seeds = Field(default_factory=lambda: [0])
     split_seeds: Seeds = Field(default_factory=lambda: [0])
     backbone: str | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
-    evaluation: EvaluationSwitches = Field(default_factory=EvaluationSwitches)
+    evaluation: EvaluationTable = Field(default_factory=EvaluationTable)
     keep_maps: bool = False
     tolerance: Tolerance = Field(default_factory=Tolerance)
 
 
-_TABLES: dict[str, type[BaseModel]] = {"evaluation": EvaluationSwitches, "tolerance": Tolerance}
+_TABLES: dict[str, type[BaseModel]] = {"evaluation": EvaluationTable, "tolerance": Tolerance}
 
 
 def read(path: Path) -> dict[str, Any]:

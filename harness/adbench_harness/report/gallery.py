@@ -19,7 +19,7 @@ from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.planning import parameters, plan
 from adbench_harness.planning.pipelines import Places
 from adbench_harness.planning.plugins import Catalogue
-from adbench_harness.results.trial import Evaluation, Trial
+from adbench_harness.results.trial import EvaluationSettings, Trial
 from adbench_harness.types import InputSpec
 
 SIDE = 256
@@ -101,7 +101,7 @@ class Pictures:
         dataset = parameters.build(catalogue, "dataset", trial.dataset)
         root = folders.locate(dataset, places.data, places.datasets)
         samples = plan.samples_of(
-            catalogue, trial.dataset, root, trial.category, trial.split, trial.split_seed
+            catalogue, trial.dataset, root, trial.category, trial.protocol, trial.split_seed
         )
         if folders.fingerprint(root, samples) != trial.fingerprint:
             raise UserError(f"'{root}' holds other images than the results were measured on")
@@ -166,13 +166,13 @@ class Maps:
         return Heat(self.scores[place], self.spec)
 
     def ranking(
-        self, switches: Evaluation, pictures: Pictures, paths: Sequence[str]
+        self, settings: EvaluationSettings, pictures: Pictures, paths: Sequence[str]
     ) -> Ranking | None:
         """The pixels in order of their scores; None where no truth by pixel is known."""
         with ThreadPoolExecutor(folders.workers()) as pool:
             truths = pool.map(pictures.truth, paths)
         met = [
-            geometry.meet(scores, truth, self.spec, switches)
+            geometry.meet(scores, truth, self.spec, settings)
             for scores, truth in zip(self.scores, truths, strict=True)
             if truth is not None
         ]

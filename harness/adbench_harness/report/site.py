@@ -465,10 +465,10 @@ def _facts(results: Sequence[TrialResult]) -> dict[str, list[str]]:
             text = f"{used.backbone} v{used.version}, sha256 {used.sha256 or 'none needed'}"
             text += "" if used.verified else " (not verified)"
             found.setdefault("weights", {})[text] = None
-        switches = result.trial.evaluation
-        text = f"maps at {switches.size or 'the images own'} size, border {switches.border}"
+        settings = result.trial.evaluation
+        text = f"maps at {settings.size or 'the images own'} size, border {settings.border}"
         found.setdefault("evaluation", {})[text] = None
-        found.setdefault("split", {})[result.trial.split] = None
+        found.setdefault("protocol", {})[result.trial.protocol] = None
     return {name: list(values) for name, values in found.items()}
 
 

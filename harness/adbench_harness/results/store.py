@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA = 1
+SCHEMA = 2
 _ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
 
 
@@ -38,10 +38,9 @@ class TrialResult:
 
     ``metrics`` are fractions (AUROC ...) and costs by their column's name; an undefined one is
     absent; ``lower_is_better`` names those that are so; ``intervals`` are the ends of 95%
-    confidence intervals of those that have one. ``stages`` are seconds by stage as if the trial
-    had run alone; ``spent`` are those that the run took since the result before, ``other``
-    included, so that they add up to the run's time. Older versions stored neither intervals nor
-    what was spent.
+    confidence intervals of those that have one. ``seconds_alone`` are seconds by stage as if the
+    trial had run alone; ``seconds_shared`` are those that the run took since the result before,
+    ``other`` included, so that they add up to the run's time.
     ``images`` holds one array an entry over the test images, in the data set's order: ``path``
     (relative to the data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32),
     ``probability`` (float32 [N, C]) with the names in ``class``. ``maps`` holds ``map`` uint16
@@ -53,8 +52,8 @@ class TrialResult:
     status: Literal["ok", "failed"]
     metrics: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    stages: Mapping[str, float] = field(default_factory=dict)
-    spent: Mapping[str, float] = field(default_factory=dict)
+    seconds_alone: Mapping[str, float] = field(default_factory=dict)
+    seconds_shared: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     lower_is_better: tuple[str, ...] = ()
@@ -74,7 +73,7 @@ class Store:
     def write(self, result: TrialResult) -> None:
         """Store ``result``: arrays first, so that a JSON file is never without them.
 
-        What that takes is added to ``spent`` as ``store``.
+        What that takes is added to ``seconds_shared`` as ``store``.
         """
         import numpy as np
 
@@ -95,7 +94,8 @@ class Store:
             trial=replace(result.trial, weights=weights),
             metrics=_finite(result.metrics),
             intervals={n: i for n, i in result.intervals.items() if all(map(math.isfinite, i))},
-            spent=result.spent and {**result.spent, "store": time.perf_counter() - start},
+            seconds_shared=result.seconds_shared
+            and {**result.seconds_shared, "store": time.perf_counter() - start},
             images={},
             maps={},
             curves={},
@@ -117,7 +117,7 @@ class Store:
                 **{
                     **content,
                     "trial": Trial.from_json(content["trial"]),
-                    "intervals": {n: tuple(i) for n, i in content.get("intervals", {}).items()},
+                    "intervals": {n: tuple(i) for n, i in content["intervals"].items()},
                     "lower_is_better": tuple(content["lower_is_better"]),
                     "flags": tuple(content["flags"]),
                     "failures": tuple(Failure(**failure) for failure in content["failures"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,8 @@ NONE = "none"
 FLOAT32 = "float32"
 SHORTENED = "not the paper's size or schedule"
 """The flag of a row whose model runs at anything but its paper's preset."""
+_YOUNGER = frozenset({"files", "shots", "shot_seed", "validation", "unified"})
+"""Fields of a trial that came after the first stored ids: absent from an id where not used."""
 _SPECIAL = frozenset(",:+()[]'\"")
 
 
@@ -81,8 +83,8 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The switches of evaluation that change numbers.
+class EvaluationSettings:
+    """What of the evaluation changes numbers.
 
     ``size``: the longer side in px at which maps meet masks (None: the image's own). ``border``:
     "full" scores what an input crop cut away with the image's minimum; "crop" leaves it out, as
@@ -95,12 +97,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Trial:
-    """One combination with one seed; its ``id`` covers everything that may change its numbers."""
+    """One combination with one seed; its ``id`` covers everything that may change its numbers.
+
+    ``protocol`` names what the model may learn from ("unsupervised": normal images only).
+    ``shots`` is the number of training images, drawn by ``shot_seed``, or None for all of them;
+    ``validation`` the share of the training images that is held out for validation; ``unified``
+    says that one model learns all categories.
+    """
 
     dataset: Choice
     category: str
     fingerprint: str
-    split: str
+    protocol: str
     split_seed: int
     preprocessors: tuple[Choice, ...]
     augmenter: Choice | None
@@ -108,10 +116,14 @@ class Trial:
     scorer: Choice
     weights: tuple[Weights, ...]
     seed: int
-    evaluation: Evaluation
+    evaluation: EvaluationSettings
     metrics: tuple[str, ...]
     auxiliary: tuple[tuple[str, str], ...] = ()
     files: tuple[str, ...] = ()
+    shots: int | None = None
+    shot_seed: int = 0
+    validation: float = 0.0
+    unified: bool = False
 
     @cached_property
     def id(self) -> str:
@@ -120,11 +132,13 @@ class Trial:
         # Where a file lies changes no number; what it holds does.
         for weights in content["weights"]:
             del weights["path"]
-            # Ids are older than the choice.
             if weights["precision"] == FLOAT32:
                 del weights["precision"]
-        if not self.files:
-            del content["files"]
+        # Ids are older than these fields and than the name "protocol": a trial keeps its id.
+        content["split"] = content.pop("protocol")
+        for one in fields(self):
+            if one.name in _YOUNGER and content[one.name] == one.default:
+                del content[one.name]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -137,6 +151,13 @@ class Trial:
     def backbone(self) -> str:
         """The backbones' labels, ``none`` for a model without one."""
         return "+".join(weights.label for weights in self.weights) or NONE
+
+    @property
+    def setting(self) -> str:
+        """What a board says of how the model learned; empty for all of one category's normals."""
+        learned = "" if self.protocol == "unsupervised" else self.protocol
+        shots = "" if self.shots is None else f"{self.shots}-shot"
+        return ", ".join(filter(None, ("unified" if self.unified else "", learned, shots)))
 
     @property
     def title(self) -> str:
@@ -157,16 +178,18 @@ class Trial:
                 "preprocessors": tuple(map(Choice.of, content["preprocessors"])),
                 "weights": tuple(Weights(**weights) for weights in content["weights"]),
                 "metrics": tuple(content["metrics"]),
-                "evaluation": Evaluation(**content["evaluation"]),
-                "files": tuple(content.get("files", ())),
-                "auxiliary": tuple((name, print_) for name, print_ in content["auxiliary"]),
+                "evaluation": EvaluationSettings(**content["evaluation"]),
+                "files": tuple(content["files"]),
+                "auxiliary": tuple(
+                    (name, fingerprint) for name, fingerprint in content["auxiliary"]
+                ),
             }
         )
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Trials that share a data set's category, split and preprocessors: what an engine schedules.
+    """Trials that share a category's images and preprocessors: what an engine schedules.
 
     Plain data, so that any process may run it: ``plugins`` and ``root`` are all it needs.
     """

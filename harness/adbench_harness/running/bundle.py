@@ -23,8 +23,7 @@ from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, TrainImages
 from adbench_harness.planning import plugins
 from adbench_harness.results.store import Failure, TrialResult
-from adbench_harness.results.trial import Bundle, Choice, Trial
-from adbench_harness.results.trial import Evaluation as Switches
+from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial
 from adbench_harness.running import contract, cost, learned
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.running.material import Material, Progress
@@ -67,7 +66,7 @@ def device(name: str) -> torch.device:
 
 def fit_key(trial: Trial) -> str:
     """The id of everything that a fitted model depends on."""
-    return replace(trial, scorer=Choice("", 0), metrics=(), evaluation=Switches()).id
+    return replace(trial, scorer=Choice("", 0), metrics=(), evaluation=EvaluationSettings()).id
 
 
 @dataclass
@@ -76,7 +75,7 @@ class _Scored:
 
     trial: Trial
     scorer: Any = None
-    stages: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     image: dict[int, float] = field(default_factory=dict)
     maps: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     classes: dict[int, NDArray[np.float32]] = field(default_factory=dict)
@@ -117,7 +116,7 @@ class _Runner:
 
     def run(self) -> Iterator[TrialResult]:
         for result in self.results():
-            yield replace(result, spent=self.spent())
+            yield replace(result, seconds_shared=self.seconds_shared())
             self.started = time.perf_counter()
 
     def results(self) -> Iterator[TrialResult]:
@@ -150,7 +149,7 @@ class _Runner:
             self.measure(model, scored)
         except Exception as error:
             for one in scored:
-                yield self.failed(one.trial, error, self.once | one.stages)
+                yield self.failed(one.trial, error, self.once | one.seconds)
             return
         for one in scored:
             one.metrics["peak_mb"] = highest
@@ -169,7 +168,7 @@ class _Runner:
             spent = self.material.seconds[stage] - before
             book[stage] = book.get(stage, 0.0) + spent
 
-    def spent(self) -> dict[str, float]:
+    def seconds_shared(self) -> dict[str, float]:
         """Seconds by stage since the result before, ``other`` included: on the clock."""
         seconds = dict(self.material.seconds)
         spent = {s: seconds[s] - self.accounted.get(s, 0.0) for s in seconds}
@@ -221,7 +220,7 @@ class _Runner:
                     # What the scorers before drew must not change what this one draws.
                     _seed_everything(one.trial.seed)
                     train = self.material.train(model.input, one.trial)
-                    with self.timed("scorer fit", one.stages):
+                    with self.timed("scorer fit", one.seconds):
                         one.scorer.fit(
                             FittedOutputs(model, train),
                             torch.Generator().manual_seed(one.trial.seed),
@@ -243,7 +242,7 @@ class _Runner:
             self.progress("score", done, len(images))
 
     def score(self, one: _Scored, outputs: Outputs, places: Sequence[int]) -> None:
-        with self.timed("score", one.stages), torch.no_grad():
+        with self.timed("score", one.seconds), torch.no_grad():
             scores = one.scorer.score(outputs)
         contract.check_scores(scores, len(places))
         kept: tuple[tuple[Any, dict[int, Any]], ...] = (
@@ -288,7 +287,7 @@ class _Runner:
                 if one.failures:
                     continue
                 with (
-                    self.timed("cost", one.stages),
+                    self.timed("cost", one.seconds),
                     one.guarded("cost"),
                     torch.no_grad(),
                 ):
@@ -317,7 +316,7 @@ class _Runner:
 
     def evaluate(self, spec: InputSpec, one: _Scored) -> None:
         """Every metric that the trial names and its scores allow; each failure is its own."""
-        with self.timed("metrics", one.stages), one.guarded("metrics"):
+        with self.timed("metrics", one.seconds), one.guarded("metrics"):
             evaluation = self.evaluation(spec, one)
             for name in one.trial.metrics:
                 metric = self.catalogue.get("metric", name.partition("@")[0])
@@ -331,10 +330,10 @@ class _Runner:
         test = self.material.places["test"]
         maps = masks = predicted = true = None
         if one.maps and self.material.masks:
-            switches = one.trial.evaluation
+            settings = one.trial.evaluation
 
             def meet(item: tuple[int, NDArray[np.bool_]]) -> tuple[Any, Any]:
-                return geometry.meet(one.maps[item[0]], item[1], spec, switches)
+                return geometry.meet(one.maps[item[0]], item[1], spec, settings)
 
             with ThreadPoolExecutor(folders.workers()) as pool:
                 maps, masks = zip(*pool.map(meet, self.material.masks.items()), strict=True)
@@ -358,9 +357,9 @@ class _Runner:
         material = self.material
         test = material.places["test"]
         seconds = material.inputs[spec].seconds
-        stages = self.once | one.stages
+        alone = self.once | one.seconds
         # What was measured once for all scorers, each would have measured alone.
-        stages["cost"] = sum(book.get("cost", 0.0) for book in (self.once, one.stages))
+        alone["cost"] = sum(book.get("cost", 0.0) for book in (self.once, one.seconds))
         images: dict[str, NDArray[Any]] = {
             "path": np.array(
                 [folders.relative(material.root, material.samples[i].image) for i in test]
@@ -373,9 +372,9 @@ class _Runner:
             one.metrics["fit_seconds"] = (
                 float(seconds[material.places["train"]].sum())
                 + material.fitting
-                + stages.get("features train", 0.0)
-                + stages["fit"]
-                + stages.get("scorer fit", 0.0)
+                + alone.get("features train", 0.0)
+                + alone["fit"]
+                + alone.get("scorer fit", 0.0)
             )
             if one.image:
                 images["score"] = np.array([one.image[i] for i in test], dtype=np.float32)
@@ -389,7 +388,7 @@ class _Runner:
             status="failed" if one.failures else "ok",
             metrics=one.metrics,
             intervals=one.intervals,
-            stages=stages,
+            seconds_alone=alone,
             provenance=self.provenance(one.trial),
             flags=flags(one.trial, self.catalogue.get("model", one.trial.model.name), one.scorer),
             lower_is_better=tuple(
@@ -404,17 +403,17 @@ class _Runner:
             curves=self.curves,
         )
 
-    def failed(self, trial: Trial, error: Exception, stages: dict[str, float]) -> TrialResult:
+    def failed(self, trial: Trial, error: Exception, seconds: dict[str, float]) -> TrialResult:
         return TrialResult(
             trial=trial,
             status="failed",
-            stages=stages,
+            seconds_alone=seconds,
             provenance=self.provenance(trial),
             failures=(_failure(self.material.stage, error),),
         )
 
     def provenance(self, trial: Trial) -> dict[str, Any]:
-        counts = {part: len(places) for part, places in self.material.places.items()}
+        counts = {split: len(places) for split, places in self.material.places.items()}
         return provenance(trial, self.catalogue, self.device, counts)
 
 

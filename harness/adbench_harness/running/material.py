@@ -25,10 +25,17 @@ from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.results.trial import Bundle, Choice, Trial
 from adbench_harness.running import cost
 from adbench_harness.running.features import FeatureStore, trainable
-from adbench_harness.types import GOOD, FeatureRequest, Features, InputSpec, Sample, overrides
+from adbench_harness.types import (
+    GOOD,
+    SPLITS,
+    FeatureRequest,
+    Features,
+    InputSpec,
+    Sample,
+    overrides,
+)
 
 Progress = Callable[[str, int, int], None]
-PARTS = ("train", "validation", "test")
 # Images that a backbone is given at once while others are decoded: what fills a GPU.
 _AT_ONCE = 64
 
@@ -38,7 +45,7 @@ class Material:
 
     ``seconds`` are those that the stages took so far, on the clock, and ``stage`` is the one at
     work, so that a failure can say where it happened. ``fitting`` are the seconds that fitting the
-    preprocessors took. ``places`` are the indices of each part's samples.
+    preprocessors took. ``places`` are the indices of each split's samples.
     """
 
     def __init__(
@@ -65,12 +72,12 @@ class Material:
                 first.dataset,
                 self.root,
                 first.category,
-                first.split,
+                first.protocol,
                 first.split_seed,
             )
         self.places = {
-            part: [i for i, sample in enumerate(self.samples) if sample.part == part]
-            for part in PARTS
+            split: [i for i, sample in enumerate(self.samples) if sample.split == split]
+            for split in SPLITS
         }
         models = [self.build("model", trial.model) for trial in self.bundle.trials]
         asked = self._asked(models)
@@ -86,10 +93,10 @@ class Material:
                 list(dict.fromkeys(model.input for model in models)),
             )
         seen = 0
-        for part, places in self._parts(ready):
+        for split, places in self._splits(ready):
             for (name, spec), layers in list(asked.items()):
                 try:
-                    self._extract(name, spec, tuple(layers), part, places)
+                    self._extract(name, spec, tuple(layers), split, places)
                 except Exception:
                     # A model that needs a broken backbone meets the same error in its own fit.
                     del asked[name, spec]
@@ -116,10 +123,10 @@ class Material:
         name: str,
         spec: InputSpec,
         layers: tuple[str, ...],
-        part: str,
+        split: str,
         places: Sequence[int],
     ) -> None:
-        stage = f"features {part}"
+        stage = f"features {split}"
         spent = self._extracting.setdefault((name, spec), {})
         before = self.seconds.get(stage, 0.0)
         with self.timed(stage):
@@ -164,17 +171,17 @@ class Material:
 
         return found | made, walk()
 
-    def _parts(self, ready: Iterator[int]) -> Iterator[tuple[str, list[int]]]:
-        """Some places of a part at a time, as soon as their images are there."""
-        waiting: dict[str, list[int]] = {part: [] for part in PARTS}
+    def _splits(self, ready: Iterator[int]) -> Iterator[tuple[str, list[int]]]:
+        """Some places of a split at a time, as soon as their images are there."""
+        waiting: dict[str, list[int]] = {split: [] for split in SPLITS}
         ready = self._counted(ready)
         for place in ready if _overlaps(self.device) else list(ready):
-            part = self.samples[place].part
-            waiting[part].append(place)
-            if len(waiting[part]) == _AT_ONCE:
-                yield part, waiting[part]
-                waiting[part] = []
-        yield from ((part, places) for part, places in waiting.items() if places)
+            split = self.samples[place].split
+            waiting[split].append(place)
+            if len(waiting[split]) == _AT_ONCE:
+                yield split, waiting[split]
+                waiting[split] = []
+        yield from ((split, places) for split, places in waiting.items() if places)
 
     def _counted(self, ready: Iterator[int]) -> Iterator[int]:
         for done in range(len(self.samples) + 1):
@@ -234,17 +241,17 @@ class Material:
 
     # ------------------------------------------------------------ what components are given
 
-    def images(self, spec: InputSpec, part: str, seed: int) -> Images:
-        """The images of a part; the test part in an order drawn from ``seed``."""
-        places = self.places[part]
-        if part == "test":
+    def images(self, spec: InputSpec, split: str, seed: int) -> Images:
+        """The images of a split, those of test in an order drawn from ``seed``."""
+        places = self.places[split]
+        if split == "test":
             order = np.random.default_rng([seed, 1]).permutation(len(places))
             places = [places[i] for i in order]
         return Images(self.inputs[spec], places, self._image_seeds(seed), self.device)
 
     def train(self, spec: InputSpec, trial: Trial) -> TrainImages:
-        """What the trial's split lets ``fit`` see."""
-        names = self.class_names if trial.split == "classification" else ()
+        """What the trial's protocol lets ``fit`` see."""
+        names = self.class_names if trial.protocol == "classification" else ()
         train = self.places["train"]
         return TrainImages(
             self.inputs[spec],

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 from adbench_harness.planning.plugins import Catalogue
-from adbench_harness.results.trial import SHORTENED, Evaluation, Trial
+from adbench_harness.results.trial import SHORTENED, EvaluationSettings, Trial
 
 
 def provenance(
     trial: Trial, catalogue: Catalogue, device: torch.device, images: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Device, versions, commit, weights, and the number of ``images`` of each part."""
+    """Device, versions, commit, weights, and the number of ``images`` of each split."""
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
@@ -46,7 +46,7 @@ def flags(trial: Trial, model: Any, scorer: Any) -> tuple[str, ...]:
     """Marks of a row that say why its numbers may not compare with others'."""
     sizes = {name for preset in model.presets.values() for name in preset}
     found = [f"unverified weights {w.backbone}" for w in trial.weights if not w.verified]
-    found += switch_flags(trial.evaluation)
+    found += setting_flags(trial.evaluation)
     if not sizes.isdisjoint(trial.model.changed):
         found.append(SHORTENED)
     if scorer.transductive:
@@ -54,10 +54,10 @@ def flags(trial: Trial, model: Any, scorer: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def switch_flags(switches: Evaluation) -> tuple[str, ...]:
+def setting_flags(settings: EvaluationSettings) -> tuple[str, ...]:
     """The marks of another protocol than the harness's own."""
-    border = f"border={switches.border}" if switches.border != "full" else ""
-    size = f"size={switches.size}" if switches.size is not None else ""
+    border = f"border={settings.border}" if settings.border != "full" else ""
+    size = f"size={settings.size}" if settings.size is not None else ""
     return tuple(filter(None, (border, size)))
 
 

@@ -18,9 +18,8 @@ from adbench_harness.planning import parameters
 from adbench_harness.planning.plan import samples_of
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.results.store import Store, TrialResult
-from adbench_harness.results.trial import Evaluation as Switches
-from adbench_harness.results.trial import Trial
-from adbench_harness.running.provenance import switch_flags
+from adbench_harness.results.trial import EvaluationSettings, Trial
+from adbench_harness.running.provenance import setting_flags
 from adbench_harness.types import InputSpec, Metric, Sample
 
 
@@ -29,14 +28,14 @@ class Truth:
 
     def __init__(self, trial: Trial, catalogue: Catalogue, root: Path) -> None:
         samples = samples_of(
-            catalogue, trial.dataset, root, trial.category, trial.split, trial.split_seed
+            catalogue, trial.dataset, root, trial.category, trial.protocol, trial.split_seed
         )
         if folders.fingerprint(root, samples) != trial.fingerprint:
             raise UserError(
                 f"data set '{trial.dataset.label}', category '{trial.category}': the files under "
                 f"'{root}' are not those that were run; name the folder with --data"
             )
-        self.test = [sample for sample in samples if sample.part == "test"]
+        self.test = [sample for sample in samples if sample.split == "test"]
         threshold = parameters.build(catalogue, "dataset", trial.dataset).mask_threshold
 
         def mask(sample: Sample) -> NDArray[np.bool_] | None:
@@ -56,9 +55,9 @@ def rescore(
     store: Store,
     truth: Truth | None,
     metrics: Sequence[Metric],
-    switches: Switches,
+    settings: EvaluationSettings,
 ) -> TrialResult:
-    """The result of the same trial, its scores and stored maps evaluated under ``switches``.
+    """The result of the same trial, its scores and stored maps evaluated under ``settings``.
 
     Costs are kept; of the ``metrics`` those are computed for which the trial stored what they
     need: maps only if it was run with ``--keep-maps``, and only if their ``truth`` is given. They
@@ -66,7 +65,7 @@ def rescore(
     """
     images = store.images(result.trial)
     maps = store.maps(result.trial)
-    met = _met(maps, truth, switches) if truth and maps else []
+    met = _met(maps, truth, settings) if truth and maps else []
     names = images["class"].tolist() if "class" in images else []
     evaluation = Evaluation(
         labels=images["label"],
@@ -83,18 +82,18 @@ def rescore(
     kept = {name: value for name, value in result.metrics.items() if name not in evaluated}
     lower = {name for name in result.lower_is_better if name in kept}
     lower |= {metric.name for metric in metrics if not metric.higher_is_better} & found.keys()
-    before = switch_flags(result.trial.evaluation)
+    before = setting_flags(result.trial.evaluation)
     return replace(
         result,
         trial=replace(
             result.trial,
-            evaluation=switches,
+            evaluation=settings,
             metrics=tuple(f"{metric.name}@{metric.version}" for metric in metrics),
         ),
         metrics=kept | found,
         intervals={name: interval(evaluation) for name, interval in ranged.items()},
         lower_is_better=tuple(sorted(lower)),
-        flags=(*switch_flags(switches), *(flag for flag in result.flags if flag not in before)),
+        flags=(*setting_flags(settings), *(flag for flag in result.flags if flag not in before)),
         images=images,
         maps=maps,
         curves=store.curves(result.trial),
@@ -102,7 +101,7 @@ def rescore(
 
 
 def _met(
-    stored: dict[str, NDArray[Any]], truth: Truth, switches: Switches
+    stored: dict[str, NDArray[Any]], truth: Truth, settings: EvaluationSettings
 ) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
     """Each stored map beside its mask, where the truth by pixel is known."""
     resize, crop, squash = stored["input"].tolist()
@@ -112,7 +111,7 @@ def _met(
 
     def meet(place: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
         mask = truth.masks[place]
-        return None if mask is None else geometry.meet(maps[place], mask, spec, switches)
+        return None if mask is None else geometry.meet(maps[place], mask, spec, settings)
 
     with ThreadPoolExecutor(folders.workers()) as pool:
         return [pair for pair in pool.map(meet, range(len(maps))) if pair is not None]

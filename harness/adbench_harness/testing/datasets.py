@@ -28,8 +28,8 @@ def _samples(component: Any) -> list[Sample]:
 
 def _lists_samples(component: Any) -> None:
     samples = _samples(component)
-    parts = {"train", "test"} if component.role == "benchmark" else {"train"}
-    assert {sample.part for sample in samples} >= parts
+    splits = {"train", "test"} if component.role == "benchmark" else {"train"}
+    assert {sample.split for sample in samples} >= splits
     assert len({sample.image for sample in samples}) == len(samples), "an image is listed twice"
     for sample in samples:
         assert sample.image.is_file(), f"{sample.image} is no file"

@@ -27,7 +27,7 @@ def test_an_image_with_a_label_is_defective(miniature):
     assert DAGM().categories(root) == [f"Class{n}" for n in range(1, 11)]
     samples = DAGM().samples(root, "Class10", 0)
     folder = root / "Class10"
-    assert [(s.part, s.image.name, s.label) for s in samples] == [
+    assert [(s.split, s.image.name, s.label) for s in samples] == [
         ("train", "0001.PNG", 0),
         ("train", "0002.PNG", 1),
         ("train", "0003.PNG", 0),
@@ -45,7 +45,7 @@ def test_an_unsupervised_run_drops_the_defective_training_images(miniature):
     samples = plan.samples_of(
         plugins.load([]), Choice("dagm", 1, {}), miniature("dagm"), "Class1", "unsupervised", 0
     )
-    assert Counter((sample.part, sample.label) for sample in samples) == {
+    assert Counter((sample.split, sample.label) for sample in samples) == {
         ("train", 0): 2,
         ("test", 0): 2,
         ("test", 1): 1,

@@ -30,7 +30,7 @@ def test_folders_with_parts_are_the_categories(tree):
 def test_the_root_itself_may_be_a_category(tree, monkeypatch):
     root = tree(*PARTS, "validation/good/0.png")
     assert Folder().categories(root) == ["data"]
-    assert [sample.part for sample in Folder().samples(root, "data", 0)] == [
+    assert [sample.split for sample in Folder().samples(root, "data", 0)] == [
         "train",
         "validation",
         "test",

@@ -47,12 +47,12 @@ def test_items_stay_whole_and_two_thirds_of_them_train(tmp_path_factory):
         samples = listed(root, seed)
         for sample in samples:
             assert sample.group == sample.image.parent.name
-            parts[sample.group].add(sample.part)
+            parts[sample.group].add(sample.split)
         assert Counter(part for [part] in parts.values()) == {"train": 4, "test": 2}
         assert samples == listed(root, seed)
 
     check()
-    assert len({tuple(s.part for s in sorted(listed(root, n), key=str)) for n in range(9)}) > 1
+    assert len({tuple(s.split for s in sorted(listed(root, n), key=str)) for n in range(9)}) > 1
 
 
 def test_an_unsupervised_run_drops_the_cracked_training_images(miniature):
@@ -60,7 +60,7 @@ def test_an_unsupervised_run_drops_the_cracked_training_images(miniature):
     samples = plan.samples_of(
         plugins.load([]), choice, miniature("ksdd"), "kolektorsdd", "unsupervised", 0
     )
-    assert Counter((sample.part, sample.label) for sample in samples) == {
+    assert Counter((sample.split, sample.label) for sample in samples) == {
         ("train", 0): 8,
         ("test", 0): 4,
         ("test", 1): 2,

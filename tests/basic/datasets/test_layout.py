@@ -93,7 +93,7 @@ def test_folders_may_have_other_names(tree):
         "train/good/0.png",
     )
     samples = layout.samples(root, NEXT, names)
-    assert [(s.part, s.label, s.defect, len(s.masks)) for s in samples] == [
+    assert [(s.split, s.label, s.defect, len(s.masks)) for s in samples] == [
         ("train", 0, "good", 0),
         ("validation", 0, "good", 0),
         ("test", 1, "ko", 1),
@@ -145,8 +145,8 @@ def test_a_mask_among_the_images_is_refused(tree, beside):
 
 def test_defects_in_train_are_labelled_and_take_no_mask_of_the_test_part(tree):
     root = tree(*GOOD, "train/bent/1.png", "test/bent/1.png", "ground_truth/bent/1_mask.png")
-    learnt = layout.samples(root, NEXT)[0]
-    assert learnt == Sample(root / "train/bent/1.png", "train", 1, (), "bent")
+    learned = layout.samples(root, NEXT)[0]
+    assert learned == Sample(root / "train/bent/1.png", "train", 1, (), "bent")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_four_fifths_of_the_free_tiles_train_and_all_others_test(tree):
     root = tree(*FREE, *DEFECTIVE, "MT_Free/Imgs/exp1_num_0.png", "dataset.jpg")
     assert MagneticTile().categories(root) == ["magnetic_tile"]
     samples = MagneticTile().samples(root, "magnetic_tile", 0)
-    assert Counter((sample.part, sample.label) for sample in samples) == {
+    assert Counter((sample.split, sample.label) for sample in samples) == {
         ("train", 0): 8,
         ("test", 0): 3,
         ("test", 1): 10,
@@ -48,7 +48,7 @@ def test_the_draw_is_a_hash_of_seed_and_name(tree):
 
     def train(seed: int) -> set[str]:
         samples = MagneticTile().samples(root, "magnetic_tile", seed)
-        return {sample.image.stem for sample in samples if sample.part == "train"}
+        return {sample.image.stem for sample in samples if sample.split == "train"}
 
     stems = [f"exp1_num_{number}" for number in range(11)]
     digests = {stem: hashlib.sha256(f"3:{stem}".encode()).hexdigest() for stem in stems}
@@ -69,7 +69,7 @@ def test_a_published_list_decides_the_split(tree, lines):
     (root / "list.txt").write_bytes(lines.encode())
     for given in ("list.txt", str(root / "list.txt")):
         samples = MagneticTile(train_list=given).samples(root, "magnetic_tile", 0)
-        train = [sample.image.name for sample in samples if sample.part == "train"]
+        train = [sample.image.name for sample in samples if sample.split == "train"]
         assert train == sorted(lines.split())
         assert len(samples) == 21
 
@@ -117,7 +117,7 @@ def test_an_unknown_category_is_refused(tree):
 
 def test_the_real_tiles(real):
     samples = MagneticTile().samples(real / "magnetic_tile", "magnetic_tile", 0)
-    assert Counter((sample.part, sample.label) for sample in samples) == {
+    assert Counter((sample.split, sample.label) for sample in samples) == {
         ("train", 0): 761,
         ("test", 0): 191,
         ("test", 1): 392,

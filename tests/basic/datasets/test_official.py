@@ -90,7 +90,7 @@ def test_loco_unites_the_masks_in_an_images_folder(miniature):
 
 def test_loco_has_a_validation_part(miniature):
     samples = MVTecLOCO().samples(miniature("mvtec_loco"), "pushpins", 0)
-    assert Counter(sample.part for sample in samples) == {"train": 1, "validation": 1, "test": 4}
+    assert Counter(sample.split for sample in samples) == {"train": 1, "validation": 1, "test": 4}
 
 
 def test_ad_2_leaves_out_its_damaged_file_and_does_not_miss_it(miniature, tree):
@@ -148,7 +148,7 @@ def test_visa_reads_the_split_that_is_asked_for(miniature):
     root = miniature("visa")
     shot = VisA(split="2cls_highshot")
     samples = shot.samples(root, "candle", 0)
-    assert Counter((s.part, s.label) for s in samples) == {
+    assert Counter((s.split, s.label) for s in samples) == {
         ("train", 0): 1,
         ("train", 1): 1,
         ("test", 0): 1,

@@ -107,7 +107,7 @@ def test_the_order_of_lines_changes_nothing(write):
         ("c.png,test,0,,dent,", "column 'defect': 'dent' does not go with label '0'"),
         ("c.png,test,1,,good,", "column 'defect': 'good' does not go with label '1'"),
         ("c.png,test,,,dent,", "column 'defect': 'dent' does not go with label ''"),
-        ("c.png,test,0,,,g", "column 'group': 'g' is in train too; keep a group in one part"),
+        ("c.png,test,0,,,g", "column 'group': 'g' is in train too; keep a group in one split"),
         ("c.png,test,0,,,g,more", "7 cells for 6 columns; quote the cell that has a comma"),
         ('"c.png"x,test,0,,,', "',' expected after '\"'; correct it"),
     ],

@@ -8,9 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from adbench_harness.datasets import layout
 from adbench_harness.errors import UserError
-from adbench_harness.types import GOOD, Archive, Dataset, Part, Sample
-
-PARTS: tuple[Part, ...] = ("train", "test")
+from adbench_harness.types import GOOD, SPLITS, Archive, Dataset, Sample
 
 
 class Counts(NamedTuple):
@@ -64,17 +62,17 @@ class DAGM(Dataset):
         """The samples of the official split, train first; ``split_seed`` changes nothing."""
         layout.check_category(category, self.categories(root), self.name, root)
         found = []
-        for part in PARTS:
-            folder = _folder(root, category) / part.capitalize()
+        for split in SPLITS:
+            folder = _folder(root, category) / split.capitalize()
             masks = {mask.stem: mask for mask in layout.images(folder / "Label")}
             for image in layout.images(folder):
                 mask = masks.get(f"{image.stem}_label")
                 found.append(
-                    Sample(image, part, 1, (mask,), "defect")
+                    Sample(image, split, 1, (mask,), "defect")
                     if mask
-                    else Sample(image, part, 0, (), GOOD)
+                    else Sample(image, split, 0, (), GOOD)
                 )
-        layout.check_parts(found, _folder(root, category), layout.how_to_get(self.name))
+        layout.check_splits(found, _folder(root, category), layout.how_to_get(self.name))
         return found
 
     def published(self) -> dict[str, int]:
@@ -83,7 +81,7 @@ class DAGM(Dataset):
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
         """How the counts differ from the published ones, in words; None where they do not."""
-        train = sum(sample.part == "train" for sample in samples)
+        train = sum(sample.split == "train" for sample in samples)
         defective = sum(sample.label == 1 for sample in samples)
         found = Counts(train, len(samples) - train, defective)
         official = self.official_counts[category]

@@ -13,7 +13,7 @@ from adbench_harness.datasets import layout
 from adbench_harness.datasets.official import NON_COMMERCIAL
 from adbench_harness.errors import UserError
 from adbench_harness.images import decoding, folders
-from adbench_harness.types import GOOD, Archive, Dataset, Part, Sample
+from adbench_harness.types import GOOD, Archive, Dataset, Sample, Split
 
 CATEGORY = "kolektorsdd"
 
@@ -60,25 +60,25 @@ class KolektorSDD(Dataset):
         items = _items(root)
         drawn = sorted(items, key=lambda item: _order(item, split_seed))
         train = set(drawn[: len(items) * 2 // 3])
-        parts: tuple[tuple[Part, list[Path]], ...] = (
+        splits: tuple[tuple[Split, list[Path]], ...] = (
             ("train", [item for item in items if item in train]),
             ("test", [item for item in items if item not in train]),
         )
         found = [
-            (part, image) for part, chosen in parts for item in chosen for image in _images(item)
+            (split, image) for split, chosen in splits for item in chosen for image in _images(item)
         ]
         with ThreadPoolExecutor(folders.workers()) as pool:
             defective = list(pool.map(_is_defective, (image for _, image in found)))
         return [
             Sample(
                 image,
-                part,
+                split,
                 int(shown),
                 (_mask(image),) if shown else (),
                 "crack" if shown else GOOD,
                 image.parent.name,
             )
-            for (part, image), shown in zip(found, defective, strict=True)
+            for (split, image), shown in zip(found, defective, strict=True)
         ]
 
     def published(self) -> dict[str, int]:

@@ -10,9 +10,8 @@ from typing import Annotated, ClassVar
 from adbench_harness.datasets import layout
 from adbench_harness.datasets.official import Counts, Official
 from adbench_harness.errors import UserError
-from adbench_harness.types import GOOD, Archive, Sample
+from adbench_harness.types import GOOD, SPLITS, Archive, Sample
 
-PARTS = {"train": "train", "test": "test"}
 LABELS = {"normal": 0, "anomaly": 1}
 
 
@@ -65,8 +64,8 @@ class VisA(Official):
         home = self.home(root)
         file = home / "split_csv" / f"{self.split}.csv"
         found = [_sample(row, home, file) for row in _rows(file) if row["object"] == category]
-        layout.check_parts(found, file, layout.how_to_get(self.name))
-        return sorted(found, key=lambda s: (layout.PARTS.index(s.part), s.label, s.image))
+        layout.check_splits(found, file, layout.how_to_get(self.name))
+        return sorted(found, key=lambda s: (SPLITS.index(s.split), s.label, s.image))
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
         """As for any official split; nothing is known of the other tables' counts."""
@@ -74,14 +73,14 @@ class VisA(Official):
 
 
 def _sample(row: Mapping[str, str], home: Path, file: Path) -> Sample:
-    part, label = PARTS.get(row["split"]), LABELS.get(row["label"])
-    if part is None or label is None or (label and not row["mask"]):
+    split, label = layout.named_split(row["split"]), LABELS.get(row["label"])
+    if split is None or label is None or (label and not row["mask"]):
         raise UserError(f"'{file}': a row cannot be followed: {','.join(row.values())}; correct it")
     image, masks = home / row["image"], (home / row["mask"],) * label
     for path in (image, *masks):
         if not path.is_file():
             raise UserError(f"'{path}' is missing; {layout.how_to_get(VisA.name)}")
-    return Sample(image, part, label, masks, "anomaly" if label else GOOD)  # type: ignore[arg-type]
+    return Sample(image, split, label, masks, "anomaly" if label else GOOD)
 
 
 def _rows(file: Path) -> list[dict[str, str]]:

@@ -41,7 +41,7 @@ class Template(Backbone):
     """Sobel slopes at a ResNet's strides; needs no weights."""
 
     name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "Colour and its slopes at three scales; nothing is learnt."
+    summary: ClassVar[str] = "Colour and its slopes at three scales; nothing is learned."
     version: ClassVar[int] = 1
     layers: ClassVar[tuple[str, ...]] = tuple(STRIDES)
 

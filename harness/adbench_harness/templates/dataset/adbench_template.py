@@ -23,7 +23,7 @@ STRIPES = {"fine": 4, "coarse": 10}
 
 
 class Template(Dataset):
-    """Two categories, laid out as in MVTec AD: ``<category>/<part>/<defect>/<number>.png``."""
+    """Two categories, laid out as in MVTec AD: ``<category>/<split>/<defect>/<number>.png``."""
 
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = "Drawn plates with stripes, some scratched."

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench_harness.types import GOOD, Dataset, Part, Sample
+from adbench_harness.types import GOOD, Dataset, Sample, Split
 
 Image = NDArray[np.uint8]
 SIDE = 64
 LEVELS = {"dark": 60, "bright": 220}
-COUNTS: dict[tuple[Part, str], int] = {("train", GOOD): 8, ("test", GOOD): 6, ("test", "gap"): 6}
+COUNTS: dict[tuple[Split, str], int] = {("train", GOOD): 8, ("test", GOOD): 6, ("test", "gap"): 6}
 
 
 class Dots(Dataset):
@@ -44,13 +44,13 @@ class Dots(Dataset):
         """The official split, whatever the seed."""
         return [
             Sample(
-                image=root / category / part / defect / f"{i}.png",
-                part=part,
+                image=root / category / split / defect / f"{i}.png",
+                split=split,
                 label=int(defect != GOOD),
                 masks=() if defect == GOOD else (root / category / "masks" / f"{i}.png",),
                 defect=defect,
             )
-            for (part, defect), count in COUNTS.items()
+            for (split, defect), count in COUNTS.items()
             for i in range(count)
         ]
 
