@@ -20,8 +20,9 @@ from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms import v2
 
+from adbench_harness.basic.datasets.folder import Folder
 from adbench_harness.images import cache, folders
-from adbench_harness.planning.plan import samples_of
+from adbench_harness.planning.samples import listed
 from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial, Weights
 from adbench_harness.running import features
 from adbench_harness.running.bundle import load
@@ -102,7 +103,7 @@ def by_hand(network: nn.Module, paths: list[Path], size: int, workers: int) -> d
 def bundle(plugin: Path, root: Path, backbone: str) -> Bundle:
     """One trial of a model that asks for the backbone's layers, with random weights."""
     names, folder = (str(plugin),), Choice("folder", 1, {"table": ""})
-    samples = samples_of(load(names), folder, root, "category", "unsupervised", 0)
+    samples = listed(Folder(), root, "category", "unsupervised", 0)
     trial = Trial(
         dataset=folder,
         category="category",
@@ -118,7 +119,7 @@ def bundle(plugin: Path, root: Path, backbone: str) -> Bundle:
         evaluation=EvaluationSettings(),
         metrics=(),
     )
-    return Bundle(names, str(root), (trial,))
+    return Bundle(names, str(root), (trial,), tuple(samples), ("category",) * len(samples))
 
 
 @pytest.mark.benchmark(group="features")

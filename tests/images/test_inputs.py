@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adbench_harness.errors import ContractError, UserError
 from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, Inputs, checked, prepare
-from adbench_harness.planning import plan
+from adbench_harness.planning.samples import listed
 from adbench_harness.results.trial import EvaluationSettings
 from adbench_harness.types import Archive, Dataset, InputSpec, Sample
 from toys import HEIGHT, WIDTH, ToyData, ToyPreprocessor
@@ -262,16 +262,12 @@ def test_the_drawn_split_depends_on_the_seed_and_not_on_the_folder() -> None:
 def test_a_split_with_nothing_to_test_is_refused(
     catalogue: Any, toy_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adbench_harness.results.trial import Choice
-
-    choice = Choice("toy-data", 1)
-
     def split(protocol: str) -> list[Sample]:
-        return plan.samples_of(catalogue, choice, toy_root, "dark", protocol, 0)
+        return listed(ToyData(), toy_root, "dark", protocol, 0)
 
     assert {s.split for s in split("classification")} == {"train", "test"}
     assert not any(s.label for s in split("unsupervised") if s.split == "train")
-    toys = type(catalogue.get("dataset", "toy-data")())
+    toys = ToyData
     original = toys.samples
 
     def altered(change: Callable[[Sample], Sample]) -> None:
@@ -430,7 +426,7 @@ def test_prepare_makes_every_input_of_every_sample(toy_root: Path) -> None:
     samples = dark(toy_root)
     specs = [InputSpec(32, None), InputSpec(40, 32)]
     step = ToyPreprocessor(factor=0.5)
-    made, places = prepare(samples, step, specs)
+    [made, plain], places = prepare(samples, [step, lambda image: image], specs)
     assert list(places) == list(range(12))
     for spec in specs:
         assert made[spec].sizes.tolist() == [[HEIGHT, WIDTH]] * 12
@@ -438,6 +434,8 @@ def test_prepare_makes_every_input_of_every_sample(toy_root: Path) -> None:
         for place, sample in enumerate(samples):
             expected = geometry.to_input(step(decoding.decode(sample.image)), spec)
             assert torch.equal(made[spec].pixels[place], expected)
+            unchanged = geometry.to_input(decoding.decode(sample.image), spec)
+            assert torch.equal(plain[spec].pixels[place], unchanged)
 
 
 @pytest.mark.parametrize(
@@ -469,7 +467,7 @@ def test_batches_hold_the_images_with_their_own_seeds() -> None:
     walked = images()
     assert len(walked) == 4
     batches = list(walked.batches(3))
-    assert [walked.places(batch) for batch in batches] == [[5, 1, 3], [0]]
+    assert [walked.indices(batch) for batch in batches] == [[5, 1, 3], [0]]
     assert [batch.handles for batch in walked.batches(3)] == [batch.handles for batch in batches]
     assert [batch.seeds.tolist() for batch in batches] == [[55, 11, 33], [0]]
     first = batches[0].images

@@ -8,8 +8,7 @@ import pytest
 
 from adbench_afps.dataset import KolektorSDD2
 from adbench_harness.errors import UserError
-from adbench_harness.planning import plan, plugins
-from adbench_harness.results.trial import Choice
+from adbench_harness.planning import samples
 from adbench_harness.types import Dataset
 
 DEFECTIVE = {"train": (10001, 10004), "test": (20000, 20003, 20005)}
@@ -61,11 +60,8 @@ def test_the_mask_decides(root):
 
 
 def test_an_unsupervised_run_drops_the_defective_training_images(root):
-    catalogue = plugins.load(["afps"])
-
     def split(protocol):
-        choice = Choice("ksdd2", 1, {"labels": ""})
-        return counts(plan.samples_of(catalogue, choice, root, "kolektorsdd2", protocol, 0))
+        return counts(samples.listed(KolektorSDD2(), root, "kolektorsdd2", protocol, 0))
 
     assert split("unsupervised") == {("train", 0): 4, ("test", 0): 3, ("test", 1): 3}
     assert split("classification") == {("train", 0): 4, ("train", 1): 3, ("test", 1): 2}

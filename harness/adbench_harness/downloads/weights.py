@@ -14,7 +14,7 @@ from adbench_harness.errors import UserError
 from adbench_harness.results.trial import Weights
 
 if TYPE_CHECKING:
-    from adbench_harness.types import Backbone
+    from adbench_harness.types import Backbone, WeightFile
 
 EMBEDDED = "embedded"
 
@@ -48,6 +48,21 @@ def find(backbone: Backbone, place: str | None) -> Weights | None:
         others = sorted(path for path in folder.glob("*") if _belongs(backbone, path))
         for path in [named] * named.exists() + others:
             return _identified(backbone, path)
+    return None
+
+
+def find_file(file: WeightFile, version: int, place: str | None) -> Weights | None:
+    """A file of weights of a model's own, by its published name; None if it is not here."""
+    folders = [hub_folder()]
+    if place:
+        path = Path(place).expanduser()
+        folders.insert(0, path if path.is_dir() else path.parent)
+    for folder in folders:
+        path = folder / file.filename
+        if path.is_file():
+            digest = _sha256(path, path.stat().st_mtime_ns)
+            verified = file.sha256 is not None and digest.startswith(file.sha256)
+            return Weights(file.filename, version, str(path), digest, verified)
     return None
 
 

@@ -35,3 +35,18 @@ def mask(sample: Sample, threshold: int, size: tuple[int, int]) -> NDArray[np.bo
             raise UserError(f"mask '{path}': {found}, but its image is {size[1]} x {size[0]} px")
         union |= grey > threshold
     return union
+
+
+def extra(path: Path) -> NDArray[np.float32]:
+    """A further image of a sample (depth, infrared) as float32 [H, W, C], in the file's values.
+
+    Raises UserError, naming the file, where it cannot be decoded.
+    """
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise UserError(f"'{path}' cannot be decoded as an image; check the file")
+    if values.ndim == 2:
+        values = values[:, :, None]
+    elif values.shape[2] >= 3:
+        values = values[:, :, [2, 1, 0, *range(3, values.shape[2])]]  # OpenCV reads BGR
+    return np.ascontiguousarray(values, dtype=np.float32)

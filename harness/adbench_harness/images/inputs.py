@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adbench_harness.errors import ContractError
-from adbench_harness.images import decoding, folders
+from adbench_harness.errors import ContractError, UserError
+from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.geometry import Image, to_input
 from adbench_harness.types import Batch, InputSpec, Sample
 
@@ -39,9 +39,9 @@ class Inputs:
     sizes: NDArray[np.int32]
     seconds: NDArray[np.float64]
 
-    def size(self, place: int) -> tuple[int, int]:
+    def size(self, i: int) -> tuple[int, int]:
         """An image's own height and width in px."""
-        return int(self.sizes[place, 0]), int(self.sizes[place, 1])
+        return int(self.sizes[i, 0]), int(self.sizes[i, 1])
 
     @cached_property
     def handles(self) -> NDArray[np.int64]:
@@ -49,41 +49,74 @@ class Inputs:
 
 
 def prepare(
-    samples: Sequence[Sample], preprocess: Preprocess, specs: Sequence[InputSpec]
-) -> tuple[dict[InputSpec, Inputs], Iterator[int]]:
-    """The inputs for each spec, and an iterator whose walk fills them.
+    samples: Sequence[Sample], chains: Sequence[Preprocess], specs: Sequence[InputSpec]
+) -> tuple[list[dict[InputSpec, Inputs]], Iterator[int]]:
+    """For each chain of preprocessors the inputs for each spec, and an iterator that fills them.
 
-    Every image is decoded and preprocessed once, and resized for each spec, in parallel; the
-    iterator gives each place, in order, as soon as its image is there, while threads go on.
+    Every image is decoded once, preprocessed once by each chain, and resized for each spec, in
+    parallel; the iterator gives each index, in order, as soon as its image is there, while threads
+    go on.
     """
     sizes = np.zeros((len(samples), 2), np.int32)
-    inputs = {
-        spec: Inputs(
-            tuple(samples),
-            torch.empty((len(samples), 3, *spec.size), dtype=torch.uint8),
-            sizes,
-            np.zeros(len(samples)),
-        )
-        for spec in specs
-    }
+    made_by = [
+        {
+            spec: Inputs(
+                tuple(samples),
+                torch.empty((len(samples), 3, *spec.size), dtype=torch.uint8),
+                sizes,
+                np.zeros(len(samples)),
+            )
+            for spec in specs
+        }
+        for _ in chains
+    ]
 
-    def one(place: int) -> int:
-        image = decoding.decode(samples[place].image)
-        sizes[place] = image.shape[:2]
-        start = time.perf_counter()
-        clean = checked(preprocess, image)
-        shared = time.perf_counter() - start
-        for spec, made in inputs.items():
+    def one(i: int) -> int:
+        image = decoding.decode(samples[i].image)
+        sizes[i] = image.shape[:2]
+        for preprocess, inputs in zip(chains, made_by, strict=True):
             start = time.perf_counter()
-            made.pixels[place] = to_input(clean, spec)
-            made.seconds[place] = (shared + time.perf_counter() - start) / folders.workers()
-        return place
+            clean = checked(preprocess, image)
+            shared = time.perf_counter() - start
+            for spec, made in inputs.items():
+                start = time.perf_counter()
+                made.pixels[i] = to_input(clean, spec)
+                made.seconds[i] = (shared + time.perf_counter() - start) / folders.workers()
+        return i
 
     def walk() -> Iterator[int]:
         with ThreadPoolExecutor(folders.workers()) as pool:
             yield from pool.map(one, range(len(samples)))
 
-    return inputs, walk()
+    return made_by, walk()
+
+
+@dataclass(frozen=True)
+class Extras:
+    """The further images that a model declares, read from their files batch by batch."""
+
+    samples: Sequence[Sample]
+    names: tuple[str, ...]
+    spec: InputSpec
+
+    def batch(self, chosen: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
+        """By name float32 [B, C, H, W]; raises UserError for a sample that lacks one."""
+
+        def one(job: tuple[str, int]) -> torch.Tensor:
+            name, i = job
+            sample = self.samples[i]
+            if name not in sample.extras:
+                raise UserError(
+                    f"'{sample.image}' has no {name} image beside it; the data set provides "
+                    f"{', '.join(sample.extras) or 'none'}"
+                )
+            return geometry.extra_to_input(decoding.extra(sample.extras[name]), self.spec)
+
+        with ThreadPoolExecutor(folders.workers()) as pool:
+            return {
+                name: torch.stack(list(pool.map(one, [(name, i) for i in chosen]))).to(device)
+                for name in self.names
+            }
 
 
 def checked(preprocess: Preprocess, image: Image) -> Image:
@@ -105,22 +138,26 @@ class Images:
     def __init__(
         self,
         inputs: Inputs,
-        places: Sequence[int],
+        indices: Sequence[int],
         seeds: NDArray[np.int64],
         device: torch.device,
         classes: Mapping[int, int] | None = None,
         *,
         handles: bool = True,
+        categories: Sequence[str] = (),
+        extras: Extras | None = None,
     ) -> None:
+        self._categories = categories
+        self._extras = extras
         self._handles = handles
         self._inputs = inputs
-        self._places = list(places)
+        self._indices = list(indices)
         self._seeds = seeds
         self._device = device
         self._classes = classes
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._indices)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -132,27 +169,29 @@ class Images:
         self, size: int | None = None, generator: torch.Generator | None = None
     ) -> Iterator[Batch]:
         """Batches in the set's order, or in one that ``generator`` draws."""
-        order = self._places
+        order = self._indices
         if generator is not None:
             order = [order[i] for i in torch.randperm(len(order), generator=generator).tolist()]
         for start in range(0, len(order), size or BATCH):
             yield self.batch(order[start : start + (size or BATCH)])
 
-    def batch(self, places: Sequence[int]) -> Batch:
-        """The images at ``places`` of the bundle."""
-        pixels = self._inputs.pixels[list(places)].to(self._device)
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The images at ``indices`` of the bundle."""
+        pixels = self._inputs.pixels[list(indices)].to(self._device)
         return Batch(
             images=pixels.float().div_(255),
-            seeds=torch.from_numpy(self._seeds[list(places)]).to(self._device),
+            seeds=torch.from_numpy(self._seeds[list(indices)]).to(self._device),
             classes=None
             if self._classes is None
-            else torch.tensor([self._classes[place] for place in places], device=self._device),
-            handles=tuple(self._inputs.handles[list(places)].tolist()) if self._handles else None,
+            else torch.tensor([self._classes[i] for i in indices], device=self._device),
+            handles=tuple(self._inputs.handles[list(indices)].tolist()) if self._handles else None,
+            categories=tuple(self._categories[i] for i in indices) if self._categories else (),
+            extras=self._extras.batch(indices, self._device) if self._extras else {},
         )
 
-    def places(self, batch: Batch) -> list[int]:
+    def indices(self, batch: Batch) -> list[int]:
         """Where the images of one of this set's batches are in the bundle."""
-        where = {handle: place for place, handle in enumerate(self._inputs.handles.tolist())}
+        where = {handle: i for i, handle in enumerate(self._inputs.handles.tolist())}
         return [where[handle] for handle in batch.handles or ()]
 
 
@@ -167,7 +206,8 @@ class TrainImages(Images):
         categories: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, categories=categories, **kwargs)
         self.validation = validation
         self.classes = tuple(classes)
-        self.categories = tuple(categories)
+        chosen = (categories[i] for i in self._indices) if categories else ()
+        self.categories = tuple(dict.fromkeys(chosen))

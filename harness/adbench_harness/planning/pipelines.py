@@ -13,7 +13,7 @@ from adbench_harness.planning import parameters
 from adbench_harness.planning.axes import Axes
 from adbench_harness.planning.suite import Suite
 from adbench_harness.results.trial import Choice, Weights
-from adbench_harness.types import FeatureRequest
+from adbench_harness.types import FeatureRequest, Model, WeightFile
 
 Fetch = Callable[[str, Any], Path]
 
@@ -86,7 +86,19 @@ class Pipelines:
 
     def weights(self, model: Choice) -> tuple[Weights, ...]:
         """The weights of each backbone that the model will ask for; raises UserError."""
-        return tuple(self._weights(request) for request in requests(self._build("model", model)))
+        built = self._build("model", model)
+        asked = {request.backbone: self._weights(request) for request in requests(built)}
+        return (*asked.values(), *(self._own(built, file) for file in built.weights))
+
+    def _own(self, model: Model, file: WeightFile) -> Weights:
+        """A file of weights of the model's own; raises UserError where it is not here."""
+        found = weights.find_file(file, model.version, self._places.weights)
+        if found is None:
+            raise UserError(
+                f"the weights '{file.filename}' of model '{model.name}' are not here; download "
+                f"{file.url} and name its folder with --weights"
+            )
+        return found
 
     # ------------------------------------------------------------ ports
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adbench_harness.errors import UserError, nearest, said
+from adbench_harness.errors import UserError, nearest
 from adbench_harness.images import folders
 from adbench_harness.planning import axes, parameters
 from adbench_harness.planning.axes import Axes
 from adbench_harness.planning.pipelines import Pipeline, Pipelines, Places
 from adbench_harness.planning.plugins import Catalogue
+from adbench_harness.planning.samples import Setting, indices, listed
 from adbench_harness.planning.suite import Suite, validate
 from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial
 from adbench_harness.types import Sample
@@ -43,19 +44,22 @@ def make(
     planner = _Planner(suite, catalogue, places)
     trials: dict[str, Trial] = {}
     bundles: list[Bundle] = []
-    for root, group in planner.groups():
-        new = {trial.id: trial for trial in group if trial.id not in trials}
+    for group in planner.groups():
+        new = {trial.id: trial for trial in group.trials if trial.id not in trials}
         trials |= new
         todo = tuple(trial for trial in new.values() if trial.id not in finished)
         if todo:
             bundle = Bundle(
                 plugins=tuple(map(_anywhere, suite.plugins)),
-                root=str(root),
+                root=str(group.root),
                 trials=todo,
+                samples=group.samples,
+                categories=group.categories,
                 device=device,
                 keep_maps=suite.keep_maps,
                 checkpoints=checkpoints,
                 auxiliary=planner.auxiliary_roots(todo),
+                chains=group.chains,
             )
             bundles.append(bundle)
     pipelines = planner.pipelines
@@ -81,6 +85,29 @@ def with_recipe(suite: Suite, catalogue: Catalogue) -> Suite:
     return base.model_copy(update=written | merged)
 
 
+@dataclass(frozen=True)
+class _Images:
+    """The images that a fit may see: their folder, and each one's category and fingerprint."""
+
+    root: Path
+    samples: tuple[Sample, ...]
+    categories: tuple[str, ...]
+    fingerprints: Mapping[str, str]
+    whole: str
+    """The fingerprint of all of them, where there are several categories."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Trials that share images and preprocessors."""
+
+    root: Path
+    samples: tuple[Sample, ...]
+    categories: tuple[str, ...]
+    chains: tuple[tuple[Choice, ...], ...]
+    trials: Sequence[Trial]
+
+
 class _Planner:
     def __init__(self, suite: Suite, catalogue: Catalogue, places: Places) -> None:
         self.suite = suite
@@ -91,8 +118,8 @@ class _Planner:
         self._auxiliary: dict[str, tuple[Path, str]] = {}
         self._known: dict[str, None] = {}
 
-    def groups(self) -> Iterator[tuple[Path, list[Trial]]]:
-        """The trials that share images and preprocessors, with the folder of their data."""
+    def groups(self) -> Iterator[_Group]:
+        """The trials in groups that share images and preprocessors."""
         pipelines = self.pipelines.all()
         chains = self.axes.chains("preprocessor")
         datasets = self.axes.datasets()
@@ -100,26 +127,68 @@ class _Planner:
         categories = list(self._categories(datasets))
         if self.suite.recipe is None:  # a recipe's overrides may be for categories not run now
             self._check_overrides(pipelines)
-        for choice, root, category in categories:
-            tuned = self._tuned(pipelines, category)
+        for choice, root, chosen in self._fitted_together(categories):
+            tuned = {category: self._tuned(pipelines, category) for category in chosen}
             for split_seed in self.suite.split_seeds:
-                samples = samples_of(
-                    self.catalogue, choice, root, category, self.suite.protocol, split_seed
-                )
-                fingerprint = folders.fingerprint(root, samples)
-                for chain in chains:
-                    yield (
-                        root,
-                        [
-                            self._trial(
-                                choice, category, fingerprint, split_seed, chain, pipe, seed
-                            )
-                            for pipe, seed in itertools.product(tuned, self.suite.seeds)
-                        ],
-                    )
+                images = self._images(choice, root, chosen, split_seed)
+                for setting, chain in itertools.product(self._settings(split_seed), chains):
+                    for category in chosen:  # too few images are the user's mistake
+                        own = [
+                            s
+                            for s, c in zip(images.samples, images.categories, strict=True)
+                            if c == category
+                        ]
+                        indices(own, root, category, setting)
+                    trials = [
+                        self._trial(choice, category, images, setting, chain, pipe, seed)
+                        for category in chosen
+                        for pipe, seed in itertools.product(tuned[category], self.suite.seeds)
+                    ]
+                    others = tuple(other for other in chains if other != chain)
+                    yield _Group(root, images.samples, images.categories, others, trials)
+
+    def _fitted_together(
+        self, categories: Iterable[tuple[Choice, Path, str]]
+    ) -> list[tuple[Choice, Path, list[str]]]:
+        """The categories to test on that one model is fitted for: each alone, unless unified."""
+        if not self.suite.unified:
+            return [(choice, root, [category]) for choice, root, category in categories]
+        if self.suite.overrides:
+            raise UserError("unified: one model for all categories cannot have overrides of one")
+        found: dict[Choice, tuple[Choice, Path, list[str]]] = {}
+        for choice, root, category in categories:
+            found.setdefault(choice, (choice, root, []))[2].append(category)
+        return list(found.values())
+
+    def _settings(self, split_seed: int) -> list[Setting]:
+        """The suite's ways to use a category's samples."""
+        suite = self.suite
+        if suite.shots is None:
+            return [Setting(suite.protocol, split_seed, validation=suite.validation)]
+        return [
+            Setting(suite.protocol, split_seed, shots, shot_seed, suite.validation)
+            for shots, shot_seed in itertools.product(suite.shots, suite.shot_seeds)
+        ]
+
+    def _images(
+        self, choice: Choice, root: Path, chosen: Sequence[str], split_seed: int
+    ) -> _Images:
+        dataset = parameters.build(self.catalogue, "dataset", choice)
+        names = dataset.categories(root) if self.suite.unified else chosen
+        by_name = {
+            name: listed(dataset, root, name, self.suite.protocol, split_seed) for name in names
+        }
+        samples = tuple(sample for found in by_name.values() for sample in found)
+        return _Images(
+            root,
+            samples,
+            tuple(name for name, found in by_name.items() for _ in found),
+            {name: folders.fingerprint(root, by_name[name]) for name in chosen},
+            folders.fingerprint(root, samples) if self.suite.unified else "",
+        )
 
     def auxiliary_roots(self, trials: Sequence[Trial]) -> tuple[tuple[str, str], ...]:
-        names = {name for trial in trials for name, _ in trial.auxiliary}
+        names = {name for trial in trials for name, _ in trial.auxiliary} & set(self._auxiliary)
         return tuple((name, str(self._auxiliary[name][0])) for name in sorted(names))
 
     def _categories(
@@ -189,8 +258,8 @@ class _Planner:
         self,
         dataset: Choice,
         category: str,
-        fingerprint: str,
-        split_seed: int,
+        images: _Images,
+        setting: Setting,
         chain: tuple[Choice, ...],
         pipe: Pipeline,
         seed: int,
@@ -198,9 +267,9 @@ class _Planner:
         return Trial(
             dataset=dataset,
             category=category,
-            fingerprint=fingerprint,
-            protocol=self.suite.protocol,
-            split_seed=split_seed,
+            fingerprint=images.fingerprints[category],
+            protocol=setting.protocol,
+            split_seed=setting.split_seed,
             preprocessors=chain,
             augmenter=pipe.augmenter,
             model=pipe.model,
@@ -209,7 +278,14 @@ class _Planner:
             seed=seed,
             evaluation=EvaluationSettings(**self.suite.evaluation.model_dump()),
             metrics=self._metrics(),
-            auxiliary=self._auxiliary_prints(pipe),
+            auxiliary=(
+                *self._auxiliary_fingerprints(pipe),
+                *([(dataset.name, images.whole)] if images.whole else []),
+            ),
+            shots=setting.shots,
+            shot_seed=setting.shot_seed,
+            validation=setting.validation,
+            unified=self.suite.unified,
             files=tuple(
                 f"{plugin.name}@{plugin.version}"
                 for plugin in self.catalogue.plugins.values()
@@ -223,51 +299,18 @@ class _Planner:
             names = list(self.catalogue.offers["metric"])
         return tuple(f"{name}@{self.catalogue.get('metric', name).version}" for name in names)
 
-    def _auxiliary_prints(self, pipe: Pipeline) -> tuple[tuple[str, str], ...]:
+    def _auxiliary_fingerprints(self, pipe: Pipeline) -> tuple[tuple[str, str], ...]:
         """The auxiliary data sets that the model and the augmenter declare, with fingerprints."""
         chosen = [parameters.build(self.catalogue, "model", pipe.model)]
         if pipe.augmenter:
             chosen.append(parameters.build(self.catalogue, "augmenter", pipe.augmenter))
         names = {name for component in chosen for name in component.auxiliary}
-        return tuple((name, self._auxiliary_print(name)) for name in sorted(names))
+        return tuple((name, self._auxiliary_fingerprint(name)) for name in sorted(names))
 
-    def _auxiliary_print(self, name: str) -> str:
+    def _auxiliary_fingerprint(self, name: str) -> str:
         if name not in self._auxiliary:
             dataset = self.catalogue.get("dataset", name)()
             root = self._locate(dataset)
             samples = [s for c in dataset.categories(root) for s in dataset.samples(root, c, 0)]
             self._auxiliary[name] = root, folders.fingerprint(root, samples)
         return self._auxiliary[name][1]
-
-
-def samples_of(
-    catalogue: Catalogue, dataset: Choice, root: Path, category: str, protocol: str, split_seed: int
-) -> list[Sample]:
-    """A category's samples under a protocol, checked: splits disjoint, groups whole, none empty."""
-    instance = parameters.build(catalogue, "dataset", dataset)
-    try:
-        samples = list(instance.samples(root, category, split_seed))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"data set '{dataset.name}', category '{category}': listing its samples failed: "
-            f"{said(error)}; mend the plugin or the data"
-        ) from error
-    if protocol == "classification":
-        samples = folders.classification(root, samples, split_seed)
-    else:
-        samples = [sample for sample in samples if sample.split == "test" or not sample.label]
-    place = f"data set '{dataset.name}', category '{category}'"
-    for split in ("train", "test"):
-        if not any(sample.split == split for sample in samples):
-            raise UserError(f"{place}: no {split} image under '{root}'")
-    for what in ("image", "group"):
-        splits: dict[Any, str] = {}
-        for sample in samples:
-            key = getattr(sample, what)
-            if key is not None and splits.setdefault(key, sample.split) != sample.split:
-                raise UserError(
-                    f"{place}: {what} '{key}' is in {splits[key]} and in {sample.split}"
-                )
-    return samples

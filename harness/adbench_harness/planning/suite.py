@@ -54,7 +54,13 @@ def _names(value: Any) -> Any:
     return grammar.split(value, ",") if isinstance(value, str) else value
 
 
+def _several(value: Any) -> Any:
+    """``4`` is the one value 4."""
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 Seed = Annotated[int, Field(ge=0)]
+Shots = Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_several), Field(min_length=1)]
 Seeds = Annotated[list[Seed], BeforeValidator(_seeds), Field(min_length=1)]
 Axis = Annotated[list[list[Any]] | None, BeforeValidator(_chains)]
 Names = Annotated[list[str], BeforeValidator(_names)]
@@ -87,7 +93,12 @@ class Tolerance(BaseModel):
 
 
 class Suite(BaseModel):
-    """Everything that says what to run; ``None`` on an axis means: what the plugins bring."""
+    """Everything that says what to run; ``None`` on an axis means: what the plugins provide.
+
+    ``shots`` are numbers of normal images to learn from (None: all of them), ``validation`` is the
+    share of the normal training images that is held out, and ``unified`` fits one model to all
+    categories of a data set.
+    """
 
     model_config = _STRICT
 
@@ -104,6 +115,10 @@ class Suite(BaseModel):
     protocol: ProtocolName = "unsupervised"
     seeds: Seeds = Field(default_factory=lambda: [0])
     split_seeds: Seeds = Field(default_factory=lambda: [0])
+    shots: Shots | None = None
+    shot_seeds: Seeds = Field(default_factory=lambda: [0])
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    unified: bool = False
     backbone: str | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluation: EvaluationTable = Field(default_factory=EvaluationTable)

@@ -16,9 +16,10 @@ from adbench_harness.errors import UserError
 from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.geometry import Image
 from adbench_harness.metrics.ranking import Ranking
-from adbench_harness.planning import parameters, plan
+from adbench_harness.planning import parameters
 from adbench_harness.planning.pipelines import Places
 from adbench_harness.planning.plugins import Catalogue
+from adbench_harness.planning.samples import listed
 from adbench_harness.results.trial import EvaluationSettings, Trial
 from adbench_harness.types import InputSpec
 
@@ -100,9 +101,7 @@ class Pictures:
     def __init__(self, trial: Trial, catalogue: Catalogue, places: Places) -> None:
         dataset = parameters.build(catalogue, "dataset", trial.dataset)
         root = folders.locate(dataset, places.data, places.datasets)
-        samples = plan.samples_of(
-            catalogue, trial.dataset, root, trial.category, trial.protocol, trial.split_seed
-        )
+        samples = listed(dataset, root, trial.category, trial.protocol, trial.split_seed)
         if folders.fingerprint(root, samples) != trial.fingerprint:
             raise UserError(f"'{root}' holds other images than the results were measured on")
         self._threshold = dataset.mask_threshold

@@ -43,7 +43,8 @@ class TrialResult:
     ``other`` included, so that they add up to the run's time.
     ``images`` holds one array an entry over the test images, in the data set's order: ``path``
     (relative to the data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32),
-    ``probability`` (float32 [N, C]) with the names in ``class``. ``maps`` holds ``map`` uint16
+    ``probability`` (float32 [N, C]) with the names in ``class``; ``validation`` (float32 [V]) are
+    the scores of the held-out normal images. ``maps`` holds ``map`` uint16
     [N, h, w] over the input rectangle, with ``low`` and ``high`` of their one linear scale.
     ``curves`` are what the training logged, in order.
     """

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
+from adbench_harness.types import ProtocolName, Sample
+
 NONE = "none"
 FLOAT32 = "float32"
 SHORTENED = "not the paper's size or schedule"
@@ -108,7 +110,7 @@ class Trial:
     dataset: Choice
     category: str
     fingerprint: str
-    protocol: str
+    protocol: ProtocolName
     split_seed: int
     preprocessors: tuple[Choice, ...]
     augmenter: Choice | None
@@ -189,21 +191,27 @@ class Trial:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Trials that share a category's images and preprocessors: what an engine schedules.
+    """Trials that share images and preprocessors: what an engine schedules.
 
-    Plain data, so that any process may run it: ``plugins`` and ``root`` are all it needs.
+    Plain data, so that any process may run it. ``samples`` are the images under ``root``, each of
+    one of the ``categories`` (of several where a model learns them all). ``chains`` are the other
+    chains of preprocessors that the run needs the same images for.
     """
 
     plugins: tuple[str, ...]
     root: str
     trials: tuple[Trial, ...]
+    samples: tuple[Sample, ...] = field(repr=False)
+    categories: tuple[str, ...] = field(repr=False)
     device: str = "auto"
     keep_maps: bool = False
     checkpoints: str | None = None
     auxiliary: tuple[tuple[str, str], ...] = ()
+    chains: tuple[tuple[Choice, ...], ...] = ()
 
     @property
     def title(self) -> str:
         """One line that names the bundle to a person."""
         first = self.trials[0]
-        return f"{first.dataset.label}/{first.category} · {first.preprocessor}"
+        category = "all categories" if first.unified else first.category
+        return f"{first.dataset.label}/{category} · {first.preprocessor}"

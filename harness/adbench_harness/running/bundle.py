@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import time
 import traceback
@@ -36,6 +37,7 @@ from adbench_harness.types import (
     Level,
     Outputs,
     PatchEmbeddings,
+    Scores,
     Tools,
     overrides,
 )
@@ -66,7 +68,8 @@ def device(name: str) -> torch.device:
 
 def fit_key(trial: Trial) -> str:
     """The id of everything that a fitted model depends on."""
-    return replace(trial, scorer=Choice("", 0), metrics=(), evaluation=EvaluationSettings()).id
+    shared = replace(trial, scorer=Choice("", 0), metrics=(), evaluation=EvaluationSettings())
+    return replace(shared, category="", fingerprint="").id if trial.unified else shared.id
 
 
 @dataclass
@@ -80,6 +83,7 @@ class _Scored:
     maps: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     classes: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
+    validation: list[float] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
@@ -144,9 +148,18 @@ class _Runner:
             with self.memory.watch() as peak:
                 model = self.fitted(first)
                 self.fit_scorers(model, scored)
-                self.predict(model, first.seed, scored)
+                categories = dict.fromkeys(one.trial.category for one in scored)
+                by_category = [
+                    [one for one in scored if one.trial.category == category]
+                    for category in categories
+                ]
+                for some in by_category:
+                    self.hold_out(model, some)
+                for some in by_category:
+                    self.predict(model, some)
                 highest = max(self.peak, peak())
-            self.measure(model, scored)
+            for some in by_category:
+                self.measure(model, some)
         except Exception as error:
             for one in scored:
                 yield self.failed(one.trial, error, self.once | one.seconds)
@@ -155,7 +168,7 @@ class _Runner:
             one.metrics["peak_mb"] = highest
             if not one.failures:
                 self.evaluate(model.input, one)
-            yield self.result(model.input, one)
+            yield self.result(model, one)
 
     @contextmanager
     def timed(self, stage: str, book: dict[str, float]) -> Iterator[None]:
@@ -182,7 +195,7 @@ class _Runner:
         model = self.material.build("model", trial.model)
         self.once |= self.material.alone(model)
         spec = model.input
-        train = self.material.train(spec, trial)
+        train = self.material.train(model, trial)
         augmenter = self.material.build("augmenter", trial.augmenter) if trial.augmenter else None
         folder = self.bundle.checkpoints
         checkpoint = FileCheckpoint(Path(folder) / f"{fit_key(trial)}.pt" if folder else None)
@@ -219,40 +232,57 @@ class _Runner:
                 if overrides(one.scorer, "fit"):
                     # What the scorers before drew must not change what this one draws.
                     _seed_everything(one.trial.seed)
-                    train = self.material.train(model.input, one.trial)
+                    train = self.material.train(model, one.trial)
                     with self.timed("scorer fit", one.seconds):
                         one.scorer.fit(
                             FittedOutputs(model, train),
                             torch.Generator().manual_seed(one.trial.seed),
                         )
 
-    def predict(self, model: Any, seed: int, scored: Sequence[_Scored]) -> None:
-        images = self.material.images(model.input, "test", seed)
+    def hold_out(self, model: Any, scored: Sequence[_Scored]) -> None:
+        """Score the held-out normal images of the trials' category, for thresholds."""
+        for batch in self.material.validation(model, scored[0].trial, own=True).batches():
+            with self.timed("predict", self.once):
+                outputs = _predicted(model, batch)
+            for one in scored:
+                if not one.failures:
+                    with one.guarded("score"):
+                        scores = self.scores(one, outputs, len(batch))
+                        if scores.image is not None:
+                            one.validation += scores.image.float().tolist()
+
+    def predict(self, model: Any, scored: Sequence[_Scored]) -> None:
+        """Score the test images of the trials' category."""
+        images = self.material.test_images(model, scored[0].trial)
         done = 0
         for batch in images.batches():
             with self.timed("predict", self.once):
                 outputs = _predicted(model, batch)
                 contract.check_outputs(outputs, model.emits, len(batch), shared=not done)
-            places = images.places(batch)
+            indices = images.indices(batch)
             for one in scored:
                 if not one.failures:
                     with one.guarded("score"):
-                        self.score(one, outputs, places)
+                        self.score(one, outputs, indices)
             done += len(batch)
             self.progress("score", done, len(images))
 
-    def score(self, one: _Scored, outputs: Outputs, places: Sequence[int]) -> None:
+    def scores(self, one: _Scored, outputs: Outputs, count: int) -> Scores:
         with self.timed("score", one.seconds), torch.no_grad():
-            scores = one.scorer.score(outputs)
-        contract.check_scores(scores, len(places))
+            scores: Scores = one.scorer.score(outputs)
+        contract.check_scores(scores, count)
+        return scores
+
+    def score(self, one: _Scored, outputs: Outputs, indices: Sequence[int]) -> None:
+        scores = self.scores(one, outputs, len(indices))
         kept: tuple[tuple[Any, dict[int, Any]], ...] = (
             (scores.image, one.image),
             (scores.map, one.maps),
             (scores.classes, one.classes),
         )
-        for values, by_place in kept:
+        for values, by_index in kept:
             if values is not None:
-                by_place.update(zip(places, values.float().cpu().numpy(), strict=True))
+                by_index.update(zip(indices, values.float().cpu().numpy(), strict=True))
         one.class_names = scores.class_names
 
     # ------------------------------------------------------------ cost
@@ -262,16 +292,18 @@ class _Runner:
 
         What the scorers share is measured once, and each trial has the sum.
         """
-        spec = model.input
-        test = self.material.places["test"]
+        spec, trial = model.input, scored[0].trial
+        test = self.material.test(trial)
+        if model.updates_in_predict:
+            model = copy.deepcopy(model)
         batched = min(LATENCY_BATCH[self.device.type], len(test))
         with self.timed("cost", self.once):
-            images = self.material.images(spec, "test", 0)
+            images = self.material.test_images(model, replace(trial, seed=0))
             photograph = decoding.decode(self.material.samples[test[0]].image)
             before, _ = cost.milliseconds(
                 lambda: geometry.to_input(self.material.preprocess(photograph), spec), self.device
             )
-            params = self.numbers(model, scored[0].trial)
+            params = self.numbers(model, trial)
         for column, size, repeats in (
             ("ms_per_image", 1, 3),
             # A large batch takes long enough on a CPU to be timed once; single images warmed it up.
@@ -327,22 +359,23 @@ class _Runner:
                             one.intervals[metric.name] = metric.interval(evaluation)
 
     def evaluation(self, spec: InputSpec, one: _Scored) -> Evaluation:
-        test = self.material.places["test"]
+        test = self.material.test(one.trial)
         maps = masks = predicted = true = None
-        if one.maps and self.material.masks:
+        truth = {i: self.material.masks[i] for i in test if i in self.material.masks}
+        if one.maps and truth:
             settings = one.trial.evaluation
 
             def meet(item: tuple[int, NDArray[np.bool_]]) -> tuple[Any, Any]:
                 return geometry.meet(one.maps[item[0]], item[1], spec, settings)
 
             with ThreadPoolExecutor(folders.workers()) as pool:
-                maps, masks = zip(*pool.map(meet, self.material.masks.items()), strict=True)
+                maps, masks = zip(*pool.map(meet, truth.items()), strict=True)
         if one.classes:
             names = one.class_names
             predicted = np.array([int(one.classes[i].argmax()) for i in test])
             true = np.array([names.index(self.material.samples[i].defect) for i in test])
         return Evaluation(
-            labels=self.material.labels,
+            labels=self.material.labels(one.trial),
             scores=np.array([one.image[i] for i in test], np.float32) if one.image else None,
             maps=maps,
             masks=masks,
@@ -353,9 +386,9 @@ class _Runner:
 
     # ------------------------------------------------------------ results
 
-    def result(self, spec: InputSpec, one: _Scored) -> TrialResult:
-        material = self.material
-        test = material.places["test"]
+    def result(self, model: Any, one: _Scored) -> TrialResult:
+        material, spec = self.material, model.input
+        test = material.test(one.trial)
         seconds = material.inputs[spec].seconds
         alone = self.once | one.seconds
         # What was measured once for all scorers, each would have measured alone.
@@ -365,12 +398,12 @@ class _Runner:
                 [folders.relative(material.root, material.samples[i].image) for i in test]
             ),
             "defect": np.array([material.samples[i].defect for i in test]),
-            "label": material.labels,
+            "label": material.labels(one.trial),
         }
         maps: dict[str, NDArray[Any]] = {}
         if not one.failures:
             one.metrics["fit_seconds"] = (
-                float(seconds[material.places["train"]].sum())
+                float(seconds[material.index["train"]].sum())
                 + material.fitting
                 + alone.get("features train", 0.0)
                 + alone["fit"]
@@ -378,6 +411,8 @@ class _Runner:
             )
             if one.image:
                 images["score"] = np.array([one.image[i] for i in test], dtype=np.float32)
+            if one.validation:
+                images["validation"] = np.array(one.validation, dtype=np.float32)
             if one.classes:
                 images["probability"] = np.stack([one.classes[i] for i in test])
                 images["class"] = np.array(one.class_names)
@@ -390,7 +425,7 @@ class _Runner:
             intervals=one.intervals,
             seconds_alone=alone,
             provenance=self.provenance(one.trial),
-            flags=flags(one.trial, self.catalogue.get("model", one.trial.model.name), one.scorer),
+            flags=flags(one.trial, model, one.scorer),
             lower_is_better=tuple(
                 name
                 for name in one.metrics
@@ -413,7 +448,9 @@ class _Runner:
         )
 
     def provenance(self, trial: Trial) -> dict[str, Any]:
-        counts = {split: len(places) for split, places in self.material.places.items()}
+        counts: dict[str, int] = {
+            split: len(chosen) for split, chosen in self.material.index.items()
+        }
         return provenance(trial, self.catalogue, self.device, counts)
 
 

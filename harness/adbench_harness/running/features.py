@@ -183,6 +183,9 @@ class ServedFeatures:
     request: FeatureRequest
     store: FeatureStore
 
+    def __deepcopy__(self, _: object) -> ServedFeatures:
+        return self  # frozen: a copy of the model serves itself from the same store
+
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         if self.request.input is not None and batch.handles is None:
             images = functional.interpolate(

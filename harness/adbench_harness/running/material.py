@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,16 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 
 from adbench_harness.errors import ContractError
 from adbench_harness.images import cache, decoding, folders, geometry
-from adbench_harness.images.inputs import Images, Inputs, Preprocess, TrainImages, checked, prepare
+from adbench_harness.images.inputs import (
+    Extras,
+    Images,
+    Inputs,
+    Preprocess,
+    TrainImages,
+    checked,
+    prepare,
+)
 from adbench_harness.planning import parameters
 from adbench_harness.planning.pipelines import requests
-from adbench_harness.planning.plan import samples_of
 from adbench_harness.planning.plugins import Catalogue
+from adbench_harness.planning.samples import Setting, indices
 from adbench_harness.results.trial import Bundle, Choice, Trial
 from adbench_harness.running import cost
 from adbench_harness.running.features import FeatureStore, trainable
@@ -31,7 +41,9 @@ from adbench_harness.types import (
     FeatureRequest,
     Features,
     InputSpec,
+    Model,
     Sample,
+    Split,
     overrides,
 )
 
@@ -45,7 +57,8 @@ class Material:
 
     ``seconds`` are those that the stages took so far, on the clock, and ``stage`` is the one at
     work, so that a failure can say where it happened. ``fitting`` are the seconds that fitting the
-    preprocessors took. ``places`` are the indices of each split's samples.
+    preprocessors took. ``samples`` are those of all its categories, and ``index`` tells which of
+    them are in each split; a sample that no draw chose is in none.
     """
 
     def __init__(
@@ -58,53 +71,45 @@ class Material:
         self.stage = "load"
         self.seconds: dict[str, float] = {}
         self.fitting = 0.0
+        self._others = 0.0
         self.root = Path(bundle.root)
-        self.places: dict[str, list[int]] = {}
+        self.samples = bundle.samples
+        self.index = _index(bundle)
         self._stores: dict[tuple[str, InputSpec], FeatureStore] = {}
         self._extracting: dict[tuple[str, InputSpec], dict[str, float]] = {}
 
     def prepare(self) -> None:
         """Decode and preprocess every image once, and run each backbone once over them."""
         first = self.bundle.trials[0]
-        with self.timed("load"):
-            self.samples = samples_of(
-                self.catalogue,
-                first.dataset,
-                self.root,
-                first.category,
-                first.protocol,
-                first.split_seed,
-            )
-        self.places = {
-            split: [i for i, sample in enumerate(self.samples) if sample.split == split]
-            for split in SPLITS
-        }
         models = [self.build("model", trial.model) for trial in self.bundle.trials]
         asked = self._asked(models)
         with self.timed("preprocess"):
             self.preprocess = self._fitted(first.preprocessors)
         self.fitting = self.seconds["preprocess"] if first.preprocessors else 0.0
+        specs = list(dict.fromkeys(spec for model in models for spec in _specs(model)))
+        if self.bundle.chains:
+            self._prepare_chains(specs)
         with self.timed("load"):
             self.inputs, ready = self._inputs(
                 self.samples,
                 self.root,
-                first.fingerprint,
+                _fingerprint(first),
                 first.preprocessors,
-                list(dict.fromkeys(model.input for model in models)),
+                specs,
             )
         seen = 0
-        for split, places in self._splits(ready):
+        for split, chosen in self._splits(ready):
             for (name, spec), layers in list(asked.items()):
                 try:
-                    self._extract(name, spec, tuple(layers), split, places)
+                    self._extract(name, spec, tuple(layers), split, chosen)
                 except Exception:
                     # A model that needs a broken backbone meets the same error in its own fit.
                     del asked[name, spec]
-            seen += len(places)
+            seen += len(chosen)
             if asked:
-                self.progress("features", seen, len(self.samples))
+                self.progress("features", seen, sum(map(len, self.index.values())))
         # Images are decoded and preprocessed in one go; it is known what the latter took of each.
-        waited = self.seconds["preprocess"] - self.fitting
+        waited = self.seconds["preprocess"] - self.fitting - self._others
         decoding = max(0.0, waited - max(map(self._preprocessing, self.inputs)))
         self.seconds["preprocess"] -= decoding
         self.seconds["load"] += decoding
@@ -114,7 +119,7 @@ class Material:
         asked: dict[tuple[str, InputSpec], dict[str, None]] = {}
         for model in models:
             for request in requests(model):
-                union = asked.setdefault((request.backbone, model.input), {})
+                union = asked.setdefault((request.backbone, request.input or model.input), {})
                 union.update(dict.fromkeys(request.layers))
         return asked
 
@@ -123,8 +128,8 @@ class Material:
         name: str,
         spec: InputSpec,
         layers: tuple[str, ...],
-        split: str,
-        places: Sequence[int],
+        split: Split,
+        chosen: Sequence[int],
     ) -> None:
         stage = f"features {split}"
         spent = self._extracting.setdefault((name, spec), {})
@@ -134,8 +139,9 @@ class Material:
                 found = {w.backbone: w for trial in self.bundle.trials for w in trial.weights}
                 backbone = self.build("backbone", Choice(name, found[name].version))
                 self._stores[name, spec] = FeatureStore(backbone, found[name], self.device)
-            images = Images(self.inputs[spec], places, self._image_seeds(0), self.device)
-            self._stores[name, spec].extract(images, layers, len(self.samples))
+            images = Images(self.inputs[spec], chosen, self._image_seeds(0), self.device)
+            total = sum(map(len, self.index.values()))
+            self._stores[name, spec].extract(images, layers, total)
         spent[stage] = spent.get(stage, 0.0) + self.seconds[stage] - before
 
     def _inputs(
@@ -147,23 +153,16 @@ class Material:
         specs: Sequence[InputSpec],
     ) -> tuple[dict[InputSpec, Inputs], Iterator[int]]:
         """As ``prepare``, but for what the cache has; what is made is kept there."""
-        made_of = [
-            fingerprint,
-            # The fingerprint knows no order.
-            [folders.relative(root, sample.image) for sample in samples],
-            [choice.plain() for choice in chain],
-            [cache.source(self.catalogue.get("preprocessor", choice.name)) for choice in chain],
-        ]
-        entries = {spec: cache.entry(made_of, spec) for spec in specs}
+        entries = self._entries(samples, root, fingerprint, chain, specs)
         loaded = {spec: cache.load(path, samples) for spec, path in entries.items()}
         found = {spec: inputs for spec, inputs in loaded.items() if inputs is not None}
         missing = [spec for spec in specs if spec not in found]
         if not missing:
             return found, iter(range(len(samples)))
-        made, places = prepare(samples, self.preprocess if chain else _as_it_is, missing)
+        [made], ready = prepare(samples, [self.preprocess if chain else _as_it_is], missing)
 
         def walk() -> Iterator[int]:
-            yield from places
+            yield from ready
             # Files that changed since the run was planned would be kept under a false name.
             if folders.fingerprint(root, samples) == fingerprint:
                 for spec, inputs in made.items():
@@ -171,25 +170,81 @@ class Material:
 
         return found | made, walk()
 
-    def _splits(self, ready: Iterator[int]) -> Iterator[tuple[str, list[int]]]:
-        """Some places of a split at a time, as soon as their images are there."""
-        waiting: dict[str, list[int]] = {split: [] for split in SPLITS}
+    def _entries(
+        self,
+        samples: Sequence[Sample],
+        root: Path,
+        fingerprint: str,
+        chain: Sequence[Choice],
+        specs: Sequence[InputSpec],
+    ) -> dict[InputSpec, Path]:
+        """The cache's file for the images at each input."""
+        made_of = [
+            fingerprint,
+            # The fingerprint knows no order.
+            [folders.relative(root, sample.image) for sample in samples],
+            [choice.plain() for choice in chain],
+            [cache.source(self.catalogue.get("preprocessor", choice.name)) for choice in chain],
+        ]
+        return {spec: cache.entry(made_of, spec) for spec in specs}
+
+    def _prepare_chains(self, specs: Sequence[InputSpec]) -> None:
+        """Decode each image once for all the chains of preprocessors that the run needs it for.
+
+        What they make goes to the cache, where the bundles find it. A chain that has to be fitted
+        is left to its own bundle, and so are all of them where the memory does not hold them.
+        """
+        first = self.bundle.trials[0]
+        fingerprint = _fingerprint(first)
+        todo = []
+        for chain in dict.fromkeys((first.preprocessors, *self.bundle.chains)):
+            steps = [self.build("preprocessor", choice) for choice in chain]
+            entries = self._entries(self.samples, self.root, fingerprint, chain, specs)
+            fitted = any(overrides(step, "fit") for step in steps)
+            if not fitted and not all(path.exists() for path in entries.values()):
+                todo.append((_joined(steps), entries))
+        size = len(self.samples) * sum(3 * math.prod(spec.size) for spec in specs) * len(todo)
+        if len(todo) < 2 or size > psutil.virtual_memory().available / 4:
+            return
+        with self.timed("preprocess"):
+            made, ready = prepare(self.samples, [step for step, _ in todo], specs)
+            for done, _ in enumerate(ready, start=1):
+                self.progress("images", done, len(self.samples))
+            if folders.fingerprint(self.root, self.samples) != fingerprint:
+                return
+        with self.timed("load"):
+            for (_, entries), inputs in zip(todo, made, strict=True):
+                for spec, path in entries.items():
+                    cache.save(path, inputs[spec])
+        # Decoding is what any of the chains would have waited for; the rest is the others' work.
+        took = sum(float(inputs[spec].seconds.sum()) for inputs in made for spec in specs)
+        decoding = max(0.0, self.seconds["preprocess"] - self.fitting - took)
+        self.seconds["preprocess"] -= decoding
+        self.seconds["load"] += decoding
+        self._others += min(took, self.seconds["preprocess"])
+
+    def _splits(self, ready: Iterator[int]) -> Iterator[tuple[Split, list[int]]]:
+        """Some indices of a split at a time, as soon as their images are there."""
+        split_of: dict[int, Split] = {i: s for s, chosen in self.index.items() for i in chosen}
+        waiting: dict[Split, list[int]] = {split: [] for split in SPLITS}
         ready = self._counted(ready)
-        for place in ready if _overlaps(self.device) else list(ready):
-            split = self.samples[place].split
-            waiting[split].append(place)
+        for i in ready if _overlaps(self.device) else list(ready):
+            if i not in split_of:
+                continue
+            split = split_of[i]
+            waiting[split].append(i)
             if len(waiting[split]) == _AT_ONCE:
                 yield split, waiting[split]
                 waiting[split] = []
-        yield from ((split, places) for split, places in waiting.items() if places)
+        yield from ((split, chosen) for split, chosen in waiting.items() if chosen)
 
     def _counted(self, ready: Iterator[int]) -> Iterator[int]:
         for done in range(len(self.samples) + 1):
             with self.timed("preprocess"):
-                place = next(ready, None)
-            if place is not None:
+                i = next(ready, None)
+            if i is not None:
                 self.progress("images", done + 1, len(self.samples))
-                yield place
+                yield i
 
     def build(self, kind: str, choice: Choice) -> Any:
         """The component of ``choice``, constructed."""
@@ -216,7 +271,7 @@ class Material:
             "load": self.seconds["load"],
             "preprocess": self.fitting + self._preprocessing(model.input),
         }
-        for store in {(request.backbone, model.input) for request in requests(model)}:
+        for store in {(r.backbone, r.input or model.input) for r in requests(model)}:
             for stage, spent in self._extracting.get(store, {}).items():
                 seconds[stage] = seconds.get(stage, 0.0) + spent
         return seconds
@@ -228,40 +283,64 @@ class Material:
         """The preprocessors as one function, each fitted on the normals that those before made."""
         steps: list[Preprocess] = []
 
-        def so_far(image: geometry.Image) -> geometry.Image:
-            return reduce(lambda made, step: checked(step, made), steps, image)
-
+        so_far = _joined(steps)  # of the steps that are there when it is called
         for choice in chain:
             step = self.build("preprocessor", choice)
             if overrides(step, "fit"):
-                normals = (self.samples[i] for i in self.places["train"])
+                normals = (self.samples[i] for i in self.index["train"])
                 step.fit(so_far(decoding.decode(s.image)) for s in normals if not s.label)
             steps.append(step)
         return so_far
 
     # ------------------------------------------------------------ what components are given
 
-    def images(self, spec: InputSpec, split: str, seed: int) -> Images:
-        """The images of a split, those of test in an order drawn from ``seed``."""
-        places = self.places[split]
-        if split == "test":
-            order = np.random.default_rng([seed, 1]).permutation(len(places))
-            places = [places[i] for i in order]
-        return Images(self.inputs[spec], places, self._image_seeds(seed), self.device)
+    def test(self, trial: Trial) -> list[int]:
+        """The indices of a trial's test images: those of its own category."""
+        categories = self.bundle.categories
+        return [i for i in self.index["test"] if categories[i] == trial.category]
 
-    def train(self, spec: InputSpec, trial: Trial) -> TrainImages:
+    def test_images(self, model: Model, trial: Trial) -> Images:
+        """A trial's test images, in an order drawn from its seed."""
+        test = self.test(trial)
+        order = np.random.default_rng([trial.seed, 1]).permutation(len(test))
+        return self._images(model, [test[i] for i in order], trial.seed)
+
+    def validation(self, model: Model, trial: Trial, *, own: bool = False) -> Images:
+        """The held-out normal images, of all categories or only of the trial's ``own``."""
+        chosen = self.index["validation"]
+        if own:
+            chosen = [i for i in chosen if self.bundle.categories[i] == trial.category]
+        return self._images(model, chosen, trial.seed)
+
+    def train(self, model: Model, trial: Trial) -> TrainImages:
         """What the trial's protocol lets ``fit`` see."""
         names = self.class_names if trial.protocol == "classification" else ()
-        train = self.places["train"]
+        train = self.index["train"]
+        categories = self.bundle.categories if model.category_names else ()
         return TrainImages(
-            self.inputs[spec],
+            self.inputs[model.input],
             train,
             self._image_seeds(trial.seed),
             self.device,
             {i: names.index(self.samples[i].defect) for i in train} if names else None,
-            validation=self.images(spec, "validation", trial.seed),
+            validation=self.validation(model, trial),
             classes=names,
+            categories=categories,
+            extras=self._extras(model),
         )
+
+    def _images(self, model: Model, chosen: Sequence[int], seed: int) -> Images:
+        return Images(
+            self.inputs[model.input],
+            chosen,
+            self._image_seeds(seed),
+            self.device,
+            categories=self.bundle.categories if model.category_names else (),
+            extras=self._extras(model),
+        )
+
+    def _extras(self, model: Model) -> Extras | None:
+        return Extras(self.samples, model.extras, model.input) if model.extras else None
 
     def features(self, spec: InputSpec, request: FeatureRequest) -> Features:
         """The layers that a model asks for."""
@@ -276,6 +355,7 @@ class Material:
         return self._store(spec, request).network(request.layers)
 
     def _store(self, spec: InputSpec, request: FeatureRequest) -> FeatureStore:
+        spec = request.input or spec
         if (request.backbone, spec) not in self._stores:
             raise ContractError(
                 f"the model asks for {request.backbone} {', '.join(request.layers)} without having "
@@ -318,16 +398,15 @@ class Material:
         names = {sample.defect for sample in self.samples}
         return tuple(sorted(names, key=lambda name: (name != GOOD, name)))
 
-    @cached_property
-    def labels(self) -> NDArray[np.int8]:
-        """0 normal, 1 anomalous, -1 unknown, of each test image."""
-        labels = (self.samples[i].label for i in self.places["test"])
+    def labels(self, trial: Trial) -> NDArray[np.int8]:
+        """0 normal, 1 anomalous, -1 unknown, of each of a trial's test images."""
+        labels = (self.samples[i].label for i in self.test(trial))
         return np.array([-1 if label is None else label for label in labels], dtype=np.int8)
 
     @cached_property
     def masks(self) -> dict[int, NDArray[np.bool_]]:
         """The mask of each test image whose truth by pixel is known."""
-        test = self.places["test"]
+        test = self.index["test"]
         inputs = next(iter(self.inputs.values()))
         threshold = self.build("dataset", self.bundle.trials[0].dataset).mask_threshold
         with ThreadPoolExecutor(folders.workers()) as pool:
@@ -344,6 +423,34 @@ def _overlaps(device: torch.device) -> bool:
     the other's.
     """
     return device.type != "cpu"
+
+
+def _index(bundle: Bundle) -> dict[Split, list[int]]:
+    """The indices of a bundle's samples in each split, drawn category by category."""
+    setting = Setting.of(bundle.trials[0])
+    found: dict[Split, list[int]] = {split: [] for split in SPLITS}
+    for category in dict.fromkeys(bundle.categories):
+        own = [i for i, name in enumerate(bundle.categories) if name == category]
+        samples = [bundle.samples[i] for i in own]
+        drawn = indices(samples, Path(bundle.root), category, setting)
+        for split, chosen in drawn.items():
+            found[split] += [own[i] for i in chosen]
+    return found
+
+
+def _fingerprint(trial: Trial) -> str:
+    """That of all images of the trial's bundle."""
+    return dict(trial.auxiliary)[trial.dataset.name] if trial.unified else trial.fingerprint
+
+
+def _specs(model: Model) -> Iterator[InputSpec]:
+    """Every input that a model needs its images at."""
+    yield model.input
+    yield from (request.input for request in model.feature_requests if request.input)
+
+
+def _joined(steps: Sequence[Preprocess]) -> Preprocess:
+    return lambda image: reduce(lambda made, step: checked(step, made), steps, image)
 
 
 def _as_it_is(image: geometry.Image) -> geometry.Image:

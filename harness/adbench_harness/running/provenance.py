@@ -49,8 +49,10 @@ def flags(trial: Trial, model: Any, scorer: Any) -> tuple[str, ...]:
     found += setting_flags(trial.evaluation)
     if not sizes.isdisjoint(trial.model.changed):
         found.append(SHORTENED)
-    if scorer.transductive:
+    if model.transductive or scorer.transductive:
         found.append("transductive")
+    if trial.unified and model.category_names:
+        found.append("knows the category")
     return tuple(found)
 
 

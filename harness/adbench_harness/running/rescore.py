@@ -15,8 +15,8 @@ from adbench_harness.errors import UserError
 from adbench_harness.evaluation import Evaluation
 from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.planning import parameters
-from adbench_harness.planning.plan import samples_of
 from adbench_harness.planning.plugins import Catalogue
+from adbench_harness.planning.samples import listed
 from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.results.trial import EvaluationSettings, Trial
 from adbench_harness.running.provenance import setting_flags
@@ -27,16 +27,15 @@ class Truth:
     """A category's test images as its data set has them now: their order, labels and masks."""
 
     def __init__(self, trial: Trial, catalogue: Catalogue, root: Path) -> None:
-        samples = samples_of(
-            catalogue, trial.dataset, root, trial.category, trial.protocol, trial.split_seed
-        )
+        dataset = parameters.build(catalogue, "dataset", trial.dataset)
+        samples = listed(dataset, root, trial.category, trial.protocol, trial.split_seed)
         if folders.fingerprint(root, samples) != trial.fingerprint:
             raise UserError(
                 f"data set '{trial.dataset.label}', category '{trial.category}': the files under "
                 f"'{root}' are not those that were run; name the folder with --data"
             )
         self.test = [sample for sample in samples if sample.split == "test"]
-        threshold = parameters.build(catalogue, "dataset", trial.dataset).mask_threshold
+        threshold = dataset.mask_threshold
 
         def mask(sample: Sample) -> NDArray[np.bool_] | None:
             return decoding.mask(sample, threshold, _size(sample))

@@ -6,8 +6,7 @@ import pytest
 
 from adbench_harness.basic.datasets import DAGM
 from adbench_harness.errors import UserError
-from adbench_harness.planning import plan, plugins
-from adbench_harness.results.trial import Choice
+from adbench_harness.planning import samples
 from adbench_harness.types import Dataset
 
 
@@ -42,10 +41,8 @@ def test_an_image_with_a_label_is_defective(miniature):
 
 
 def test_an_unsupervised_run_drops_the_defective_training_images(miniature):
-    samples = plan.samples_of(
-        plugins.load([]), Choice("dagm", 1, {}), miniature("dagm"), "Class1", "unsupervised", 0
-    )
-    assert Counter((sample.split, sample.label) for sample in samples) == {
+    found = samples.listed(DAGM(), miniature("dagm"), "Class1", "unsupervised", 0)
+    assert Counter((sample.split, sample.label) for sample in found) == {
         ("train", 0): 2,
         ("test", 0): 2,
         ("test", 1): 1,

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 import miniatures
 from adbench_harness.basic.datasets import KolektorSDD
 from adbench_harness.errors import UserError
-from adbench_harness.planning import plan, plugins
-from adbench_harness.results.trial import Choice
+from adbench_harness.planning import samples
 from adbench_harness.types import Dataset
 
 
@@ -56,11 +55,8 @@ def test_items_stay_whole_and_two_thirds_of_them_train(tmp_path_factory):
 
 
 def test_an_unsupervised_run_drops_the_cracked_training_images(miniature):
-    choice = Choice("ksdd", 1, {})
-    samples = plan.samples_of(
-        plugins.load([]), choice, miniature("ksdd"), "kolektorsdd", "unsupervised", 0
-    )
-    assert Counter((sample.split, sample.label) for sample in samples) == {
+    found = samples.listed(KolektorSDD(), miniature("ksdd"), "kolektorsdd", "unsupervised", 0)
+    assert Counter((sample.split, sample.label) for sample in found) == {
         ("train", 0): 8,
         ("test", 0): 4,
         ("test", 1): 2,

@@ -1,0 +1,118 @@
+"""Which images of a category are learned from, held out and tested on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adbench_harness.errors import UserError, said
+from adbench_harness.images.folders import classification, relative
+from adbench_harness.results.trial import Trial
+from adbench_harness.types import Dataset, ProtocolName, Sample, Split
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the samples of a category are used.
+
+    ``shots`` is the number of normal images to learn from (None: all), drawn by ``shot_seed``;
+    ``validation`` is the share of the normal training images that is held out, drawn by
+    ``split_seed``.
+    """
+
+    protocol: ProtocolName = "unsupervised"
+    split_seed: int = 0
+    shots: int | None = None
+    shot_seed: int = 0
+    validation: float = 0.0
+
+    @staticmethod
+    def of(trial: Trial) -> Setting:
+        """The setting of a trial."""
+        return Setting(
+            trial.protocol, trial.split_seed, trial.shots, trial.shot_seed, trial.validation
+        )
+
+
+def listed(
+    dataset: Dataset, root: Path, category: str, protocol: ProtocolName, split_seed: int
+) -> list[Sample]:
+    """A category's samples under a protocol, before any draw; these are fingerprinted.
+
+    Raises UserError where no image is left to learn from or to test on, and where an image or a
+    group is in two splits.
+    """
+    place = f"data set '{dataset.name}', category '{category}'"
+    try:
+        samples = list(dataset.samples(root, category, split_seed))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{place}: listing its samples failed: {said(error)}; fix the plugin or the data"
+        ) from error
+    if protocol == "classification":
+        samples = classification(root, samples, split_seed)
+    else:
+        samples = [sample for sample in samples if sample.split == "test" or not sample.label]
+    for split in ("test",) if protocol == "zero-shot" else ("train", "test"):
+        if not any(sample.split == split for sample in samples):
+            raise UserError(f"{place}: no {split} image under '{root}'")
+    for what in ("image", "group"):
+        seen: dict[Any, str] = {}
+        for sample in samples:
+            key = getattr(sample, what)
+            if key is not None and seen.setdefault(key, sample.split) != sample.split:
+                raise UserError(f"{place}: {what} '{key}' is in {seen[key]} and in {sample.split}")
+    return samples
+
+
+def indices(
+    samples: Sequence[Sample], root: Path, category: str, setting: Setting
+) -> dict[Split, list[int]]:
+    """Which of a category's ``samples`` are in each split; those that no draw chose are in none.
+
+    Held-out images are drawn first, so that they are the same for any number of shots, and whole
+    groups at a time. Raises UserError where too few normal images are left.
+    """
+    found: dict[Split, list[int]] = {
+        split: [i for i, sample in enumerate(samples) if sample.split == split]
+        for split in ("train", "validation", "test")
+    }
+    if setting.validation:
+        normal = [i for i in found["train"] if not samples[i].label]
+        groups = {i: samples[i].group or relative(root, samples[i].image) for i in normal}
+        order = _ordered(groups.values(), f"validation:{setting.split_seed}")
+        held = set(order[: max(1, round(setting.validation * len(order)))])
+        out = {i for i in normal if groups[i] in held}
+        found["validation"] = sorted({*found["validation"], *out})
+        found["train"] = [i for i in found["train"] if i not in out]
+        if normal and out.issuperset(normal):
+            raise UserError(
+                f"category '{category}': validation {setting.validation} of {len(normal)} normal "
+                "training images leaves none to learn from; hold out fewer"
+            )
+    if setting.shots is not None:
+        names = {i: relative(root, samples[i].image) for i in found["train"]}
+        if setting.shots > len(names):
+            raise UserError(
+                f"category '{category}': {setting.shots} shots, but only {len(names)} training "
+                "images; ask for fewer"
+            )
+        chosen = set(_ordered(names.values(), str(setting.shot_seed))[: setting.shots])
+        found["train"] = [i for i in found["train"] if names[i] in chosen]
+    if setting.protocol == "zero-shot":
+        found["train"] = []
+    return found
+
+
+def _ordered(names: Iterable[str], seed: str) -> list[str]:
+    """The distinct names in the order that a seed draws, the same on every machine."""
+
+    def key(name: str) -> bytes:
+        return hashlib.sha256(f"{seed}:{name}".encode()).digest()
+
+    return sorted(set(names), key=key)
