@@ -47,7 +47,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     axes.add_argument("--metrics", metavar="NAMES", help="metrics (default: all that apply)")
     axes.add_argument("--seeds", metavar="N|LIST", help="7 is the seeds 0 to 6; or 3,5")
     axes.add_argument("--split-seeds", metavar="N|LIST", help="seeds of splits that are drawn")
-    axes.add_argument("--protocol", choices=("unsupervised", "classification"))
+    axes.add_argument(
+        "--protocol",
+        choices=("unsupervised", "classification", "zero-shot"),
+        help="what a model learns from: normal images, labeled defects too, or nothing",
+    )
+    axes.add_argument(
+        "--shots", metavar="N|LIST", help="learn from so many normal images: 4, or 1,2,4"
+    )
+    axes.add_argument("--shot-seeds", metavar="N|LIST", help="seeds that draw the shots")
+    axes.add_argument(
+        "--validation", type=float, metavar="SHARE", help="hold out this share of the normal images"
+    )
+    axes.add_argument(
+        "--unified",
+        action="store_const",
+        const=True,
+        help="fit one model to all categories of a data set",
+    )
     axes.add_argument("--backbone", metavar="NAME", help="for every model that has one")
     axes.add_argument(
         "--precision", choices=("float32", "bfloat16"), help="of the frozen backbone's features"
@@ -143,10 +160,20 @@ def _content(given: argparse.Namespace) -> dict[str, Any]:
     from adbench_harness.planning import grammar
 
     content = {} if given.suite is None else read(given.suite)
-    for key in ("plugins", "recipe", *_AXES, "metrics", "protocol", "backbone", "precision"):
+    for key in (
+        "plugins",
+        "recipe",
+        *_AXES,
+        "metrics",
+        "protocol",
+        "backbone",
+        "precision",
+        "validation",
+        "unified",
+    ):
         if getattr(given, key) is not None:
             content[key] = getattr(given, key)
-    for key in ("seeds", "split_seeds"):
+    for key in ("seeds", "split_seeds", "shots", "shot_seeds"):
         if getattr(given, key) is not None:
             content[key] = _seeds(getattr(given, key), key)
     if given.keep_maps:
