@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,15 @@ class Inputs:
         """An image's own height and width in px."""
         return int(self.sizes[i, 0]), int(self.sizes[i, 1])
 
-    @cached_property
+    @property
     def handles(self) -> NDArray[np.int64]:
-        return np.random.default_rng().permutation(len(self.pixels))
+        return _handles(len(self.pixels))
+
+
+@lru_cache(maxsize=64)
+def _handles(count: int) -> NDArray[np.int64]:
+    """The same for every input of the same images: a backbone may see them at another one."""
+    return np.random.default_rng().permutation(count)
 
 
 def prepare(
