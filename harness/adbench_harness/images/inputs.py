@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,27 +32,23 @@ class Inputs:
     ``sizes`` int32 [N, 2] are the images' own heights and widths in px. ``seconds`` [N] is what
     preprocessing and resizing each image took, divided by the threads that did it. ``handles`` [N]
     name images to components without saying which they are: their order, and so their labels, stay
-    unknown.
+    unknown. ``draw`` seeds them: inputs of the same images share it, since a backbone may see the
+    images at another input than the model.
     """
 
     samples: tuple[Sample, ...]
     pixels: torch.Tensor
     sizes: NDArray[np.int32]
     seconds: NDArray[np.float64]
+    draw: int = field(default_factory=lambda: secrets.randbits(63))
 
     def size(self, i: int) -> tuple[int, int]:
         """An image's own height and width in px."""
         return int(self.sizes[i, 0]), int(self.sizes[i, 1])
 
-    @property
+    @cached_property
     def handles(self) -> NDArray[np.int64]:
-        return _handles(len(self.pixels))
-
-
-@lru_cache(maxsize=64)
-def _handles(count: int) -> NDArray[np.int64]:
-    """The same for every input of the same images: a backbone may see them at another one."""
-    return np.random.default_rng().permutation(count)
+        return np.random.default_rng(self.draw).permutation(len(self.pixels))
 
 
 def prepare(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,8 @@ class Material:
                 first.preprocessors,
                 specs,
             )
+            draw = secrets.randbits(63)
+            self.inputs = {spec: replace(made, draw=draw) for spec, made in self.inputs.items()}
         seen = 0
         for split, chosen in self._splits(ready):
             for (name, spec), layers in list(asked.items()):
