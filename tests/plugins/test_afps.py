@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
-from torch.utils.flop_counter import FlopCounterMode
 
 from adbench_afps import adbench_recipes, adbench_reported
 from adbench_afps.model import AFPS
@@ -17,6 +16,7 @@ from adbench_afps.vit import PatchViT, sincos
 from adbench_harness import cli
 from adbench_harness.errors import UserError
 from adbench_harness.planning import grammar, parameters, plugins, suite
+from adbench_harness.running import cost
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.testing import parametrize_with_checks
 from adbench_harness.testing.fitting import textures, tools, train
@@ -159,11 +159,10 @@ def test_linear_layers_cost_131072_multiply_adds_a_token(patches):
             module.register_forward_hook(
                 lambda layer, _, out: seen.append(layer.in_features * out.shape[1] * out.shape[2])
             )
-    with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, patches, 64))
+    counted = cost.flops(lambda: network(torch.zeros(1, patches, 64)))
     assert sum(seen) == 131_072 * patches
     attention = 4 * 2 * 64 * patches**2
-    assert counter.get_total_flops() == 2 * (131_072 * patches + attention + 64 * 2)
+    assert counted == 2 * (131_072 * patches + attention + 64 * 2)
 
 
 def test_tokens_are_a_set():
