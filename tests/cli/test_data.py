@@ -174,7 +174,7 @@ def test_every_data_set_is_fetched_read_and_verified(
     victim = files[0]
     victim.write_bytes(b"x")
     assert main(["data", "verify", name, *where]) == 1
-    assert f"wrong: '{victim}' is not what was unpacked" in capsys.readouterr().out
+    assert f"wrong: '{victim}' changed since it was unpacked" in capsys.readouterr().out
 
 
 def test_no_license_no_request(published, server, error, tmp_path):
@@ -212,7 +212,7 @@ def test_a_second_run_goes_on_where_the_first_gave_up(published, server, capsys,
     assert main(fetch) == 2
     said = capsys.readouterr().err
     assert "Class5.zip" in said
-    assert "run the same command again to go on (50 bytes are kept)" in said
+    assert "run the same command again to resume (50 bytes are kept)" in said
     assert "get it from https://zenodo.org/records/8086136 yourself and put it at" in said
     assert not (tmp_path / "dagm").exists()
     server.replies, server.sent = [Reply()], 0
@@ -237,7 +237,7 @@ def test_a_file_fetched_by_hand_is_checked_too(published, tmp_path, error):
     archive.write_bytes(b"<html>sign in</html>")
     said = error("data", "fetch", "mvtec_ad_2", "--data", tmp_path)
     assert "its sha256 is" in said
-    assert "fetch it again" in said
+    assert "download it again" in said
     assert archive.exists()
     assert not (tmp_path / "mvtec_ad_2").exists()
 
@@ -260,7 +260,7 @@ def test_an_archive_that_leads_outside(path, published, tmp_path, capsys):
     here = tmp_path / "data"
     published("mtd", {"Magnetic-tile-defect-datasets.zip": {path: b"x"}})
     assert main(["data", "fetch", "mtd", "--data", str(here), LICENSE]) == 2
-    assert "may lead outside the folder: do not trust it" in capsys.readouterr().err
+    assert "may point outside the folder: do not trust it" in capsys.readouterr().err
     assert not list(tmp_path.rglob("escaped*"))
     assert not (here / "mtd").exists()
 

@@ -48,6 +48,6 @@ def test_mistakes_are_one_line(error, results, tmp_path):
     assert "no result has the metric 'x'" in error(
         "report", results, "-o", tmp_path / "site", "--metric", "x"
     )
-    assert "something else than a site" in error("report", results, "-o", results)
+    assert "is not empty and not an adbench site" in error("report", results, "-o", results)
     (tmp_path / "file").write_text("")
     assert "cannot be written to" in error("report", results, "-o", tmp_path / "file/site")

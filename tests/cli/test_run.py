@@ -200,7 +200,7 @@ def test_a_grid_of_a_parameter_is_an_axis(ran, toys):
         (("--device", "meta"), "device 'meta' is not supported"),
         (("--device", "cuda:97"), "device 'cuda:97' is not here"),
         (("--data", "toy-data=/nowhere"), "'/nowhere' is no folder; correct --data toy-data=DIR"),
-        (("--weights", "/nowhere", "--plugins", "patchcore"), "weights '/nowhere' do not exist"),
+        (("--weights", "/nowhere", "--plugins", "patchcore"), "weights '/nowhere' not found"),
         (("--eval-size", "0"), "'evaluation.size': input should be greater than 0"),
         (("--out", "/proc/none"), "--out: '/proc/none/trials' cannot be made"),
     ],
