@@ -37,7 +37,7 @@ def test_images_that_are_not_here_are_said(results, tmp_path, capsys):
     """A plugin that is a file is not found by its name."""
     assert main(["report", str(results), "-o", str(tmp_path / "site")]) == 0
     said = capsys.readouterr()
-    assert "without images: toy-data/dark: unknown dataset 'toy-data'" in said.err
+    assert "images left out: toy-data/dark: unknown dataset 'toy-data'" in said.err
     assert (tmp_path / "site/index.html").is_file()
 
 

@@ -21,7 +21,7 @@ def test_backbones_and_where_their_weights_are(adbench):
     found = rows(done.out)
     assert set(found) == {backbone.name for backbone in BACKBONES}
     assert "none needed" in found["embedded"]
-    assert "not here" in found["resnet18"]
+    assert "not found" in found["resnet18"]
     assert "f37072fd" in found["resnet18"]
 
 
