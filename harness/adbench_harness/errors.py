@@ -11,28 +11,28 @@ class UserError(Exception):
     """Bad input: one line that names the thing, the reason and the next step (exit code 2)."""
 
 
-class NotInstalled(UserError):  # noqa: N818  # no mistake of anybody's
-    """A plugin's optional package is not here; whoever did not ask for the plugin hears nothing."""
+class NotInstalled(UserError):  # noqa: N818  # not a mistake
+    """A plugin's optional package is not installed; an error only if the plugin is named."""
 
 
 class ContractError(Exception):
-    """A component broke the contract; recorded as its own trials' failure, never the run's."""
+    """A component broke the contract; its own trials fail, and the run continues."""
 
 
 def require(package: str) -> None:
-    """Raise NotInstalled unless ``package``, which the extra of that name installs, is here."""
-    import importlib.util  # not before it is needed: every command imports this module
+    """Raise NotInstalled unless ``package``, which the extra of that name installs, is there."""
+    import importlib.util  # imported late, since every command imports this module
 
     if importlib.util.find_spec(package) is None:
         raise NotInstalled(f"{package} is not installed; pip install 'adbench-harness[{package}]'")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint for an error message: `` (did you mean 'x'?)``, or nothing."""
+    """A hint for an error message: `` (did you mean 'x'?)``, or an empty string."""
     match = difflib.get_close_matches(name, list(valid), n=1)
     return f" (did you mean '{match[0]}'?)" if match else ""
 
 
 def said(error: BaseException) -> str:
-    """An exception's type and message in one line of bearable length."""
+    """An exception's type and message in one line, shortened if necessary."""
     return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")

@@ -1,13 +1,13 @@
-"""Pytest fixtures for the tests of a plugin: small images, and runs in a folder of the test's own.
+"""Pytest fixtures for a plugin's tests: small images, and runs in a temporary folder.
 
-In a test module, or in the ``conftest.py`` beside it::
+In a test module, or in the ``conftest.py`` next to it::
 
     pytest_plugins = ["adbench_harness.fixtures"]
 
     def test_it_learns(train_set, tools, defective_batch):
         MyModel().fit(train_set, tools).predict(defective_batch)
 
-Redefine ``side`` where a model wants larger inputs, and ``augmenter`` where it trains on one.
+Redefine ``side`` if a model needs larger inputs, and ``augmenter`` if it trains with one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def side() -> int:
 
 @pytest.fixture
 def augmenter() -> Augmenter | None:
-    """What ``tools`` offers a model to train on."""
+    """The augmenter in ``tools``."""
     return None
 
 
@@ -46,7 +46,7 @@ def train_set(side: int) -> TrainSet:
 
 @pytest.fixture
 def tools(side: int, augmenter: Augmenter | None) -> Tools:
-    """What ``fit`` gets: the CPU, seed 0, the embedded backbone in the place of any other."""
+    """The ``tools`` of ``fit``: the CPU, seed 0, the embedded backbone instead of any other."""
     return fitting.tools(augmenter, side)
 
 
@@ -58,13 +58,13 @@ def batch(side: int) -> Batch:
 
 @pytest.fixture
 def defective_batch(side: int) -> Batch:
-    """Four images with a red square on the middle fifth of each side."""
+    """Four images with a red square in the middle, a fifth of the side long."""
     return _batch(fitting.textures(4, side, seed=2, blob=True))
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Any]:
-    """``api.run`` into a folder of the test's own: ``run(plugins=..., datasets="mini/brick")``."""
+    """``api.run`` into a temporary folder: ``run(plugins=..., datasets="mini/brick")``."""
     from adbench_harness import api
 
     return partial(api.run, out=tmp_path / "results")

@@ -1,7 +1,8 @@
-"""The whole plugin contract: ten hooks, no arguments but the last one's.
+"""The plugin contract: ten hooks, of which only the last one takes an argument.
 
-A plugin is a module with some of these functions, marked ``@hookimpl``, offered as an entry point
-of the group ``adbench``. A module-level ``requires = ("other",)`` loads other plugins with it.
+A plugin is a module that has some of these functions, marked ``@hookimpl``, and is registered as an
+entry point of the group ``adbench``. ``requires = ("other",)`` in the module also loads other
+plugins.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ def adbench_datasets() -> Iterable[type[Dataset]]:  # type: ignore[empty-body]
 
 @hookspec
 def adbench_preprocessors() -> Iterable[type[Preprocessor]]:  # type: ignore[empty-body]
-    """Preprocessors: classes of image -> image, same geometry, on train and test alike."""
+    """Preprocessors: classes that map training and test images to images of the same geometry."""
 
 
 @hookspec
 def adbench_augmenters() -> Iterable[type[Augmenter]]:  # type: ignore[empty-body]
-    """Augmenters: classes that draw pseudo-anomalies into training batches."""
+    """Augmenters: classes that add pseudo-anomalies to training batches."""
 
 
 @hookspec
@@ -57,7 +58,7 @@ def adbench_scorers() -> Iterable[type[Scorer]]:  # type: ignore[empty-body]
 
 @hookspec
 def adbench_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
-    """Metrics: values that name a function of scores and ground truth."""
+    """Metrics: values that describe a function of scores and ground truth."""
 
 
 @hookspec
@@ -67,12 +68,12 @@ def adbench_backbones() -> Iterable[type[Backbone]]:  # type: ignore[empty-body]
 
 @hookspec
 def adbench_recipes() -> Iterable[Recipe]:  # type: ignore[empty-body]
-    """Recipes: full combinations by one name, such as a paper's own setting."""
+    """Recipes: complete combinations under one name, such as a paper's own settings."""
 
 
 @hookspec
 def adbench_reported() -> Iterable[Reported]:  # type: ignore[empty-body]
-    """Reported numbers: what papers printed, to stand beside what was measured."""
+    """Reported numbers: those that papers printed, shown next to the measured ones."""
 
 
 @hookspec

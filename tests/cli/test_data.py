@@ -62,9 +62,9 @@ def test_data_sets_and_where_they_are(adbench, toys):
     assert "2 categories in " in found["toy-data"]
     assert "5 categories in " in found["mini"]
     assert re.search(
-        r" 15 +5354 +4.9 +CC BY-NC-SA 4.0 +not here: adbench data fe", found["mvtec_ad"]
+        r" 15 +5354 +4.9 +CC BY-NC-SA 4.0 +not found: adbench data f", found["mvtec_ad"]
     )
-    assert re.search(r" 6 +1346 .*not here: ask for it at", found["mpdd"])
+    assert re.search(r" 6 +1346 .*not found: request it at", found["mpdd"])
     assert "name its folder with --data folder=DIR" in done.out
     # The watch that keeps other commands light sees what this one needs.
     assert "torch" in done.heavy
@@ -83,7 +83,7 @@ def test_folders_by_name_by_parent_and_by_environment(tmp_path, capsys, monkeypa
         assert main(["data", *arguments]) == 0
         return rows(capsys.readouterr().out)["mvtec_ad"]
 
-    assert "not here" in where()
+    assert "not found" in where()
     assert "1 of 15 categories in" in where("--data", f"mvtec_ad={tmp_path / 'mvtec_ad'}")
     assert "1 of 15 categories in" in where("--data", str(tmp_path))
     monkeypatch.setenv("ADBENCH_DATA", str(tmp_path))
@@ -161,9 +161,9 @@ def test_every_data_set_is_fetched_read_and_verified(
     assert main(["data", "verify", name, *where]) == 0, capsys.readouterr()
     said = capsys.readouterr().out
     files = sum(len(files) for files in miniatures.ARCHIVES[name].values())
-    assert f"  checksums: {files} files agree with what was unpacked" in said
+    assert f"  checksums: {files} files are as they were unpacked" in said
     assert ("unverified" in said) == unverified
-    assert said.count(", sound") == len(CATALOGUE[name].component().categories(here / name))
+    assert said.count(", ok") == len(CATALOGUE[name].component().categories(here / name))
 
     monkeypatch.setenv("ADBENCH_CACHE", str(tmp_path))  # where the checks look
     for check in ("lists_samples", "lists_the_same_twice"):
@@ -174,7 +174,7 @@ def test_every_data_set_is_fetched_read_and_verified(
     victim = files[0]
     victim.write_bytes(b"x")
     assert main(["data", "verify", name, *where]) == 1
-    assert f"wrong: '{victim}' is not what was unpacked" in capsys.readouterr().out
+    assert f"wrong: '{victim}' changed since it was unpacked" in capsys.readouterr().out
 
 
 def test_no_license_no_request(published, server, error, tmp_path):
@@ -212,7 +212,7 @@ def test_a_second_run_goes_on_where_the_first_gave_up(published, server, capsys,
     assert main(fetch) == 2
     said = capsys.readouterr().err
     assert "Class5.zip" in said
-    assert "run the same command again to go on (50 bytes are kept)" in said
+    assert "run the same command again to resume (50 bytes are kept)" in said
     assert "get it from https://zenodo.org/records/8086136 yourself and put it at" in said
     assert not (tmp_path / "dagm").exists()
     server.replies, server.sent = [Reply()], 0
@@ -237,7 +237,7 @@ def test_a_file_fetched_by_hand_is_checked_too(published, tmp_path, error):
     archive.write_bytes(b"<html>sign in</html>")
     said = error("data", "fetch", "mvtec_ad_2", "--data", tmp_path)
     assert "its sha256 is" in said
-    assert "fetch it again" in said
+    assert "download it again" in said
     assert archive.exists()
     assert not (tmp_path / "mvtec_ad_2").exists()
 
@@ -260,7 +260,7 @@ def test_an_archive_that_leads_outside(path, published, tmp_path, capsys):
     here = tmp_path / "data"
     published("mtd", {"Magnetic-tile-defect-datasets.zip": {path: b"x"}})
     assert main(["data", "fetch", "mtd", "--data", str(here), LICENSE]) == 2
-    assert "may lead outside the folder: do not trust it" in capsys.readouterr().err
+    assert "may point outside the folder: do not trust it" in capsys.readouterr().err
     assert not list(tmp_path.rglob("escaped*"))
     assert not (here / "mtd").exists()
 
@@ -288,12 +288,14 @@ class TestVerify:
         said = capsys.readouterr().out
         assert said.startswith(f"mvtec_ad in {bottle / 'mvtec_ad'}\n  bottle: 4 images, 1 mask\n")
         assert "wrong: 2 train, 1 good and 1 defective test images of 1 type; the official" in said
-        assert "not here: cable, capsule" in said
-        assert "checksums: none here, since it was not unpacked by 'adbench data fetch'" in said
+        assert "not found: cable, capsule" in said
+        assert (
+            "checksums: none, since the data set was not unpacked by 'adbench data fetch'" in said
+        )
 
     def test_one_category(self, bottle, capsys, error):
         assert main(["data", "verify", "mvtec_ad/bottle", "--data", str(bottle)]) == 1
-        assert "not here" not in capsys.readouterr().out
+        assert "not found" not in capsys.readouterr().out
         said = error("data", "verify", "mvtec_ad/bottl", "--data", bottle)
         assert "no category 'bottl' (did you mean 'bottle'?)" in said
 
@@ -315,14 +317,14 @@ class TestVerify:
     def test_what_is_sound_ends_with_0(self, adbench):
         done = adbench("data", "verify", "mini")
         assert (done.code, done.err) == (0, "")
-        assert done.out.count(", sound\n") == 5
+        assert done.out.count(", ok\n") == 5
 
 
 def test_empty_masks_that_are_known_are_called_so(published, tmp_path, capsys):
     published("btad")
     assert main(["data", "fetch", "btad", "--data", str(tmp_path), LICENSE]) == 0
     assert main(["data", "verify", "btad", "--data", str(tmp_path)]) == 0
-    assert "02: 4 images, 2 masks (1 empty, as published), sound" in capsys.readouterr().out
+    assert "02: 4 images, 2 masks (1 empty, as published), ok" in capsys.readouterr().out
 
 
 def test_a_run_that_fetches_needs_the_license_too(published, server, tmp_path, capsys):

@@ -9,7 +9,7 @@ def test_doctor_says_what_is_here_and_what_to_do(adbench, tmp_path):
     done = adbench("doctor")
     assert done.code == 0, done.err
     assert done.err == ""
-    for line in (torch.__version__, "faiss", "ADBENCH_CACHE moves it", "needs none"):
+    for line in (torch.__version__, "faiss", "set ADBENCH_CACHE to move it", "needs none"):
         assert line in done.out
     for backbone in BACKBONES:
         assert f"backbone {backbone.name}" in done.out

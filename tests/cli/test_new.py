@@ -70,16 +70,16 @@ def test_a_model_unless_asked_otherwise(new):
 @pytest.mark.parametrize("name", ["Mine", "9lives", "a--b", "-a", "a/b", "a b", "à", ""])
 def test_names_that_no_plugin_may_have(error, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "is no name for a plugin" in error("new", "--", name)
+    assert "is not a plugin name" in error("new", "--", name)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("patchcore", "a plugin 'patchcore' is installed already"),
-        ("none", "means something to adbench already"),
-        ("seed", "means something to adbench already"),
+        ("patchcore", "a plugin 'patchcore' is already installed"),
+        ("none", "already has a meaning in adbench"),
+        ("seed", "already has a meaning in adbench"),
         ("batch", "the code already has a Batch"),
         ("anomaly-map", "the code already has a AnomalyMap"),
     ],

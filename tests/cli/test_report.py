@@ -37,7 +37,7 @@ def test_images_that_are_not_here_are_said(results, tmp_path, capsys):
     """A plugin that is a file is not found by its name."""
     assert main(["report", str(results), "-o", str(tmp_path / "site")]) == 0
     said = capsys.readouterr()
-    assert "without images: toy-data/dark: unknown dataset 'toy-data'" in said.err
+    assert "images left out: toy-data/dark: unknown dataset 'toy-data'" in said.err
     assert (tmp_path / "site/index.html").is_file()
 
 
@@ -48,6 +48,6 @@ def test_mistakes_are_one_line(error, results, tmp_path):
     assert "no result has the metric 'x'" in error(
         "report", results, "-o", tmp_path / "site", "--metric", "x"
     )
-    assert "something else than a site" in error("report", results, "-o", results)
+    assert "is not empty and not an adbench site" in error("report", results, "-o", results)
     (tmp_path / "file").write_text("")
     assert "cannot be written to" in error("report", results, "-o", tmp_path / "file/site")

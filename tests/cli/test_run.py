@@ -88,7 +88,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_results(adbench, toys, tmp_p
     if blow == signal.SIGINT:
         assert process.returncode == 130
         last = err.splitlines()[-1]
-        assert last == "adbench: interrupted; the same command goes on from here"
+        assert last == "adbench: interrupted; run the same command again to continue"
         assert "Traceback" not in err
     finished = {path: path.stat().st_mtime_ns for path in trials.glob("*.json")}
     assert 3 <= len(finished) < 24
@@ -200,7 +200,7 @@ def test_a_grid_of_a_parameter_is_an_axis(ran, toys):
         (("--device", "meta"), "device 'meta' is not supported"),
         (("--device", "cuda:97"), "device 'cuda:97' is not here"),
         (("--data", "toy-data=/nowhere"), "'/nowhere' is no folder; correct --data toy-data=DIR"),
-        (("--weights", "/nowhere", "--plugins", "patchcore"), "weights '/nowhere' do not exist"),
+        (("--weights", "/nowhere", "--plugins", "patchcore"), "weights '/nowhere' not found"),
         (("--eval-size", "0"), "'evaluation.size': input should be greater than 0"),
         (("--out", "/proc/none"), "--out: '/proc/none/trials' cannot be made"),
     ],

@@ -21,7 +21,7 @@ def test_backbones_and_where_their_weights_are(adbench):
     found = rows(done.out)
     assert set(found) == {backbone.name for backbone in BACKBONES}
     assert "none needed" in found["embedded"]
-    assert "not here" in found["resnet18"]
+    assert "not found" in found["resnet18"]
     assert "f37072fd" in found["resnet18"]
 
 
@@ -101,7 +101,7 @@ def test_cut_off_and_corrupted_on_the_way(published, server, tmp_path, capsys, m
     fetch = ["weights", "fetch", "resnet18", "--weights", str(tmp_path), "--accept-license"]
     server.replies = [Reply(cut=1000), Reply(status=404)]
     assert main(fetch) == 2
-    assert "run the same command again to go on (1000 bytes are kept)" in capsys.readouterr().err
+    assert "run the same command again to resume (1000 bytes are kept)" in capsys.readouterr().err
     right, server.body, server.etag = server.body, server.body[:-1] + b"?", '"other"'
     server.replies = [Reply()]
     assert main(fetch) == 2
@@ -127,7 +127,7 @@ def test_mistakes_are_one_line(error, tmp_path):
     assert "fetch what? name a backbone" in error("weights", "fetch")
     assert "'embedded' needs no weights" in error("weights", "fetch", "embedded")
     assert "(did you mean 'resnet18'?)" in error("weights", "fetch", "resnet81")
-    assert "do not exist" in error("weights", "--weights", tmp_path / "none")
+    assert "not found" in error("weights", "--weights", tmp_path / "none")
     file = tmp_path / "file.pth"
     file.touch()
     assert "is a file; name a folder" in error("weights", "fetch", "resnet18", "--weights", file)

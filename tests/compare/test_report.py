@@ -58,7 +58,7 @@ def test_a_terminal_gets_a_line_a_trial_and_its_reasons(comparison):
         assert reason in lines
     assert any(
         line.startswith("  image AUROC 90.00 → 87.00 (0.50 allowed, paired test p = 0.")
-        and line.endswith(": may be these images' chance)")
+        and line.endswith(": may be chance on these images)")
         for line in lines
     )
 

@@ -37,7 +37,7 @@ def test_missing_and_changed_files_are_told_and_new_ones_are_not(folder):
     (folder / "b b/ü.txt").unlink()
     (folder / "mine.txt").write_bytes(b"mine")
     assert checksums.differences(folder, checksums.read(folder)) == [
-        f"'{folder / 'a.png'}' is not what was unpacked",
+        f"'{folder / 'a.png'}' changed since it was unpacked",
         f"'{folder / 'b b/ü.txt'}' is missing",
     ]
 

@@ -160,7 +160,7 @@ class TestDownload:
 
     @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "data:,x", "weights.pth", ""])
     def test_refuses_other_schemes(self, target: Path, url: str) -> None:
-        with pytest.raises(UserError, match="not a http, https or file URL"):
+        with pytest.raises(UserError, match="not an http, https or file URL"):
             download(url, target, sha256=None)
 
     def test_unwritable_destination(self, server: Server, tmp_path: Path) -> None:
@@ -173,7 +173,8 @@ class TestDownload:
     ) -> None:
         usage = shutil.disk_usage(".")._replace(free=len(BODY) - 1)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-        with pytest.raises(UserError, match=f"{len(BODY)} bytes to come, {len(BODY) - 1} free"):
+        short = f"needs {len(BODY)} more bytes, but {len(BODY) - 1} are free"
+        with pytest.raises(UserError, match=short):
             download(server.url, target, sha256=None)
         assert part_of(target).stat().st_size == 0
 
@@ -208,7 +209,7 @@ class TestResume:
 
     def test_gives_up_then_goes_on(self, server: Server, target: Path) -> None:
         server.replies = [Reply(cut=300_000), Reply(cut=0)]
-        with pytest.raises(UserError, match="run the same command again to go on") as caught:
+        with pytest.raises(UserError, match="run the same command again to resume") as caught:
             download(server.url, target, sha256=None)
         assert "300000 of 1000003 bytes" in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -492,7 +493,7 @@ class TestExtract:
     ) -> None:
         one = pack(tmp_path / f"one.{kinds[0]}", {"a/0.png": b"one", "a/1.png": b"one"})
         two = pack(tmp_path / f"two.{kinds[1]}", {"b/0.png": b"two", "a/1.png": b"two"})
-        with pytest.raises(UserError, match=r"two.*'a/1.png' is in an archive before it"):
+        with pytest.raises(UserError, match=r"two.*'a/1.png' is also in an earlier archive"):
             extract([one, two], tmp_path / "data", max_bytes=None)
         assert not (tmp_path / "data").exists()
 

@@ -91,7 +91,7 @@ def test_files_and_their_checksums(root):
     checksums.write(root)
     assert verify.files(root) == verify.Findings(images=len(miniatures.MVTEC_AD))
     (root / "license.txt").write_bytes(b"CC0")
-    assert verify.files(root).wrong == (f"'{root / 'license.txt'}' is not what was unpacked",)
+    assert verify.files(root).wrong == (f"'{root / 'license.txt'}' changed since it was unpacked",)
     (root / checksums.NAME).write_bytes(b"\xff")
     [said] = verify.files(root).wrong
     assert "cannot be read" in said

@@ -228,7 +228,7 @@ def test_a_score_that_is_not_finite_is_refused(value: float, kind) -> None:
     maps = [np.zeros((2, 2), dtype="f4") for _ in range(3)]
     maps[1][1, 0] = value
     masks = [np.eye(2, dtype=bool)] * 3
-    with pytest.raises(ValueError, match="scores 1 hold a value that is not finite"):
+    with pytest.raises(ValueError, match="scores 1 contain a value that is not finite"):
         Ranking.of_pixels([kind(m) for m in maps], masks, threads=2)
 
 

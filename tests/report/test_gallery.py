@@ -19,9 +19,9 @@ def test_the_worst_mistakes_come_first():
     found = verdicts(images(scores, labels))
     assert [verdict.place for verdict in found] == [0, 3, 5, 1, 4, 2]
     words = {verdict.place: verdict.words for verdict in found}
-    assert words[0] == "missed: 3 of 3 normal images score as high"
+    assert words[0] == "missed: 3 of 3 normal images score at least as high"
     assert words[3] == "false alarm: 2 of 3 defective images score no higher"
-    assert words[2] == "above all 3 normal"
+    assert words[2] == "above all 3 normal images"
     assert [verdict.wrong > 0 for verdict in found] == [True] * 5 + [False]
 
 
@@ -41,7 +41,7 @@ def test_what_is_wrong_is_what_the_auroc_lacks(pairs):
     assert sorted(verdict.place for verdict in found) == list(range(len(pairs)))
     assert [v.wrong for v in found] == sorted((v.wrong for v in found), reverse=True)
     if labels.all() or not labels.any():
-        assert all("nothing to compare with" in verdict.words for verdict in found)
+        assert all("no images to compare with" in verdict.words for verdict in found)
         return
     expected = 1 - Placements.of(scores, labels).auroc
     for kind in (True, False):
@@ -71,6 +71,6 @@ def test_the_least_probable_classes_come_first():
         }
     )
     assert [verdict.place for verdict in found] == [1, 2, 0]
-    assert found[0].words == "taken for crack (70%)"
+    assert found[0].words == "mistaken for crack (70%)"
     assert found[2].words == "recognised as crack (90%)"
     assert [verdict.mistaken for verdict in found] == [True, True, False]

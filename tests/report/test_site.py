@@ -96,7 +96,7 @@ def test_a_row_says_everything_about_its_trials(site, results, read):
     assert f"AUPRO {100 * good.metrics['aupro']:.1f}%" in alts
     assert "Histogram of scores by defect type" in alts
     failed = page_of(read(site), "toy-raises ·")
-    assert "No trial of this row ran to its end." in failed.words()
+    assert "No trial of this row finished." in failed.words()
     assert "RuntimeError: the toy broke" in failed.words()
     assert "Traceback" in failed.words()
 
@@ -161,7 +161,7 @@ def test_without_maps_the_page_says_so(changed, catalogue, places, tmp_path, rea
     ("change", "reason"),
     [
         (None, "is no folder"),
-        ("images", "holds other images than the results were measured on"),
+        ("images", "the results were measured on other images"),
         ("plugins", "unknown dataset"),
     ],
 )
@@ -185,7 +185,7 @@ def test_without_images_the_page_says_so_and_the_rest_is_whole(
     assert str(parts) not in page.text
     assert not [a for a in page.all("img") if "images/" in a["src"]]
     assert "ROC" in page.words()
-    assert "above all 3 normal" in page.words()
+    assert "above all 3 normal images" in page.words()
 
 
 def test_as_many_images_as_asked(results, catalogue, places, tmp_path, read):
@@ -203,7 +203,7 @@ def test_a_site_is_replaced_and_nothing_else_is(results, catalogue, places, tmp_
     def write():
         report.write(Store(results), root, catalogue=catalogue, places=places, images=0)
 
-    with pytest.raises(UserError, match="something else than a site"):
+    with pytest.raises(UserError, match="is not empty and not an adbench site"):
         write()
     assert (root / "plots/mine.svg").read_text() == "mine"
     (root / "plots/mine.svg").unlink()
@@ -273,5 +273,5 @@ def test_the_board_says_which_rows_are_told_apart(site, results, read):
 def test_the_site_of_an_older_page_is_known(tmp_path, results, catalogue, places):
     """Somebody's own index.html is not taken for a site."""
     Path(tmp_path / "index.html").write_text("<!doctype html><title>mine</title>")
-    with pytest.raises(UserError, match="something else than a site"):
+    with pytest.raises(UserError, match="is not empty and not an adbench site"):
         report.write(Store(results), tmp_path, catalogue=catalogue, places=places)

@@ -99,7 +99,7 @@ def test_a_backbone_without_weights_needs_no_file() -> None:
 def test_weights_that_are_nowhere(tmp_path: Path) -> None:
     assert found(None) is None
     assert found(tmp_path) is None
-    with pytest.raises(UserError, match=r"weights '.*/nowhere' do not exist; correct --weights or"):
+    with pytest.raises(UserError, match=r"weights '.*/nowhere' not found; correct --weights or"):
         found(tmp_path / "nowhere")
 
 

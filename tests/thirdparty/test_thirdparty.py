@@ -175,7 +175,7 @@ include = ["rival.py"]
             "adbench-rival 2.1; uninstall one of them\n"
         )
         listed = example.adbench("list").stdout
-        assert listed.count("offered twice: uninstall one") == 2
+        assert listed.count("installed twice: uninstall one") == 2
         # Nobody who did not ask for either is harmed.
         assert example.adbench("show", "map").returncode == 0
     finally:

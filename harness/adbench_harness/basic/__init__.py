@@ -1,4 +1,4 @@
-"""The always-loaded plugin: data sets, metrics, backbones, and scorers of maps and image scores."""
+"""The plugin that is always loaded: data sets, metrics, backbones and basic scorers."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ _LICENSE: Final = "BSD-3-Clause code; weights trained on ImageNet, whose terms a
 
 
 class Normalised(nn.Module):
-    """ImageNet's normalisation before a network that returns a dict of layers.
+    """ImageNet's normalisation followed by a network that returns a dict of layers.
 
-    The network's parameters keep torchvision's names in the state dict.
+    In the state dict, the network's parameters keep torchvision's names.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -49,7 +49,7 @@ class Normalised(nn.Module):
 
 
 class _Torchvision(Backbone):
-    """A torchvision network; ``weights`` is the file that torchvision itself would fetch."""
+    """A torchvision network; ``weights`` is the file that torchvision would download."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -59,7 +59,7 @@ class _Torchvision(Backbone):
     weights: ClassVar[WeightFile | None]
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
-        """The network as far as ``layers`` need it; ``avgpool`` is a vector [B, C]."""
+        """The part of the network that ``layers`` need; ``avgpool`` is a vector [B, C]."""
         from torchvision.models import get_model
         from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -70,7 +70,7 @@ class _Torchvision(Backbone):
 def _torchvision(
     name: str, file: str, layers: Sequence[str], title: str, paper: str
 ) -> type[_Torchvision]:
-    """The component of one network; ``file`` ends in the first digits of its sha256."""
+    """The backbone of one network; ``file`` ends in the first digits of its sha256."""
     weights = WeightFile(
         url=f"https://download.pytorch.org/models/{file}",
         filename=file,
@@ -98,7 +98,7 @@ class Embedded(Backbone):
     layers: ClassVar[tuple[str, ...]] = LAYERS
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
-        """The filters whose outputs ``layers`` name."""
+        """The filters that ``layers`` need."""
         return EmbeddedNet(layers)
 
 

@@ -1,4 +1,4 @@
-"""The embedded backbone: fixed wavelet filters, for a run with no network and no weights."""
+"""The embedded backbone: fixed wavelet filters, for runs without a network or weights."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ OPPONENT: Final = ((1 / 3, 1 / 3, 1 / 3), (1 / 2, -1 / 2, 0.0), (1 / 4, 1 / 4, -
 class EmbeddedNet(nn.Module):
     """Two orders of wavelet scattering on a colour-opponent pyramid; nothing in it is learned.
 
-    Float32 RGB [B, 3, H, W] in [0, 1] -> the asked ``layers``: ``layer1`` [B, 79, H/4, W/4],
+    Float32 RGB [B, 3, H, W] in [0, 1] -> the requested ``layers``: ``layer1`` [B, 79, H/4, W/4],
     ``layer2`` [B, 123, H/8, W/8], ``layer3`` [B, 167, H/16, W/16], sizes rounded up as in a
     ResNet. One Morlet filter bank runs at every octave of luminance, red-green and blue-yellow;
-    its moduli are averaged down to each grid, and luminance's from the two octaves below are
+    its moduli are averaged down to each grid, and those of luminance from the two octaves below are
     filtered once more (Bruna and Mallat, Invariant Scattering Convolution Networks, 2013).
-    Responses are divided by their neighbourhood's energy, so that lighting matters less;
-    averages are taken to logarithms, so that weak and strong texture weigh alike. Every channel
-    has mean 0 and deviation 1 over pink noise, whose spectrum is that of natural images.
+    Responses are divided by the energy of their neighbourhood, so that lighting matters less. The
+    logarithms of the averages are used, so that weak and strong textures have similar weight. Every
+    channel has mean 0 and standard deviation 1 over pink noise, whose spectrum resembles that of
+    natural images.
     """
 
     version = "1"
@@ -58,7 +59,7 @@ class EmbeddedNet(nn.Module):
         grids = {}
         for octave in range(len(LAYERS) + 2):
             second += [self._modulus(u[:, :ORIENTATIONS]) for u in first[-2:]]
-            # Cameras and JPEG hold no colour at the finest octave.
+            # Images from cameras and JPEG files have no colour at the finest octave.
             modulus = self._modulus(colour if octave else colour[:, :1])
             first.append(modulus / _strength(modulus))
             if octave >= 2:
@@ -75,14 +76,14 @@ class EmbeddedNet(nn.Module):
 
 
 def _strength(modulus: Tensor) -> Tensor:
-    """Root mean square over all bands and 9 x 9 cells, floored near a sensor's noise."""
+    """Root mean square over all bands and 9 x 9 cells, at least the level of sensor noise."""
     power = (modulus * modulus).mean(1, keepdim=True)
     power = functional.avg_pool2d(power, 9, stride=1, padding=4, count_include_pad=False)
     return torch.sqrt(power + NOISE**2)
 
 
 def _morlet(size: int = 7, frequency: float = 3 * math.pi / 4, sigma: float = 1.0) -> Tensor:
-    """Even and odd part of a Morlet wavelet, orientation by orientation, [8, 1, size, size]."""
+    """Even and odd parts of a Morlet wavelet for each orientation, [8, 1, size, size]."""
     y, x = np.mgrid[:size, :size] - size // 2
     filters = []
     for angle in np.arange(ORIENTATIONS) * np.pi / ORIENTATIONS:
@@ -98,21 +99,21 @@ def _morlet(size: int = 7, frequency: float = 3 * math.pi / 4, sigma: float = 1.
 
 def _pink(size: int = 128, count: int = 4) -> Tensor:
     """Images of 1/f noise around grey, the same on every machine, [count, 3, size, size]."""
-    # PCG64's stream is stable by numpy's policy; torch's is not.
+    # numpy guarantees that PCG64's stream is stable; torch gives no such guarantee.
     noise = np.random.Generator(np.random.PCG64(0)).standard_normal((count, 3, size, size))
     frequency = np.fft.fftfreq(size)
     radius = np.hypot(frequency[:, None], frequency)
     radius[0, 0] = np.inf
     pink = np.fft.ifft2(np.fft.fft2(noise) / radius).real
     pink /= pink.std((2, 3), keepdims=True)
-    # Grey varies most, red-green and blue-yellow a quarter as much.
+    # Luminance varies most; red-green and blue-yellow vary a quarter as much.
     colour = np.array([[1.0, 0.25, 0.1], [1.0, -0.25, 0.1], [1.0, 0.0, -0.3]])
     images = 0.5 + 0.18 * np.einsum("ij,njhw->nihw", colour, pink)
     return torch.from_numpy(images.clip(0, 1)).float()
 
 
 def _each(maps: Tensor, kernels: Tensor, stride: int = 1) -> Tensor:
-    """Every channel through every kernel, edges repeated: [B, C, h, w] -> [B, C x kernels, ...]."""
+    """Every channel by every kernel, edges repeated: [B, C, h, w] -> [B, C x kernels, ...]."""
     margin = (kernels.shape[-1] // 2,) * 4
     single = functional.pad(maps.flatten(0, 1)[:, None], margin, mode="replicate")
     filtered = functional.conv2d(single, kernels, stride=stride)

@@ -1,7 +1,7 @@
 """The images of ``mini``, the data set that needs no download.
 
-Three textures are cut from CC0 photographs inside scikit-image, train and test images from opposite
-halves; two objects are drawn. All is whole-number arithmetic on the raw stream of PCG64, so that
+Three textures are cut from CC0 photographs in scikit-image, training and test images from opposite
+halves; two objects are drawn. Everything is integer arithmetic on the raw stream of PCG64, so that
 every machine makes the same images.
 """
 
@@ -27,11 +27,11 @@ Place = tuple[int, int]  # y, x
 Views = tuple[Ints, Ints]  # a scene without and with its defect, [SIZE, SIZE, 3]
 Defect = Callable[["_Draws", Ints, int], Ints]  # draws, scene, strength (0 to 2) -> scene
 
-VERSION = 1  # raise it when a pixel changes: ``build`` keeps one folder a version
+VERSION = 1  # raise it when a pixel changes: ``build`` makes one folder per version
 SIZE = 192  # both sides, in pixels
 _TRAIN, _GOOD = 48, 20  # images
-_VISIBLE = 3  # grey levels that a defect changes at least, in the mean of 5 x 5 pixels
-_UNIT = 16  # coordinates are in sixteenths of a pixel
+_VISIBLE = 3  # minimum change by a defect in grey levels, in the mean of 5 x 5 pixels
+_UNIT = 16  # coordinates are in units of 1/16 pixel
 _Y, _X = np.indices((SIZE, SIZE), dtype=np.int64) * _UNIT
 
 
@@ -55,13 +55,13 @@ class MiniImage:
 
 
 class _Draws:
-    """Random whole numbers from the raw stream of PCG64, which numpy promises not to change."""
+    """Random integers from the raw stream of PCG64, which numpy promises not to change."""
 
     def __init__(self, key: str) -> None:
         self._bits = np.random.PCG64(list(key.encode()))
 
     def integer(self, low: int, high: int) -> int:
-        """One number from ``low`` to ``high``, both included."""
+        """One number from ``low`` to ``high``, inclusive."""
         return low + (int(self._bits.random_raw()) * (high - low + 1) >> 64)
 
     def field(self, low: int, high: int) -> Ints:
@@ -70,18 +70,18 @@ class _Draws:
         return low + (raw * (high - low + 1) >> 32).reshape(SIZE, SIZE)
 
     def place(self) -> Place:
-        """A point away from the borders, which models may crop."""
+        """A point away from the borders, since models may crop them."""
         return _UNIT * self.integer(40, SIZE - 41), _UNIT * self.integer(40, SIZE - 41)
 
     def direction(self, steepest: int = 64) -> tuple[int, int]:
-        """Cosine and sine, in 4096ths, of an angle of up to 2 atan(steepest / 64) either way."""
+        """Cosine and sine times 4096 of an angle within +-2 atan(steepest / 64)."""
         t = self.integer(-steepest, steepest)
         return 4096 * (4096 - t * t) // (4096 + t * t), 4096 * 128 * t // (4096 + t * t)
 
     def smooth(self, *radii: int, along: int | None = None) -> Ints:
-        """Waves about ``radii`` pixels wide, added up, within 256 either way, [SIZE, SIZE].
+        """Sum of waves about ``radii`` pixels wide, within +-256, [SIZE, SIZE].
 
-        ``along`` is the radius in x where that differs from the radius in y.
+        ``along`` is the radius in x if it differs from the radius in y.
         """
         total = np.zeros((SIZE, SIZE), np.int64)
         for radius in radii:
@@ -94,7 +94,7 @@ class _Draws:
 
 
 def _box(values: Ints, radius: int, along: int | None = None) -> Ints:
-    """Box mean over the first two axes; the opposite border goes on beyond a border."""
+    """Box mean over the first two axes, with periodic borders."""
     for axis, reach in enumerate((radius, radius if along is None else along)):
         pad = [(0, 0)] * values.ndim
         pad[axis] = (reach + 1, reach)
@@ -105,17 +105,17 @@ def _box(values: Ints, radius: int, along: int | None = None) -> Ints:
 
 
 def _root(squares: Ints) -> Ints:
-    """Whole square roots; exact, as IEEE 754 rounds square roots correctly."""
+    """Integer square roots; exact, since IEEE 754 rounds square roots correctly."""
     return np.sqrt(squares.astype(np.float64)).astype(np.int64)
 
 
 def _mix(under: Ints, over: Ints | Colour, alpha: Ints) -> Ints:
-    """``over`` laid on ``under`` [H, W, 3], ``alpha`` [H, W] from 0 to 256."""
+    """``over`` blended onto ``under`` [H, W, 3], with ``alpha`` [H, W] from 0 to 256."""
     return under + (np.asarray(over) - under) * alpha[..., None] // 256
 
 
 def _turned(y: int, x: int, direction: tuple[int, int]) -> tuple[Ints, Ints]:
-    """Coordinates along and across ``direction``, counted from the point (y, x)."""
+    """Coordinates along and across ``direction``, relative to the point (y, x)."""
     cos, sin = direction
     u = ((_X - x) * cos + (_Y - y) * sin) // 4096
     return u, ((_Y - y) * cos - (_X - x) * sin) // 4096
@@ -131,7 +131,7 @@ def _spot(draws: _Draws, radius: int, edge: int, place: Place) -> Ints:
 
 
 def _line(draws: _Draws, start: Place, length: int, bend: int, steepest: int = 64) -> Ints:
-    """Squared distance to a line of ``length`` pixels; each turns it by up to bend / 4096."""
+    """Squared distance to a line of ``length`` pixels; each pixel turns it by up to bend / 4096."""
     cos, sin = draws.direction(steepest)
     y, x = start
     nearest = np.full((SIZE, SIZE), 1 << 40, np.int64)
@@ -146,14 +146,14 @@ def _line(draws: _Draws, start: Place, length: int, bend: int, steepest: int = 6
 
 
 def _stroke(distance: Ints, width: int) -> Ints:
-    """Alpha of a stroke, ``width`` sixteenths of a pixel to either side."""
+    """Alpha of a stroke that reaches ``width`` / 16 pixels to either side."""
     return np.clip((width - _root(distance)) * 16 + 128, 0, 256)
 
 
 def _lights(draws: _Draws, index: int) -> Callable[[Ints], Bytes]:
-    """Exposure, a light from one side, and sensor grain.
+    """Exposure, light from one side, and sensor noise.
 
-    Exposures go round with the index, so that brightness does not tell good from defective.
+    Exposures cycle with the index, so that brightness does not distinguish good from defective.
     """
     u, _ = _turned(SIZE * _UNIT // 2, SIZE * _UNIT // 2, draws.direction())
     light = 238 + 36 * (index * 5 % 8) // 7 + u * draws.integer(0, 10) // (SIZE * _UNIT // 2)
@@ -198,7 +198,7 @@ def _misplaced(draws: _Draws, scene: Ints, strength: int) -> Ints:
 
 @dataclass(frozen=True)
 class _Texture:
-    """A grey photograph's quarter turns, what its black and white become, and its defects."""
+    """A grey photograph's rotations by 90 degrees, the colours of black and white, and defects."""
 
     turns: int
     dark: Colour
@@ -250,7 +250,7 @@ def _photo(name: str) -> Ints:
 
 
 def _surface(draws: _Draws, name: str, part: str) -> Ints:
-    """A coloured cut from the half of the photograph that belongs to ``part``."""
+    """A coloured crop from the half of the photograph that belongs to ``part``."""
     half = np.split(_photo(name), 2)[part == "test"]
     y, x = (draws.integer(0, size - SIZE) for size in half.shape)
     cut = half[y : y + SIZE, x : x + SIZE, None]
@@ -285,7 +285,7 @@ _METAL = {"scratch": _scratched, "spot": _spotted}
 
 
 def _metal(draws: _Draws, part: str, defect: str | None, strength: int) -> Views:
-    """Brushed metal with tool marks along it; spots and scratches are its defects."""
+    """Brushed metal with tool marks; its defects are spots and scratches."""
     brushed = draws.smooth(0, along=24) + draws.smooth(1, along=40) + draws.smooth(0, along=6) // 2
     level = 140 + brushed * draws.integer(20, 44) // 256 + draws.smooth(30) * 10 // 256
     for _ in range(draws.integer(0, 4)):
@@ -311,7 +311,7 @@ _FIRST_DIGIT = np.arange(17) < 6
 
 
 def _imprint(u: Ints, v: Ints, text: Ints) -> Ints:
-    """Alpha of ``text`` [rows, columns] with its corner at u = v = 0."""
+    """Alpha of ``text`` [rows, columns] with a corner at u = v = 0."""
     rows, columns = text.shape
     row, column = v // (2 * _UNIT), u // (2 * _UNIT)
     inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
@@ -320,7 +320,7 @@ def _imprint(u: Ints, v: Ints, text: Ints) -> Ints:
 
 
 def _dusty(draws: _Draws) -> Ints:
-    """A light table top with clumps of dust and with fibres, every channel near 200."""
+    """A light table top with clumps of dust and fibres, every channel near 200."""
     clumps = np.clip(draws.smooth(9, 20) + draws.integer(-160, 60), 0, 256)
     amount = draws.integer(1, 8)
     dust = np.zeros((SIZE, SIZE), np.int64)
@@ -338,7 +338,7 @@ def _dusty(draws: _Draws) -> Ints:
 
 
 def _outside(u: Ints, v: Ints, radius: Ints) -> Ints:
-    """Distance from the outline of a capsule that lies along u, negative inside it."""
+    """Distance from the outline of a capsule along u, negative inside it."""
     return _root(np.maximum(np.abs(u) - 30 * _UNIT, 0) ** 2 + v * v) - radius
 
 
@@ -415,9 +415,9 @@ CATEGORIES = tuple(sorted(_CATEGORIES))
 
 
 def generate(category: str) -> Iterator[MiniImage]:
-    """The images of ``category``: train, test without defect, then one defect after the other.
+    """The images of ``category``: train, good test images, then one defect type after the other.
 
-    Every third image of a defect shows it faintly. Raises KeyError where there is no such category.
+    Every third image of a defect shows it faintly. Raises KeyError if there is no such category.
     """
     chosen = _CATEGORIES[category]
     kinds: list[tuple[str, str | None, int]] = [("train", None, _TRAIN), ("test", None, _GOOD)]
@@ -437,7 +437,7 @@ def generate(category: str) -> Iterator[MiniImage]:
 
 
 def _changed(clean: Bytes, image: Bytes) -> NDArray[np.bool_]:
-    """Where the change is to be seen, without pinholes, [SIZE, SIZE]."""
+    """Where the change is visible, without small holes, [SIZE, SIZE]."""
     change = np.abs(image.astype(np.int64) - clean).max(axis=2)
     changed = (_box(change * 16, 2) >= _VISIBLE * 16) & (change > 0)
     filled: NDArray[np.bool_] = changed | (_box(changed * 9, 1) > 4)
@@ -445,10 +445,10 @@ def _changed(clean: Bytes, image: Bytes) -> NDArray[np.bool_]:
 
 
 def build(root: Path) -> Path:
-    """Write the five categories into ``root / VERSION`` unless they are there; return that folder.
+    """Write the five categories into ``root / VERSION`` if they are missing; return that folder.
 
-    It appears at once and complete: a build that was cut off is done again, and processes that
-    build at the same time agree. Raises OSError where ``root`` cannot be written.
+    The folder appears only when it is complete: an interrupted build is done again, and processes
+    may build at the same time. Raises OSError if ``root`` cannot be written.
     """
     home = root / str(VERSION)
     if home.is_dir():
@@ -463,7 +463,7 @@ def build(root: Path) -> Path:
                     _write(drawn / category / item.mask_path, item.mask)
         try:
             drawn.rename(home)
-        except OSError:  # another process was first
+        except OSError:  # another process finished first
             if not home.is_dir():
                 raise
     return home
@@ -475,7 +475,7 @@ def _write(path: Path, image: Bytes) -> None:
 
 
 def _png(image: Bytes) -> bytes:
-    """PNG of a grey [H, W] or RGB [H, W, 3] image, stored: zlibs differ in how they pack."""
+    """PNG of a grey [H, W] or RGB [H, W, 3] image, uncompressed, since zlib versions differ."""
     rows = b"".join(b"\0" + row.tobytes() for row in image)
     blocks = [rows[start : start + 65535] for start in range(0, len(rows), 65535)]
     stored = b"".join(

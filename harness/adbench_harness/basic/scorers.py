@@ -1,4 +1,4 @@
-"""Scorers of what a model says outright: its anomaly map, its image score, its defect logits."""
+"""Scorers that use a model's output directly: its anomaly map, image score or defect logits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adbench_harness.types import AnomalyMap, DefectLogits, ImageScore, Outputs,
 
 
 class MapScorer(Scorer):
-    """The model's anomaly map; the image score is read from it.
+    """The model's anomaly map; the image score is computed from it.
 
     ``pool`` "top" is the mean of the highest ``share`` of the pixels (at least one);
     "mean-pooled-max" the maximum after 21 x 21 mean pooling with stride 1, the border padded with
@@ -22,22 +22,22 @@ class MapScorer(Scorer):
     """
 
     name: ClassVar[str] = "map"
-    summary: ClassVar[str] = "The model's own anomaly map; image score pooled from it."
+    summary: ClassVar[str] = "The model's own anomaly map; the image score is pooled from it."
     version: ClassVar[int] = 1
     accepts: frozenset[type] = frozenset({AnomalyMap})
 
     def __init__(
         self,
         *,
-        combine: Annotated[Literal["mean", "max"], "how levels become one map"] = "mean",
+        combine: Annotated[Literal["mean", "max"], "how levels are combined into one map"] = "mean",
         sigma: Annotated[
-            float, Field(ge=0, description="Gaussian smoothing in input px; 0 is none")
+            float, Field(ge=0, description="Gaussian smoothing in input px; 0 for none")
         ] = 0,
         pool: Annotated[
-            Literal["max", "mean", "top", "mean-pooled-max"], "how the image score is read"
+            Literal["max", "mean", "top", "mean-pooled-max"], "how the image score is computed"
         ] = "max",
         share: Annotated[
-            float, Field(gt=0, le=1, description="share of the pixels that 'top' averages")
+            float, Field(gt=0, le=1, description="fraction of the pixels that 'top' averages")
         ] = 0.01,
     ) -> None:
         self.combine = combine
@@ -59,7 +59,7 @@ class MapScorer(Scorer):
             case "top":
                 return pixels.topk(max(1, round(self.share * pixels.shape[1]))).values.mean(1)
             case "mean-pooled-max":
-                # Zeros beyond the border would win where a map is negative (log-likelihoods).
+                # Zeros beyond the border would be the maximum of a negative map (log-likelihoods).
                 lowest = pixels.amin(1)
                 above = maps - lowest[:, None, None]
                 means = functional.avg_pool2d(above, 21, stride=1, padding=10)
@@ -68,7 +68,7 @@ class MapScorer(Scorer):
 
 
 class OwnScorer(Scorer):
-    """The image score that the model gives itself."""
+    """The model's own image score."""
 
     name: ClassVar[str] = "own"
     summary: ClassVar[str] = "The model's own image score."
@@ -83,7 +83,7 @@ class SoftmaxScorer(Scorer):
     """Class probabilities from defect logits."""
 
     name: ClassVar[str] = "softmax"
-    summary: ClassVar[str] = "Class probabilities, the softmax of the model's defect logits."
+    summary: ClassVar[str] = "Class probabilities: the softmax of the model's defect logits."
     version: ClassVar[int] = 1
     accepts: frozenset[type] = frozenset({DefectLogits})
 

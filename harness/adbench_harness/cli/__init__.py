@@ -1,8 +1,8 @@
 # PYTHON_ARGCOMPLETE_OK
-"""The command ``adbench``: one module a sub-command, parser and handler together.
+"""The command ``adbench``: one module per sub-command, with its parser and its handler.
 
 Only the standard library is imported before a command's arguments are known to
-be right, so that help, completion and mistakes answer at once.
+be valid, so that help, completion and errors appear at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _COMMANDS = (
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are one line, with the nearest valid option."""
+    """A parser whose errors are one line, with the nearest valid option."""
 
     def error(self, message: str) -> NoReturn:
         import difflib
@@ -56,8 +56,8 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = Parser(
         prog="adbench",
-        description="Benchmark visual anomaly detection: every paper a plugin, every combination "
-        "a row of the leaderboard.",
+        description="Benchmark visual anomaly detection: each paper is a plugin, each combination "
+        "is a row of the leaderboard.",
         epilog="Start with: adbench run --plugins patchcore,bgfilter",
         allow_abbrev=False,
     )
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _completion(_: argparse.Namespace) -> int:
-    """Print what makes bash or zsh complete adbench: eval "$(adbench completion)"."""
+    """Print the code for command completion in bash or zsh: eval "$(adbench completion)"."""
     import argcomplete
 
     print(argcomplete.shellcode(["adbench"]))  # type: ignore[attr-defined]
@@ -85,30 +85,30 @@ def _completion(_: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 as asked, 1 if a trial failed or is worse, 2 for what cannot be done."""
+    """Run the command; 0: success, 1: a trial failed or is worse, 2: the request is invalid."""
     # Threads that spin while they wait make a shared machine many times slower; torch reads this
-    # when it is first imported.
+    # variable when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         try:
             return _answer(arguments)
         finally:
-            sys.stdout.flush()  # here, where a reader who left can be caught, not at exit
+            sys.stdout.flush()  # here, where a closed pipe can be caught, not at exit
     except UserError as error:
         print(f"adbench: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("adbench: interrupted; the same command goes on from here", file=sys.stderr)
+        print("adbench: interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (head, say) has had enough; Python must not complain at exit either.
+        # The reader (such as head) closed the pipe; Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _answer(arguments: Sequence[str] | None) -> int:
     top = parser()
-    if "_ARGCOMPLETE" in os.environ:  # a shell asks
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
         import argcomplete
 
         argcomplete.autocomplete(top)

@@ -1,4 +1,4 @@
-"""``adbench check NAME``: the conformance checks that every in-tree component passes."""
+"""``adbench check NAME``: the conformance checks that every component in this repository passes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 from adbench_harness.cli import options
 
-SUMMARY = "Run the conformance checks on a component or on all that a plugin brings."
+SUMMARY = "Run the conformance checks on a component, or on all components of a plugin."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    """0 if every check passed or failed as declared, 1 otherwise."""
+    """0 if every check passed or failed as expected, 1 otherwise."""
     catalogue = options.loaded(given)
     from adbench_harness import testing
 

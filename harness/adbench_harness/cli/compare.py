@@ -1,4 +1,4 @@
-"""``adbench compare``: a run beside an accepted one, for a CI gate."""
+"""``adbench compare``: compares a run with an accepted one, for a CI gate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError, nearest
 
-SUMMARY = "Compare results with accepted ones: 0 as good, 1 worse or changed, 2 cannot compare."
+SUMMARY = "Compare results with accepted ones; exit 0: as good, 1: worse or changed, 2: impossible."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help=f"folder of new results (default {options.RESULTS})",
     )
     parser.add_argument(
-        "--suite", metavar="FILE", help="suite whose [tolerance] holds (default: the board's)"
+        "--suite", metavar="FILE", help="suite whose [tolerance] is used (default: the board's)"
     )
     for name, what in (
         ("markdown", "a summary for a pull request"),
@@ -40,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def handle(given: argparse.Namespace) -> int:
     place, suite_file = _board(given)
     if not given.accept:
-        options.store(str(place))  # the first that is named is the first to be missed
+        options.store(str(place))  # a missing baseline is reported before missing new results
     new = options.store(given.new)
     if place.resolve() == new.root.resolve():
         raise UserError(f"'{given.new}' is the baseline itself; run into another folder (--out)")
@@ -80,7 +80,7 @@ def _tolerance(suite_file: str | None) -> Any:
 
 
 def _check(tolerance: Any, found: Any, suite_file: str | None) -> None:
-    """A tolerance of a metric that nothing has is a slip of the pen, and would hold nowhere."""
+    """Raise UserError for the tolerance of an unknown metric, which is probably a typing error."""
     known = {
         name
         for pair in found.pairs
@@ -97,7 +97,7 @@ def _check(tolerance: Any, found: Any, suite_file: str | None) -> None:
 
 
 def _acceptable(new: Any) -> list[str]:
-    """Ids of the trials that count of ``new``; raises UserError where one failed."""
+    """Ids of the latest trials of ``new``; raises UserError if one failed."""
     from adbench_harness.compare.comparison import latest
 
     results = list(latest(new).values())

@@ -1,4 +1,4 @@
-"""``adbench data``: data sets, listed, fetched and verified."""
+"""``adbench data``: lists, fetches and verifies data sets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from adbench_harness.images.verify import Findings
 
-SUMMARY = "List data sets and where they are, fetch them, or verify what is here."
+SUMMARY = "List data sets and where they are, fetch them, or verify those on this machine."
 SHOWN = 20
-"""So many mistakes of a category are printed; the rest are counted."""
+"""Maximum number of errors printed per category; the rest are counted."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "fetch", "verify"), nargs="?", default="list")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="data sets; to verify, NAME/CATEGORY too"
+        "names", nargs="*", metavar="NAME", help="data sets; for verify, also NAME/CATEGORY"
     )
     options.add_places(parser)
     options.add_plugins(parser)
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    """0, or 1 if something is wrong with what was verified."""
+    """0, or 1 if verification found an error."""
     places = options.places(given)
     catalogue = options.loaded(given)
     if given.action == "verify":
@@ -55,7 +55,7 @@ def _row(dataset: Any, places: dict[str, Any]) -> dict[str, str]:
         "images": str(sum(published.values()) or ""),
         "GB": f"{gigabytes:.1f}" if gigabytes else "",
         "license": dataset.license,
-        "found": options.whereabouts(dataset, places) or f"not here: {_how_to_get(dataset)}",
+        "found": options.whereabouts(dataset, places) or f"not found: {_how_to_get(dataset)}",
     }
 
 
@@ -64,7 +64,7 @@ def _how_to_get(dataset: Any) -> str:
         return f"name its folder with --data {dataset.name}=DIR"
     if all(archive.url for archive in dataset.archives):
         return f"adbench data fetch {dataset.name}"
-    return f"ask for it at {dataset.page}; 'adbench data fetch {dataset.name}' says how"
+    return f"request it at {dataset.page}; 'adbench data fetch {dataset.name}' says how"
 
 
 def _verify(names: list[str], catalogue: Any, places: dict[str, Any]) -> int:
@@ -82,7 +82,7 @@ def _verify(names: list[str], catalogue: Any, places: dict[str, Any]) -> int:
 
 
 def _verify_one(dataset: Any, root: Path, only: str) -> int:
-    """Say how a data set, or only one category of it, is; the number of mistakes."""
+    """Print the state of a data set or of one of its categories; the number of errors."""
     from adbench_harness.images import verify
 
     title = f"{dataset.name} in {root}"
@@ -108,7 +108,7 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
     print(f"  checksums: {_checked(dataset, files)}")
     wrong += _print_mistakes(files.wrong)
     if missing := verify.missing(dataset, categories):
-        print(f"  not here: {', '.join(missing)}")
+        print(f"  not found: {', '.join(missing)}")
     return wrong + len(missing)
 
 
@@ -116,8 +116,8 @@ def _counted(dataset: Any, category: str, found: Findings) -> str:
     text = f"{found.images} images, {found.masks} mask{'s' * (found.masks != 1)}"
     known = dataset.empty_masks.get(category, 0)
     if found.empty:
-        text += f" ({found.empty} empty, {'as published' if found.empty == known else 'look'})"
-    return text + ("" if found.wrong else ", sound")
+        text += f" ({found.empty} empty, {'as published' if found.empty == known else 'check it'})"
+    return text + ("" if found.wrong else ", ok")
 
 
 def _checked(dataset: Any, files: Findings) -> str:
@@ -125,9 +125,9 @@ def _checked(dataset: Any, files: Findings) -> str:
         return f"{len(files.wrong)} of {files.images} files differ"
     if files.images:
         known = all(archive.sha256 or archive.md5 for archive in dataset.archives)
-        note = "" if known else "; unverified: for what was downloaded none is published"
-        return f"{files.images} files agree with what was unpacked{note}"
-    return "none here, since it was not unpacked by 'adbench data fetch'"
+        note = "" if known else "; unverified: no checksum of the download is published"
+        return f"{files.images} files are as they were unpacked{note}"
+    return "none, since the data set was not unpacked by 'adbench data fetch'"
 
 
 def _print_mistakes(wrong: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""``adbench doctor``: what this machine has, what it lacks, and what to do about each."""
+"""``adbench doctor``: what this machine has, what it lacks, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 from adbench_harness.cli import options
 
-SUMMARY = "Say what this machine has and lacks: device, search, weights, data."
+SUMMARY = "Show what this machine has and lacks: device, search, weights, data."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,20 +31,20 @@ def _machine() -> list[tuple[str, str, str]]:
         (
             "device",
             ", ".join(gpus) or f"cpu, {torch.get_num_threads()} of {os.cpu_count()} threads",
-            "" if gpus else "nothing, unless a GPU should be here: then check its driver",
+            "" if gpus else "nothing, unless this machine has a GPU: then check its driver",
         ),
     ]
     try:
         import faiss
 
         count = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
-        note = "" if count or not gpus else "torch searches on the GPU instead"
+        note = "" if count or not gpus else "on the GPU, torch is used instead"
         rows.append(("faiss", f"{faiss.__version__}, {count} GPUs", note))
     except ImportError as error:
-        rows.append(("faiss", f"no ({error})", "nothing: torch searches instead"))
+        rows.append(("faiss", f"no ({error})", "nothing: torch is used instead"))
     kept = sum(path.stat().st_size for path in cache.folder().glob("*"))
     rows += [
-        ("cache", str(folders.cache_folder()), "ADBENCH_CACHE moves it"),
+        ("cache", str(folders.cache_folder()), "set ADBENCH_CACHE to move it"),
         (
             "prepared images",
             f"{kept / 2**20:.0f} of at most {cache.LIMIT / 2**20:.0f} MB in {cache.folder()}",
@@ -67,7 +67,7 @@ def _backbones(given: argparse.Namespace) -> list[tuple[str, str, str]]:
         elif found.path is None:
             rows.append((f"backbone {name}", "needs none", ""))
         else:
-            note = "" if found.verified else "not the published file: its rows are marked"
+            note = "" if found.verified else "not the published file: rows with it are marked"
             rows.append((f"backbone {name}", found.path, note))
     return rows
 
@@ -81,5 +81,5 @@ def _datasets(given: argparse.Namespace) -> list[tuple[str, str, str]]:
         dataset = offer.component()
         found = options.whereabouts(dataset, places)
         step = f"adbench data fetch {name}" if dataset.archives else f"--data {name}=DIR"
-        rows.append((f"data {name}", found or "not here", "" if found else step))
+        rows.append((f"data {name}", found or "not found", "" if found else step))
     return rows

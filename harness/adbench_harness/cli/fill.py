@@ -1,4 +1,4 @@
-"""``adbench fill``: the tables and plots of a Markdown file, from the commands that stand in it."""
+"""``adbench fill``: writes the tables and plots of a Markdown file from the commands in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adbench_harness.errors import UserError
 
-SUMMARY = "Write what the adbench commands in a Markdown file's comments print below them."
+SUMMARY = "Run the adbench commands in a Markdown file's comments and write their output into it."
 COMMANDS = ("leaderboard", "plot", "reference")
 _BLOCK = re.compile(r"(<!-- adbench (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -29,18 +29,18 @@ def handle(given: argparse.Namespace) -> int:
             raise UserError(f"'{path}' cannot be read: {error.strerror}") from None
         if not _BLOCK.search(old):
             raise UserError(
-                f"'{path}' has no block to fill: '<!-- adbench leaderboard results -->' and "
-                "'<!-- end -->', each on a line of its own"
+                f"'{path}' has no block to fill; write '<!-- adbench leaderboard results -->' and "
+                "'<!-- end -->', each on its own line"
             )
         new = filled(old, path.parent)
         if new != old:
             path.write_text(new, encoding="utf-8")
-        print(f"{path}: {'filled' if new != old else 'as it was'}")
+        print(f"{path}: {'filled' if new != old else 'unchanged'}")
     return 0
 
 
 def filled(text: str, folder: Path) -> str:
-    """``text`` with every block's output anew; its commands run in ``folder``."""
+    """``text`` with every block's output written again; its commands run in ``folder``."""
     return _BLOCK.sub(lambda block: block[1] + _printed(block[2], folder) + block[3], text)
 
 
@@ -49,7 +49,7 @@ def _printed(command: str, folder: Path) -> str:
 
     words = shlex.split(command)
     if words[0] not in COMMANDS:
-        raise UserError(f"'adbench {command}' cannot fill a block: only {', '.join(COMMANDS)} can")
+        raise UserError(f"'adbench {command}' cannot fill a block; only {', '.join(COMMANDS)} can")
     if words[0] == "leaderboard" and "--format" not in words:
         words += ["--format", "markdown"]
     given = parser().parse_args(words)

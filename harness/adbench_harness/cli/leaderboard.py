@@ -1,4 +1,4 @@
-"""``adbench leaderboard``: stored results as a table."""
+"""``adbench leaderboard``: shows stored results as a table."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", metavar="COLUMN", help="with --rows: a table of one metric")
     options.add_selection(parser)
     parser.add_argument(
-        "--reported", metavar="PLUGINS", help="with --rows: what these plugins' papers printed"
+        "--reported", metavar="PLUGINS", help="with --rows: add these plugins' printed numbers"
     )
-    parser.add_argument("--per-category", action="store_true", help="a row a category")
+    parser.add_argument("--per-category", action="store_true", help="one row per category")
 
 
 def handle(given: argparse.Namespace) -> int:

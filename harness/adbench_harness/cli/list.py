@@ -1,4 +1,4 @@
-"""``adbench list``: plugins, from metadata alone; ``--components`` loads them."""
+"""``adbench list``: lists plugins without importing them; ``--components`` loads them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from adbench_harness.cli import options
 
-SUMMARY = "List the installed plugins, or the components that they bring."
+SUMMARY = "List the installed plugins, or the components that they provide."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_plugins(parser)
-    parser.add_argument("--components", action="store_true", help="load them; list what they bring")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--components", action="store_true", help="load plugins; list components")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def handle(given: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def _plugins() -> list[dict[str, str]]:
-    """A row an entry point; two of one name show as two rows."""
+    """One row per entry point, so two entry points of the same name are two rows."""
     from adbench_harness.planning.plugins import available
 
     return [
@@ -35,7 +35,7 @@ def _plugins() -> list[dict[str, str]]:
             "plugin": name,
             "distribution": entry.dist.name if entry.dist else "",
             "version": entry.dist.version if entry.dist else "",
-            "summary": "" if len(entries) == 1 else "offered twice: uninstall one",
+            "summary": "" if len(entries) == 1 else "installed twice: uninstall one",
         }
         for name, entries in available().items()
         for entry in entries

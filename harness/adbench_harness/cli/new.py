@@ -1,4 +1,4 @@
-"""``adbench new``: a third party's distribution, whose tests pass as it stands."""
+"""``adbench new``: writes a distribution for a plugin, whose tests pass from the start."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from adbench_harness import __version__
 from adbench_harness.errors import UserError
 
-SUMMARY = "Write a distribution with a plugin that works: module, tests, README, CI."
+SUMMARY = "Write a distribution with a working plugin: module, tests, README, CI."
 TEMPLATES = Path(__file__).parents[1] / "templates"
 _ON_PATCHCORE = "adbench run --plugins patchcore,template --datasets mini/brick"
-# What shows a component of the kind at work, within a minute and without a download.
+# A command that uses a component of each kind, within a minute and without a download.
 RUNS = {
     "model": "adbench run --plugins template",
     "scorer": f"{_ON_PATCHCORE} --scorers nn,template",
@@ -28,13 +28,13 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "name", help="of the plugin and its component: lower case, such as mymethod"
+        "name", help="name of the plugin and its component, in lower case, such as mymethod"
     )
     parser.add_argument("--kind", choices=tuple(RUNS), default="model", help="default: model")
 
 
 def handle(given: argparse.Namespace) -> int:
-    """Write ``adbench-NAME/`` and say what to do next."""
+    """Write ``adbench-NAME/`` and print the next steps."""
     name, kind = given.name, given.kind
     _check(name)
     snake = name.replace("-", "_")
@@ -67,17 +67,17 @@ def _check(name: str) -> None:
 
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"'{name}' is no name for a plugin: lower-case letters, digits and single hyphens, a "
+            f"'{name}' is not a plugin name; use lower-case letters, digits and single hyphens, a "
             "letter first, such as my-method"
         )
     if name in (*RESERVED, NONE, BASIC):
-        raise UserError(f"'{name}' means something to adbench already; choose another name")
+        raise UserError(f"'{name}' already has a meaning in adbench; choose another name")
     if name in available():
-        raise UserError(f"a plugin '{name}' is installed already; choose another name")
+        raise UserError(f"a plugin '{name}' is already installed; choose another name")
 
 
 def _words(name: str, snake: str, kind: str) -> dict[str, str]:
-    """What each word of the templates becomes."""
+    """The replacement for each word of the templates."""
     said = kind.replace("dataset", "data set")
     return {
         "adbench_template": f"adbench_{snake}",

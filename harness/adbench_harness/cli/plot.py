@@ -1,4 +1,4 @@
-"""``adbench plot``: a metric over a parameter, or what trainings logged, as a picture."""
+"""``adbench plot``: plots a metric against a parameter, or the curves of trainings."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
 
-SUMMARY = "Draw a metric over a parameter, or the curves that trainings logged."
+SUMMARY = "Plot a metric against a parameter, or the curves that trainings logged."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_results(parser)
-    parser.add_argument("--x", metavar="PARAM", help="a parameter, in steps along the axis")
-    parser.add_argument("--curves", action="store_true", help="what the trainings logged instead")
+    parser.add_argument("--x", metavar="PARAM", help="parameter on the x axis")
+    parser.add_argument("--curves", action="store_true", help="plot the trainings' curves instead")
     options.add_selection(parser)
-    parser.add_argument("--by", metavar="COLUMNS", default="method", help="a line each")
+    parser.add_argument("--by", metavar="COLUMNS", default="method", help="one line per value")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="an .svg, .png, ...")
 
 

@@ -1,4 +1,4 @@
-"""``adbench reference``: the catalogue of plugins, or the contract, as Markdown."""
+"""``adbench reference``: prints the catalogue of plugins, or the contract, as Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from adbench_harness.cli import options
 
-SUMMARY = "Print as Markdown what the plugins bring, or the hooks and the types they speak of."
+SUMMARY = "Print the plugins' components, or the hooks and types of the contract, as Markdown."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def handle(given: argparse.Namespace) -> int:
     return 0
 
 
-# ---------------------------------------------------------------- what the plugins bring
+# ---------------------------------------------------------------- the plugins' components
 
 
 def _catalogue(given: argparse.Namespace) -> Iterator[str]:
@@ -58,7 +58,7 @@ def _component(offer: Any, catalogue: Any) -> Iterator[str]:
     if rows:
         for row in rows:
             for key in ("parameter", "type", "default"):
-                # A bar would end the cell, and there is no empty code.
+                # A bar would end the cell, and Markdown has no empty code span.
                 row[key] = f"`{row[key]}`".replace("|", "\\|") if row[key] else ""
         yield tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True)
 
@@ -90,7 +90,7 @@ def _definitions(module: ModuleType) -> list[ast.stmt]:
 
 
 def _members(node: ast.ClassDef) -> Iterator[str]:
-    """Fields as they are written, and methods with what they say of themselves."""
+    """Fields as they are written, and methods with their docstrings."""
     for member in node.body:
         if isinstance(member, ast.AnnAssign):
             yield f"- `{ast.unparse(member)}`"
@@ -112,6 +112,6 @@ def _signature(node: ast.FunctionDef) -> str:
 
 
 def _prose(text: str | None) -> str:
-    """A docstring's words as Markdown."""
+    """A docstring as Markdown."""
     lines = [f"    {line}" if line.startswith(">>>") else line for line in (text or "").split("\n")]
     return "\n".join(lines).replace("``", "`")

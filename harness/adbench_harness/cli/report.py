@@ -1,4 +1,4 @@
-"""``adbench report``: stored results as a site that opens from disk."""
+"""``adbench report``: writes stored results as a site that opens from disk."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SUMMARY = "Write results as a site: board, plots, and each row's test images, wo
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_results(parser)
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder of the site")
-    parser.add_argument("--metric", metavar="NAME", help="what ranks (default: image AUROC)")
+    parser.add_argument("--metric", metavar="NAME", help="metric that ranks (default: image AUROC)")
     parser.add_argument(
-        "--images", type=int, default=12, metavar="N", help="most that a gallery shows (default 12)"
+        "--images", type=int, default=12, metavar="N", help="maximum per gallery (default 12)"
     )
     options.add_data(parser)
     options.add_plugins(parser)
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def handle(given: argparse.Namespace) -> int:
     store = options.store(given.results)
     if given.images < 0:
-        raise UserError(f"--images {given.images}: write how many, such as 12, or 0 for none")
+        raise UserError(f"--images {given.images}: give a number, such as 12, or 0 for none")
     given.weights = None
     where = options.places(given)
     from rich.console import Console
@@ -55,7 +55,7 @@ def handle(given: argparse.Namespace) -> int:
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     for reason in written.missing:
-        print(f"adbench: without images: {reason}", file=sys.stderr)
+        print(f"adbench: images left out: {reason}", file=sys.stderr)
     print(
         f"{written.rows} row{'s' * (written.rows > 1)} in {time.monotonic() - start:.0f} s; "
         f"open {Path(given.output) / 'index.html'}"

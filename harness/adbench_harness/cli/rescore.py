@@ -1,4 +1,4 @@
-"""``adbench rescore``: other metrics, or another protocol, from stored scores and maps."""
+"""``adbench rescore``: computes metrics again from stored scores and maps."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the new results")
     parser.add_argument("--metrics", metavar="NAMES", help="metrics (default: all that apply)")
     parser.add_argument(
-        "--eval-size", type=int, metavar="PX", help="longer side where maps meet masks"
+        "--eval-size", type=int, metavar="PX", help="longer side at which maps are scored"
     )
-    parser.add_argument("--eval-border", choices=("full", "crop"), help="what a crop cut away")
+    parser.add_argument(
+        "--eval-border",
+        choices=("full", "crop"),
+        help="score the border that a crop removed, or leave it out",
+    )
     options.add_plugins(parser)
     options.add_data(parser)
 
@@ -74,13 +78,13 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def _place(trial: Any) -> tuple[Any, ...]:
-    """What the ground truth depends on."""
+    """Everything that the ground truth depends on."""
     dataset = trial.dataset.label
     return dataset, trial.category, trial.protocol, trial.split_seed, trial.fingerprint
 
 
 class _Truths:
-    """A category's ground truth at a time: masks of a whole data set may not fit the memory."""
+    """The ground truth of one category at a time: all masks may not fit in memory."""
 
     def __init__(self, given: argparse.Namespace, catalogue: Any) -> None:
         self._places = options.data_places(given)

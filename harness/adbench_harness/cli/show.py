@@ -1,4 +1,4 @@
-"""``adbench show NAME``: everything about a component."""
+"""``adbench show NAME``: prints everything about a component."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def _text(offer: Any, catalogue: Any) -> str:
 
 
 def presets(offer: Any) -> dict[str, str]:
-    """Each preset's values; the first one is used where none is named."""
+    """Each preset's values; the first preset is the default."""
     values = {} if offer.kind in ("metric", "recipe") else offer.component.presets
     return {
-        f"{name}{'' if number else ' (where none is named)'}": ", ".join(
+        f"{name}{'' if number else ' (default)'}": ", ".join(
             f"{key}={value}" for key, value in values[name].items()
         )
         or "the defaults"
@@ -59,7 +59,7 @@ def presets(offer: Any) -> dict[str, str]:
 
 
 def facts(offer: Any, catalogue: Any) -> dict[str, Any]:
-    """What there is to say of a component, by what it is about; empty where nothing is."""
+    """Facts about a component by name; empty if there is nothing to state."""
     component = offer.component
     return {
         "plugin": f"{offer.plugin} ({catalogue.plugins[offer.plugin].origin})",
@@ -83,7 +83,7 @@ def _weights_license(component: Any) -> str | None:
 
 
 def _contract(offer: Any, catalogue: Any) -> dict[str, str]:
-    """What a model or scorer emits and accepts, as its defaults have it."""
+    """The ports that a model or scorer emits and accepts with its default parameters."""
     if offer.kind not in ("model", "scorer"):
         return {}
     from adbench_harness.planning import parameters
@@ -105,7 +105,7 @@ def _contract(offer: Any, catalogue: Any) -> dict[str, str]:
 
 
 def parameters(offer: Any) -> list[dict[str, Any]]:
-    """A row a parameter: its name, type, default and meaning."""
+    """One row per parameter: its name, type, default and meaning."""
     if offer.kind in ("metric", "recipe"):
         return []
     from adbench_harness.planning import parameters as signatures

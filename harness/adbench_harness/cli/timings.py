@@ -1,4 +1,4 @@
-"""``adbench timings``: where the seconds of stored results went, and what sharing saved."""
+"""``adbench timings``: shows where the time of stored results went, and what sharing saved."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def handle(given: argparse.Namespace) -> int:
             continue
         trials += 1
         took.update(_merged(result.seconds_shared))
-        # What nothing accounts for and what a trial's own files take, nobody shares.
+        # Time outside all stages, and for a trial's own files, is never shared.
         own = {stage: result.seconds_shared.get(stage, 0.0) for stage in ("store", "other")}
         alone.update(_merged({**result.seconds_alone, **own}))
     if not trials:
         raise UserError(
-            f"no result in '{given.results}' says where its time went; run the suite again into "
+            f"no result in '{given.results}' has timings; run the suite again into "
             "a new folder (--out)"
         )
     if old:
-        print(f"left out: {old} results that do not say where their time went", file=sys.stderr)
+        print(f"left out: {old} results without timings", file=sys.stderr)
     total = took.total()
     rows = [
         {
@@ -57,14 +57,14 @@ def handle(given: argparse.Namespace) -> int:
     ]
     print(options.table(rows))
     print(
-        f"\n{trials} trials. 'if alone' is what as many separate runs would have taken: what "
+        f"\n{trials} trials. 'if alone' is the time of the same number of separate runs: work that "
         "trials share\n(images, features, a fitted model, its predictions) counts in each of them."
     )
     return 0
 
 
 def _merged(seconds: Mapping[str, float]) -> dict[str, float]:
-    """With one stage for the features of all splits."""
+    """The seconds, with the features of all splits as one stage."""
     merged: dict[str, float] = {}
     for stage, value in seconds.items():
         name = "features" if stage.startswith("features ") else stage

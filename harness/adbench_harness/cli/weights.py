@@ -1,4 +1,4 @@
-"""``adbench weights``: backbones' weights, listed and fetched."""
+"""``adbench weights``: lists and fetches the weights of backbones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUMMARY = "List backbones and where their weights are, or fetch them."
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
     parser.add_argument("names", nargs="*", metavar="NAME", help="backbones to fetch")
-    parser.add_argument("--weights", metavar="PATH", help="folder to look in, or to fetch into")
+    parser.add_argument("--weights", metavar="PATH", help="folder to search, or to download to")
     fetching.add_license(parser)
     options.add_plugins(parser)
 
@@ -39,7 +39,7 @@ def handle(given: argparse.Namespace) -> int:
                 "backbone": name,
                 "weights": "none needed"
                 if backbone.weights is None
-                else "not here"
+                else "not found"
                 if found is None
                 else f"{found.path}{'' if found.verified else ' (not the published file)'}",
                 "sha256": (found.sha256 or "")[:16] if found else backbone.weights.sha256 or "",

@@ -1,4 +1,4 @@
-"""A run beside an accepted one: what is worse, what merely changed, and what it costs."""
+"""Compares a run with an accepted one: what got worse, what changed, and the costs."""
 
 from __future__ import annotations
 

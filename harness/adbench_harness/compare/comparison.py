@@ -1,7 +1,7 @@
-"""Trials of two stores, matched by everything but versions, and a verdict on each.
+"""Trials of two stores, matched by everything except versions, with a verdict on each.
 
-Better scores of a component whose version is the old one are ``changed``, too: on a few images a
-mistake may look like an improvement. ``better`` is what costs less and scores as before.
+Better scores under an unchanged version are also ``changed``: on a few images a mistake may look
+like an improvement. ``better`` means lower cost with the same scores.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ VERDICTS: tuple[Verdict, ...] = (
     *("failed", "missing", "worse", "changed"),
     *("re-baseline", "better", "as good", "new"),
 )
-"""The gravest first."""
+"""The most serious verdict first."""
 BAD: frozenset[Verdict] = frozenset(VERDICTS[:4])
 NOISY = ("fit_seconds", "ms_per_image", "ms_per_image_batched", "peak_mb")
 OF_IMAGES = ("image_auroc", "image_ap", "image_f1")
-"""Metrics of the order of the images' scores, for which the paired test of AUROCs speaks."""
+"""Metrics of image scores; the paired test of AUROCs applies to them."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric in both runs; ``new`` is nan where it is missing.
+    """A metric in both runs; ``new`` is nan if it is missing.
 
-    ``allowed`` is a distance, or the factor by which a cost may grow; ``growth`` of a noisy cost is
-    its median factor over the trials of the model, which decides.
+    ``allowed`` is a distance, or the factor by which a cost may grow. The verdict on a noisy cost
+    depends on ``growth``, its median factor over the trials of the model.
     """
 
     metric: str
@@ -55,13 +55,13 @@ class Difference:
 
     @property
     def is_cost(self) -> bool:
-        """Whether less of it, at the same scores, is nothing but good."""
+        """Whether less of it is always better if the scores are the same."""
         return self.metric in (*COUNTS, *NOISY)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A trial in both runs, or in one of them; ``versions`` are what forbids to compare them."""
+    """A trial in one or both runs; ``versions`` are differences that prevent a comparison."""
 
     verdict: Verdict
     old: TrialResult | None
@@ -72,7 +72,7 @@ class Pair:
 
     @property
     def trial(self) -> Trial:
-        """The new one, if it was run."""
+        """The new trial if it was run, else the old one."""
         result = self.new or self.old
         assert result is not None
         return result.trial
@@ -80,25 +80,25 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All pairs, the gravest first."""
+    """All pairs, the most serious first."""
 
     pairs: tuple[Pair, ...]
     tolerance: Tolerance
 
     @property
     def counts(self) -> dict[Verdict, int]:
-        """How many pairs have each verdict, the gravest first."""
+        """The number of pairs with each verdict, the most serious first."""
         found = Counter(pair.verdict for pair in self.pairs)
         return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
 
     @property
     def exit_code(self) -> int:
-        """0: as good; 1: worse, changed, missing or failed; 2: something cannot be compared."""
+        """0: as good; 1: worse, changed, missing or failed; 2: a pair cannot be compared."""
         return 1 if BAD & self.counts.keys() else 2 if "re-baseline" in self.counts else 0
 
 
 def compare(baseline: Store, new: Store, tolerance: Tolerance) -> Comparison:
-    """Compare what ``new`` holds with what was accepted in ``baseline``."""
+    """Compare the results in ``new`` with the accepted ones in ``baseline``."""
     old_results, new_results = latest(baseline), latest(new)
     matched = [
         (old_results.get(key), new_results.get(key))
@@ -111,7 +111,7 @@ def compare(baseline: Store, new: Store, tolerance: Tolerance) -> Comparison:
 
 
 def latest(store: Store) -> dict[str, TrialResult]:
-    """By what a trial is, whatever the versions: the result that was finished last."""
+    """The result that was finished last, by the trial without its versions."""
     results = sorted(store.read(), key=lambda result: result.provenance.get("finished", ""))
     return {_identity(result.trial): result for result in results}
 
@@ -123,7 +123,7 @@ def _identity(trial: Trial) -> str:
 
 
 def _versions(old: Trial, new: Trial) -> Iterator[str]:
-    """What makes numbers differ although no code did; what came in addition is no hindrance."""
+    """Reasons other than code for different numbers; additions do not count."""
     for before, after in zip(_components(old), _components(new), strict=True):
         yield from _choices(before, after)
     for used, now in zip(old.weights, new.weights, strict=True):
@@ -166,10 +166,10 @@ def _print(text: str | None) -> str:
 
 
 def _growth(matched: Sequence[tuple[TrialResult | None, TrialResult | None]]) -> dict[Any, float]:
-    """By model and noisy cost: the median over its trials of new over old.
+    """By model and noisy cost: the median over its trials of the new value divided by the old one.
 
-    One measurement may hang on whatever else a machine did; a model that became slower is so in
-    all of its trials. Times on two kinds of device say nothing of each other.
+    A single measurement depends on what else the machine did; a model that became slower is slower
+    in all of its trials. Times on different kinds of device cannot be compared.
     """
     ratios: dict[tuple[str, str], list[float]] = {}
     for old, new in matched:
@@ -201,7 +201,7 @@ def _pair(
     versions = tuple(dict.fromkeys(_versions(old.trial, new.trial)))
     accepted, found = baseline.images(old.trial), store.images(new.trial)
     if not np.array_equal(accepted.get("path", ()), found.get("path", ())):
-        versions = (*versions, "the images are others, or in another order")
+        versions = (*versions, "the images, or their order, are different")
     if versions:
         return Pair("re-baseline", old, new, versions)
     images = changes(accepted, found, tolerance.scores)

@@ -1,4 +1,4 @@
-"""The images of a trial in two runs: which scores moved, and which images changed sides."""
+"""The images of a trial in two runs: which scores changed, and which images flipped."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SIDES = np.array(["normal", "anomalous"])
 
 @dataclass(frozen=True)
 class Flip:
-    """An image that is called something else now; ``old`` and ``new`` are its scores.
+    """An image with a new prediction; ``old`` and ``new`` are its scores.
 
-    Where images have classes, they are the probabilities of what it ``was`` and ``is`` called.
+    For classes, they are the probabilities of the class that it ``was`` and ``is`` assigned to.
     """
 
     path: str
@@ -33,10 +33,10 @@ class Flip:
 
 @dataclass(frozen=True)
 class Images:
-    """N images: how many moved by more than was allowed, and how far the furthest did.
+    """N images: how many scores changed by more than allowed, and the largest change.
 
     Distances are in standard deviations of the old scores, or differences of probabilities.
-    ``p`` is that of the paired test between both AUROCs; nan where it cannot decide.
+    ``p`` is that of the paired test between both AUROCs; nan if the test cannot decide.
     """
 
     total: int = 0
@@ -48,9 +48,9 @@ class Images:
 
 
 def threshold(scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_]) -> float:
-    """Where F1 is best, half-way to the score below, so that rounding moves no image across.
+    """The best threshold by F1, half-way to the score below, so that rounding flips no image.
 
-    Scores [N], labels [N] true where anomalous; the lowest of equally good ones. nan without
+    Scores [N], labels [N] true where anomalous; the lowest of equally good thresholds. nan without
     anomalous images.
     """
     if not labels.any():
@@ -63,7 +63,7 @@ def threshold(scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_]) -> f
 
 
 def changes(old: Arrays, new: Arrays, allowed: float) -> Images:
-    """What became of the images of a trial; nothing where a run stored no scores of them."""
+    """The changes in the images of a trial; empty if a run stored no image scores."""
     if "score" in old and "score" in new:
         return _scores(old, new, allowed)
     if "probability" in old and "probability" in new:
@@ -112,7 +112,7 @@ def _flips(
     before: NDArray[np.float64],
     after: NDArray[np.float64],
 ) -> tuple[Flip, ...]:
-    """The ``flipped`` ones, the longest way first."""
+    """The ``flipped`` images, the largest change first."""
     places = np.flatnonzero(flipped)
     return tuple(
         Flip(

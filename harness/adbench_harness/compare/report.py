@@ -1,4 +1,4 @@
-"""A comparison in words: for a terminal, a pull request, a CI system, and programs."""
+"""A comparison as text: for a terminal, a pull request, a CI system, and programs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from adbench_harness.statistics.significance import LEVEL
 
 SCHEMA = 1
 NAMED = 10
-"""Flipped images that a text names for each trial; the JSON file names them all."""
+"""Maximum number of flipped images listed per trial in a text; the JSON file lists all."""
 ACCEPT = "compared again once a new baseline is accepted (adbench compare --accept)"
 
 
 def title(comparison: Comparison) -> str:
-    """How many trials have each verdict, the gravest first."""
+    """The number of trials with each verdict, the most serious first."""
     return ", ".join(f"{count} {verdict}" for verdict, count in comparison.counts.items())
 
 
 def text(comparison: Comparison) -> str:
-    """A line a trial that is not as good, what is wrong with it below, and the sum."""
+    """One line for each trial that is not as good, with the reasons below it, and the totals."""
     lines = []
     for pair in _shown(comparison):
         lines.append(f"{pair.verdict}: {pair.trial.title}")
@@ -36,7 +36,7 @@ def text(comparison: Comparison) -> str:
 
 
 def reasons(pair: Pair) -> list[str]:
-    """Why a trial has its verdict, a line each."""
+    """The reasons for a trial's verdict, one line each."""
     if pair.new is None:
         return ["in the baseline, but not in the new run"]
     if pair.verdict == "failed":
@@ -49,7 +49,7 @@ def reasons(pair: Pair) -> list[str]:
 
 
 def _beyond(pair: Pair) -> list[Difference]:
-    """Metrics beyond tolerance, the gravest first."""
+    """Metrics beyond tolerance, the most serious first."""
     beyond = [one for one in pair.differences if one.verdict != "as good"]
     return sorted(beyond, key=lambda one: VERDICTS.index(one.verdict))
 
@@ -68,7 +68,7 @@ def _difference(one: Difference) -> str:
         return f"{change} (better; {allowed})"
     if math.isnan(one.p):
         return f"{change} ({allowed})"
-    chance = ": may be these images' chance" if one.p >= LEVEL else ""
+    chance = ": may be chance on these images" if one.p >= LEVEL else ""
     return f"{change} ({allowed}, paired test p = {one.p:.2g}{chance})"
 
 
@@ -77,7 +77,7 @@ def _images(pair: Pair) -> Iterator[str]:
     if images.moved:
         unit = "" if math.isnan(images.threshold) else " standard deviations"
         yield (
-            f"scores of {images.moved} of {images.total} images moved beyond tolerance, by up to "
+            f"scores of {images.moved} of {images.total} images changed beyond tolerance, by up to "
             f"{images.furthest:.2g}{unit}"
         )
     if images.flips:
@@ -98,7 +98,7 @@ def _exact(metric: str, value: float) -> str:
 
 
 def _shown(comparison: Comparison) -> list[Pair]:
-    """What a reader should look at."""
+    """The pairs that a reader should look at."""
     return [pair for pair in comparison.pairs if pair.verdict not in ("as good", "new")]
 
 
@@ -106,7 +106,7 @@ def _shown(comparison: Comparison) -> list[Pair]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """For a pull request: the sum, quality and cost together, and the images that flipped."""
+    """For a pull request: the totals, quality and cost together, and the flipped images."""
     shown = _shown(comparison)
     rest = [pair for pair in comparison.pairs if pair not in shown]
     sign = {0: "✅", 1: "❌", 2: "⚠️"}[comparison.exit_code]
@@ -128,7 +128,7 @@ def _section(pair: Pair) -> str:
 
 
 def _table(pairs: Sequence[Pair]) -> str:
-    """A row a trial; a number that moved visibly reads old → new, one beyond tolerance is bold."""
+    """One row per trial; a visible change is shown as old → new, in bold if beyond tolerance."""
     results = [result for pair in pairs for result in (pair.old, pair.new) if result]
     found = {metric for result in results for metric in result.metrics}
     metrics = [*(m for m in METRICS if m in found), *sorted(found - METRICS.keys())]
@@ -154,7 +154,7 @@ def _cell(metric: str, old: TrialResult | None, new: TrialResult | None) -> str:
 
 
 def _made(comparison: Comparison) -> str:
-    """How both runs were made, and what was allowed."""
+    """How both runs were made, and the tolerances."""
     sides = []
     for name in ("old", "new"):
         results = [result for pair in comparison.pairs if (result := getattr(pair, name))]
@@ -181,7 +181,7 @@ def _all(values: Iterable[Any]) -> str:
 
 
 def junit(comparison: Comparison) -> str:
-    """JUnit XML: a test case a trial; a failure where it is worse, an error where none could be."""
+    """JUnit XML: one test case per trial; a failure if it is worse, an error if it cannot tell."""
     cases = []
     for pair in comparison.pairs:
         trial = pair.trial
@@ -220,12 +220,12 @@ def junit(comparison: Comparison) -> str:
 
 
 def _printable(text: str, but: str = "") -> str:
-    """XML has no way to write a control character."""
+    """``text`` without control characters, which XML cannot contain."""
     return "".join(c if c.isprintable() or c in but else " " for c in text)
 
 
 def json_text(comparison: Comparison) -> str:
-    """Everything, with a ``schema``; metrics as fractions, what is not known as null."""
+    """Everything, with a ``schema``; metrics as fractions, unknown values as null."""
     content = {
         "schema": SCHEMA,
         "exit_code": comparison.exit_code,

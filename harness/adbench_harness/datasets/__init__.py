@@ -1,1 +1,1 @@
-"""What data set plugins share: folder layouts, published counts, tables."""
+"""Code that data sets share: folder layouts, published counts, tables."""

@@ -1,4 +1,4 @@
-"""Image folders as MVTec AD lays them out, which most public data sets follow."""
+"""Image folders in the layout of MVTec AD, which most public data sets follow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 class Names(NamedTuple):
-    """What a data set calls the folders of a category."""
+    """The names that a data set gives to the folders of a category."""
 
     train: str = "train"
     validation: str = "validation"
@@ -27,12 +27,12 @@ MVTEC = Names()
 
 
 def folders(parent: Path) -> list[Path]:
-    """The folders in ``parent``, hidden ones left out, by name; empty where it is no folder."""
+    """The folders in ``parent`` by name, without hidden ones; empty if it is not a folder."""
     return [path for path in _visible(parent) if path.is_dir()]
 
 
 def images(folder: Path) -> list[Path]:
-    """The image files in ``folder``, hidden ones left out, by name; empty where it is no folder."""
+    """The image files in ``folder`` by name, without hidden ones; empty if it is not a folder."""
     return [path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
 
 
@@ -44,7 +44,7 @@ def _visible(parent: Path) -> list[Path]:
 
 
 def home(root: Path, holds: Callable[[Path], bool]) -> Path:
-    """``root``, or the folder in it that ``holds`` what is looked for.
+    """``root``, or the folder in it for which ``holds`` is true.
 
     Some archives put everything into one folder.
     """
@@ -52,7 +52,7 @@ def home(root: Path, holds: Callable[[Path], bool]) -> Path:
 
 
 def how_to_get(dataset: str) -> str:
-    """The next step where the folders of a data set that can be fetched are not there."""
+    """The next step if the folders of a data set that can be fetched are missing."""
     return f"run 'adbench data fetch {dataset}' or name its folder with --data {dataset}=DIR"
 
 
@@ -66,12 +66,12 @@ def check_category(category: str, categories: Sequence[str], dataset: str, root:
 
 
 def named_split(text: str) -> Split | None:
-    """The split that a table's cell names, None where it names none."""
+    """The split that a table's cell names; None if it names no split."""
     return next((split for split in SPLITS if split == text), None)
 
 
 def check_splits(samples: Iterable[Sample], place: Path, next_step: str) -> None:
-    """Raise UserError, ending in ``next_step``, where there is nothing to learn from or to test."""
+    """Raise UserError, ending in ``next_step``, if there are no training or no test images."""
     present = {sample.split for sample in samples if sample.split != "train" or sample.label != 1}
     for split in ("train", "test"):
         if split not in present:
@@ -82,12 +82,11 @@ def check_splits(samples: Iterable[Sample], place: Path, next_step: str) -> None
 def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample]:
     """The samples in ``category``, by split, defect type and file name.
 
-    Images lie in ``train/good``, ``validation/good`` (optional), ``test/good`` and
-    ``test/<defect>``; the masks of ``test/<defect>`` in ``ground_truth/<defect>``, as ``<image>``
-    or ``<image>_mask`` with any image suffix, or in a folder ``<image>`` where there are several.
-    A defect type without a ``ground_truth`` folder has no pixel truth. Raises UserError where a
-    mask is missing or lies among the images, and, ending in ``next_step``, where train or test has
-    no images.
+    Images are in ``train/good``, ``validation/good`` (optional), ``test/good`` and
+    ``test/<defect>``; the masks of ``test/<defect>`` are in ``ground_truth/<defect>``, as
+    ``<image>`` or ``<image>_mask`` with any image suffix, or several in a folder ``<image>``. A
+    defect type without a ``ground_truth`` folder has no pixel truth. Raises UserError if a mask is
+    missing or is among the images, and, ending in ``next_step``, if train or test has no images.
     """
     found = []
     truth = category / names.truth
@@ -97,7 +96,7 @@ def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample
                 continue
             files = images(folder)
             label = int(folder.name != names.good)
-            # Splits number their files alike, and the masks belong to test.
+            # Splits number their files in the same way, and the masks belong to test.
             masks = _masks(files, truth / folder.name) if label and split == "test" else {}
             defect = folder.name if label else GOOD
             found += [Sample(image, split, label, masks.get(image, ()), defect) for image in files]
@@ -107,13 +106,13 @@ def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample
 
 
 def _masks(files: Sequence[Path], folder: Path) -> dict[Path, tuple[Path, ...]]:
-    """The masks in ``folder`` of each image; none at all where there is no such folder."""
+    """The masks in ``folder`` of each image; empty if there is no such folder."""
     stems = Counter(file.stem for file in files)
     for file in files:
         if stems[file.stem] > 1 or f"{file.stem}_mask" in stems:
             raise UserError(
-                f"'{file}': another image beside it has its name, or is its mask; rename that, or "
-                f"move the mask to '{folder}'"
+                f"'{file}': another file in this folder has the same name or is its mask; rename "
+                f"it, or move the mask to '{folder}'"
             )
     if not folder.is_dir():
         return {}
@@ -126,7 +125,7 @@ def _masks(files: Sequence[Path], folder: Path) -> dict[Path, tuple[Path, ...]]:
     for file in files:
         if not masks[file]:
             raise UserError(
-                f"'{file}': no mask in '{folder}'; add {file.stem}_mask.png, or take that folder "
-                "away if the defect type is to have no pixel truth"
+                f"'{file}': no mask in '{folder}'; add {file.stem}_mask.png, or remove that folder "
+                "if this defect type has no masks"
             )
     return masks

@@ -1,4 +1,4 @@
-"""What data sets with published categories, split and counts have in common."""
+"""Base class of data sets with published categories, split and counts."""
 
 from __future__ import annotations
 

@@ -18,19 +18,19 @@ ALIASES = {"defect_type": "defect"}
 
 
 class Row(NamedTuple):
-    """A line of the table: its cells by column, empty where there is none."""
+    """A line of the table: its cells by column, empty if a cell is missing."""
 
     file: Path
     line: int
     cells: dict[str, str]
 
     def error(self, column: str, reason: str) -> UserError:
-        """What is wrong with a cell, and where it is."""
+        """An error that names the cell and the reason."""
         return UserError(f"'{self.file}' line {self.line}, column '{column}': {reason}")
 
 
 def categories(file: Path) -> list[str]:
-    """The categories that the table names, sorted; raises UserError where it has no rows."""
+    """The categories that the table names, sorted; raises UserError if it has no rows."""
     return sorted({row.cells["category"] for row in _rows(file)})
 
 
@@ -38,10 +38,10 @@ def samples(file: Path, root: Path, category: str) -> list[Sample]:
     """The category's samples, by split, defect type and path.
 
     Columns: ``path``; ``split`` (train, validation or test); ``label`` (0 or normal, 1 or
-    anomalous, empty for unknown); and, if wanted, ``mask`` (several separated by ``;``; a normal
-    image's are not read), ``defect`` or ``defect_type``, ``category`` (else all images are of one,
-    named after the file) and ``group``. Paths are absolute or relative to ``root``. A defect type
-    none of whose test images has a mask has no pixel truth. Raises UserError with line and column.
+    anomalous, empty for unknown); and optionally ``mask`` (several separated by ``;``; a normal
+    image's masks are not read), ``defect`` or ``defect_type``, ``category`` (default: one category,
+    named after the file) and ``group``. Paths are absolute or relative to ``root``. If no test
+    image of a defect type has a mask, it has no pixel truth. Raises UserError with line and column.
     """
     found: list[tuple[Row, Sample]] = []
     lines: dict[Path, int] = {}
@@ -54,12 +54,12 @@ def samples(file: Path, root: Path, category: str) -> list[Sample]:
             continue
         sample = _sample(row, root)
         if (line := lines.setdefault(sample.image, row.line)) != row.line:
-            raise row.error("path", f"{str(sample.image)!r} is on line {line} already")
+            raise row.error("path", f"{str(sample.image)!r} is already on line {line}")
         if sample.group:
             other = groups.setdefault(sample.group, sample)
             if other.split != sample.split:
                 raise row.error(
-                    "group", f"{sample.group!r} is in {other.split} too; keep a group in one split"
+                    "group", f"{sample.group!r} is also in {other.split}; keep a group in one split"
                 )
         found.append((row, sample))
     masked = {sample.defect for _, sample in found if sample.split == "test" and sample.masks}
@@ -86,7 +86,7 @@ def _sample(row: Row, root: Path) -> Sample:
     anomalous = LABELS[label] == 1
     defect = cells["defect"] or (ANOMALOUS if anomalous else GOOD)
     if (defect != GOOD) != anomalous:
-        raise row.error("defect", f"{defect!r} does not go with label {label!r}")
+        raise row.error("defect", f"{defect!r} contradicts label {label!r}")
     masks = [text.strip() for text in cells["mask"].split(";") if text.strip()]
     return Sample(
         image=_image(row, "path", cells["path"], root),
@@ -101,9 +101,10 @@ def _sample(row: Row, root: Path) -> Sample:
 def _image(row: Row, column: str, text: str, root: Path) -> Path:
     path = root / text
     if path.suffix.lower() not in layout.SUFFIXES:
-        raise row.error(column, f"{text!r} is no image file ({', '.join(sorted(layout.SUFFIXES))})")
+        known = ", ".join(sorted(layout.SUFFIXES))
+        raise row.error(column, f"{text!r} is not an image file ({known})")
     if not path.is_file():
-        raise row.error(column, f"there is no file {str(path)!r}")
+        raise row.error(column, f"file {str(path)!r} not found")
     return path
 
 
@@ -120,7 +121,7 @@ def _rows(file: Path) -> list[Row]:
                 f"{nearest(column, COLUMNS)}; the columns are {', '.join(COLUMNS)}"
             )
         if columns.count(column) > 1:
-            raise UserError(f"'{file}' line {line}: two columns '{column}'; keep one")
+            raise UserError(f"'{file}' line {line}: column '{column}' appears twice; keep one")
     for column in REQUIRED:
         if column not in columns:
             raise UserError(f"'{file}' line {line}: no column '{column}'; add it")
@@ -144,7 +145,7 @@ def _rows(file: Path) -> list[Row]:
 
 
 def _read(file: Path) -> list[tuple[int, list[str]]]:
-    """The lines that say something, with their numbers; cells stripped."""
+    """The lines that are not empty, with their numbers; cells are stripped."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.reader(text, strict=True)

@@ -1,1 +1,1 @@
-"""Archives and weights, fetched and checked."""
+"""Downloads archives and weights and verifies them."""

@@ -1,4 +1,4 @@
-"""What a folder held when it was unpacked: a sha256 a file, as ``sha256sum -c`` reads them."""
+"""The sha256 of each file of an unpacked folder, in the format that ``sha256sum -c`` reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "SHA256SUMS"
 
 
 def write(folder: Path) -> None:
-    """Write ``folder/SHA256SUMS``, a line for every other file below ``folder``."""
+    """Write ``folder/SHA256SUMS``, with one line for every other file below ``folder``."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
     digests = zip(_digests(paths), paths, strict=True)
     lines = [f"{digest}  {path.relative_to(folder).as_posix()}\n" for digest, path in digests]
@@ -23,7 +23,7 @@ def write(folder: Path) -> None:
 
 
 def read(folder: Path) -> dict[str, str]:
-    """The sha256 by relative path; empty where none were written. Raises UserError."""
+    """The sha256 by relative path; empty if there is no SHA256SUMS. Raises UserError."""
     file = folder / NAME
     if not file.exists():
         return {}
@@ -35,13 +35,13 @@ def read(folder: Path) -> dict[str, str]:
 
 
 def differences(folder: Path, sums: dict[str, str]) -> list[str]:
-    """The files of ``sums`` that are missing in ``folder`` or hold something else, in words."""
+    """Messages about the files of ``sums`` that are missing in ``folder`` or have changed."""
     present = [name for name in sums if (folder / name).is_file()]
     digests = _digests(folder / name for name in present)
     changed = {name for name, digest in zip(present, digests, strict=True) if digest != sums[name]}
     missing = sums.keys() - set(present)
     return [
-        f"'{folder / name}' {'is missing' if name in missing else 'is not what was unpacked'}"
+        f"'{folder / name}' {'is missing' if name in missing else 'changed since it was unpacked'}"
         for name in sums
         if name in missing | changed
     ]

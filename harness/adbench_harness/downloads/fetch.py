@@ -1,4 +1,4 @@
-"""Download and unpack: the one module that touches the network."""
+"""Download and unpack: the only module that uses the network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from filelock import FileLock
 from adbench_harness.errors import UserError
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes done, which a restart sets back, and all bytes, or None if unknown."""
+"""Called with the bytes done (fewer after a restart) and the total, or None if unknown."""
 
 TIMEOUT_SECONDS = 30.0
 RETRIES = 3
@@ -43,19 +43,19 @@ def download(
     md5: str | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Fetch a http, https or file URL; a file that is already there is only checked.
+    """Fetch an http, https or file URL; a file that already exists is only checked.
 
-    Bytes gather in `destination.part`, which outlives a cut connection or a killed process and is
-    resumed; `destination` appears whole and checked, or not at all. Checksums are hexadecimal and
-    may be prefixes of 8 or more digits, as in the file names of torchvision's weights. Processes
-    that fetch the same file take turns. Raises UserError if `destination` is not there in the end.
+    Bytes are written to `destination.part`, from which an interrupted download resumes;
+    `destination` appears only when it is complete and verified. Checksums are hexadecimal and may
+    be prefixes of 8 or more digits, as in the file names of torchvision's weights. Processes that
+    fetch the same file wait for each other. Raises UserError if the download fails.
     """
     if not url.startswith(("http://", "https://", "file://")):
-        raise UserError(f"{url}: not a http, https or file URL; correct the address")
+        raise UserError(f"{url}: not an http, https or file URL; correct the address")
     hashes = {"sha256": sha256, "md5": md5}
     for name, digits in hashes.items():
         if digits is not None and not re.fullmatch("[0-9a-fA-F]{8,64}", digits):
-            raise UserError(f"{url}: {digits!r} is no {name}; correct the checksum")
+            raise UserError(f"{url}: {digits!r} is not a valid {name}; correct the checksum")
     part, note = Path(f"{destination}.part"), Path(f"{destination}.part.json")
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -69,17 +69,17 @@ def download(
             if wrong := _mismatch(part, hashes):
                 part.unlink()
                 note.unlink()
-                raise UserError(f"{url}: {wrong}; the download was deleted, run again to repeat it")
+                raise UserError(f"{url}: {wrong}; the download was deleted; run again to repeat it")
             part.replace(destination)
             note.unlink()
     except OSError as error:
-        raise UserError(f"{destination}: not written ({error}); mend that and run again") from error
+        raise UserError(f"{destination}: not written ({error}); fix this and run again") from error
 
 
 def check(path: Path, *, sha256: str | None, md5: str | None = None) -> None:
-    """Raise UserError where a file that somebody else fetched has another checksum."""
+    """Raise UserError if a file that was downloaded by hand has another checksum."""
     if wrong := _mismatch(path, {"sha256": sha256, "md5": md5}):
-        raise UserError(f"{path}: {wrong}; fetch it again")
+        raise UserError(f"{path}: {wrong}; download it again")
 
 
 def sha256(path: Path) -> str:
@@ -91,7 +91,7 @@ def sha256(path: Path) -> str:
 def _complete(
     url: str, file: BinaryIO, note: Path, checked: bool, progress: Progress | None
 ) -> None:
-    """Repeat requests until the file is whole; failures count as long as nothing is gained."""
+    """Repeat requests until the file is complete; only failures without progress count."""
     failures, furthest = 0, file.seek(0, SEEK_END)
     while True:
         try:
@@ -109,7 +109,7 @@ def _complete(
             if hopeless or failures > RETRIES:
                 raise UserError(
                     f"{url}: {error}; check the address and the connection, then run the same "
-                    f"command again to go on ({size} bytes are kept)"
+                    f"command again to resume ({size} bytes are kept)"
                 ) from error
         time.sleep(BACKOFF_SECONDS * 2 ** (failures - 1))
 
@@ -117,7 +117,7 @@ def _complete(
 def _request(
     url: str, file: BinaryIO, note: Path, checked: bool, progress: Progress | None
 ) -> None:
-    """Add what the file lacks, or start it over where the server offers something else."""
+    """Download the rest of the file, or start over if the server has another file."""
     try:
         known = json.loads(note.read_text())
     except (FileNotFoundError, ValueError):
@@ -125,7 +125,7 @@ def _request(
     total, validator = known.get("total"), known.get("validator")
     done = file.seek(0, SEEK_END)
     headers, content_range = {"User-Agent": "adbench"}, ""
-    # Without a checksum, only the server can tell that the file is still the same one.
+    # Without a checksum, only the server knows whether the file is still the same.
     if done and total and known["url"] == url and (validator or checked):
         if done == total:
             return
@@ -146,7 +146,7 @@ def _request(
         free = shutil.disk_usage(note.parent).free
         if total is not None and total - done > free:
             raise UserError(
-                f"{url}: {total - done} bytes to come, {free} free; make room, run again"
+                f"{url}: needs {total - done} more bytes, but {free} are free; make room, run again"
             )
         while True:
             if progress:
@@ -159,7 +159,7 @@ def _request(
 
 
 def _validator(headers: Any) -> str | None:
-    """What If-Range may carry: a strong ETag, or else the date (RFC 9110, 13.1.5)."""
+    """The value of If-Range: a strong ETag, or else the date (RFC 9110, 13.1.5)."""
     etag: str | None = headers["ETag"]
     return etag if etag and not etag.startswith("W/") else headers["Last-Modified"]
 
@@ -185,11 +185,11 @@ def extract(
 ) -> None:
     """Unpack zip or tar archives (plain, gzip, bzip2, xz) into one folder, `destination`.
 
-    The folder appears whole or not at all, so one that is there and not empty is left as it is.
-    `progress` counts bytes of an archive; `finish` adds to the folder before it appears. Raises
-    UserError for an archive that is damaged, that would unpack to more than `max_bytes` (None: 100
-    times its own size), that holds anything but folders, files, and, in tar, links that need no
-    `..`, or a file that an earlier one holds.
+    The folder appears only when it is complete, so an existing folder that is not empty is left
+    unchanged. `progress` counts bytes of an archive; `finish` adds to the folder before it appears.
+    Raises UserError for an archive that is damaged, that would unpack to more than `max_bytes`
+    (None: 100 times its own size), that contains anything but folders, files and, in tar, links
+    without `..`, or that contains a file of an earlier archive.
     """
     part, archive = Path(f"{destination}.part"), archives[0]
     try:
@@ -197,7 +197,7 @@ def extract(
         with FileLock(f"{destination}.lock"):
             if destination.exists() and any(destination.iterdir()):
                 return
-            shutil.rmtree(part, ignore_errors=True)  # what a killed process left
+            shutil.rmtree(part, ignore_errors=True)  # left by a killed process
             part.mkdir()
             try:
                 for archive in archives:
@@ -213,7 +213,7 @@ def extract(
     ) as error:
         reason = str(error).partition(":\n")[0]
         raise UserError(
-            f"{archive}: cannot be unpacked ({reason}); mend that, or delete it and fetch it again"
+            f"{archive}: cannot be unpacked ({reason}); fix this, or delete it and fetch it again"
         ) from error
 
 
@@ -225,11 +225,11 @@ def _unpack(archive: Path, folder: Path, max_bytes: int | None, progress: Progre
         members = _zip_members if raw.read(4) in (b"PK\3\4", b"PK\5\6") else _tar_members
         raw.seek(0)
         for names, length, write in members(raw, folder):
-            for path in map(PureWindowsPath, names):  # knows "/", "\\" and drive letters
+            for path in map(PureWindowsPath, names):  # handles "/", "\\" and drive letters
                 if path.anchor or ".." in path.parts:
-                    raise ValueError(f"'{path}' may lead outside the folder: do not trust it")
+                    raise ValueError(f"'{path}' may point outside the folder: do not trust it")
             if folder / names[0] in earlier:
-                raise ValueError(f"'{names[0]}' is in an archive before it, too")
+                raise ValueError(f"'{names[0]}' is also in an earlier archive")
             limit -= length
             if limit < 0:
                 raise ValueError("it would unpack to more bytes than allowed: do not trust it")
@@ -239,7 +239,7 @@ def _unpack(archive: Path, folder: Path, max_bytes: int | None, progress: Progre
 
 
 _Member = tuple[tuple[str, ...], int, Callable[[], object]]
-"""Names to check, unpacked size in bytes, and what writes the member."""
+"""Names to check, unpacked size in bytes, and a function that writes the member."""
 
 
 def _tar_members(raw: BinaryIO, folder: Path) -> Iterator[_Member]:
@@ -247,7 +247,7 @@ def _tar_members(raw: BinaryIO, folder: Path) -> Iterator[_Member]:
         for member in tar:
             write = partial(tar.extract, member, folder, filter="data")
             yield (member.name, member.linkname), member.size, write
-        # tarfile takes a damaged header for the end and never reaches the checksum behind it.
+        # tarfile mistakes a damaged header for the end and never reaches the checksum after it.
         while tar.fileobj and (rest := tar.fileobj.read(CHUNK)):
             if rest.strip(b"\0"):
                 raise tarfile.ReadError("data after its end")

@@ -1,4 +1,4 @@
-"""Find a backbone's weights and say which file they are."""
+"""Finds a backbone's weights and identifies the file."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 def hub_folder() -> Path:
-    """Where torch keeps the weights it fetched, and where ``adbench weights fetch`` puts them."""
+    """The folder in which torch and ``adbench weights fetch`` store downloaded weights."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def find(backbone: Backbone, place: str | None) -> Weights | None:
-    """The backbone's weights: a file or folder ``place``, then torch's hub cache; None if absent.
+    """The backbone's weights in ``place`` (a file or folder) or torch's hub cache; None if absent.
 
-    In a folder a file counts if it has the published name, or begins with the backbone's name
-    and a dash. The sha256 is compared with the published one.
+    In a folder, a file belongs to the backbone if it has the published name, or if its name begins
+    with the backbone's name and a dash. The sha256 is compared with the published one.
     """
     if backbone.weights is None:
         return Weights(backbone.name, backbone.version)
@@ -39,7 +39,7 @@ def find(backbone: Backbone, place: str | None) -> Weights | None:
     if place:
         path = Path(place).expanduser()
         if not path.exists():
-            raise UserError(f"weights '{place}' do not exist; correct --weights or ADBENCH_WEIGHTS")
+            raise UserError(f"weights '{place}' not found; correct --weights or ADBENCH_WEIGHTS")
         if path.is_file() and _belongs(backbone, path):
             return _identified(backbone, path)
         folders.insert(0, path)
@@ -87,7 +87,7 @@ def _sha256(path: Path, _changed: int) -> str:
 
 
 def check_layers(backbone: Backbone, layers: Sequence[str]) -> None:
-    """Raise UserError, naming the layers that there are, unless the backbone has ``layers``."""
+    """Raise UserError, with the list of existing layers, unless the backbone has ``layers``."""
     unknown = [layer for layer in layers if layer not in backbone.layers]
     if unknown:
         raise UserError(

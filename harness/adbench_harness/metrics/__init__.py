@@ -1,1 +1,1 @@
-"""Pure functions of scores and ground truth, and what a pipeline costs."""
+"""Pure functions of scores and ground truth."""

@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 Labels = NDArray[np.bool_]
 
 CHUNK = 1 << 24
-"""Scores on a GPU that are compared at once: some 500 MB."""
+"""Number of scores compared at once on a GPU: about 500 MB."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """What lies at or above each distinct score of a positive, the highest score first.
+    """Counts at and above each distinct score of a positive, the highest score first.
 
-    From one of these U thresholds to the next only negatives come in between, so they determine
-    every metric exactly, ties included. A metric is nan where positives or negatives are missing.
+    Between two of these U thresholds there are only negatives, so the counts determine every metric
+    exactly, including ties. A metric is nan if there are no positives or no negatives.
 
     Attributes:
         true_positives: [U], positives that score at least the threshold.
         false_positives: [U], negatives that score at least the threshold.
         tied: [U], negatives that score exactly the threshold.
-        overlap: [U], share of the positives that score at least the threshold; for pixels, the
-            mean of that share over the defective regions.
-        negatives: how many there are in all.
+        overlap: [U], fraction of the positives that score at least the threshold; for pixels, the
+            mean of that fraction over the defective regions.
+        negatives: total number of negatives.
     """
 
     true_positives: Counts
@@ -64,14 +64,14 @@ class Ranking:
     ) -> Ranking:
         """Rank the pixels of all images together.
 
-        Memory does not grow with the number of images, save for some 100 bytes for each defective
-        pixel; it takes some 20 MB a thread.
+        Memory does not grow with the number of images, except for about 100 bytes for each
+        defective pixel; it takes about 20 MB per thread.
 
         Args:
-            maps: one anomaly map [H,W] an image, used as it is; sizes may differ between images.
+            maps: one anomaly map [H,W] per image, used as it is; sizes may differ between images.
                 Tensors are compared on their device.
-            masks: one mask [H,W] an image, true where defective.
-            threads: as many as torch uses if None.
+            masks: one mask [H,W] per image, true where defective.
+            threads: None uses as many as torch does.
 
         Raises:
             ValueError: maps and masks differ in number or shape, or a score is not finite.
@@ -88,13 +88,13 @@ class Ranking:
 
     @classmethod
     def of_counts(cls, positives: Counts, counts: Counts, weights: Weights) -> Ranking:
-        """Sum up what was counted at U ascending thresholds.
+        """Sum up the counts at U ascending thresholds.
 
         Args:
             positives: [U], how many score each threshold.
             counts: [2U+1], positives and negatives below the first threshold, at it, between it
                 and the second, and so on.
-            weights: [U], of the positives that score each threshold.
+            weights: [U], sum of the weights of the positives that score each threshold.
         """
         below = np.cumsum(counts)
         every, reached = below[-1] - below[:-1:2], np.cumsum(positives[::-1])
@@ -109,7 +109,7 @@ class Ranking:
 
     @property
     def positives(self) -> int:
-        """How many there are in all."""
+        """Total number of positives."""
         return int(self.true_positives[-1]) if self.true_positives.size else 0
 
     @property
@@ -118,7 +118,7 @@ class Ranking:
         return self.positives > 0 and self.negatives > 0
 
     def auroc(self) -> float:
-        """Area under the ROC curve: the share of pairs in the right order, a tie counting half."""
+        """Area under the ROC curve: the fraction of correctly ordered pairs; a tie counts half."""
         return self._area(self.true_positives / self.positives, 1.0) if self.defined else math.nan
 
     def average_precision(self) -> float:
@@ -129,30 +129,30 @@ class Ranking:
         return float(np.sum(np.diff(self.true_positives, prepend=0) * precision)) / self.positives
 
     def f1_max(self) -> float:
-        """Best F1 that any threshold reaches."""
+        """Highest F1 of all thresholds."""
         if not self.defined:
             return math.nan
         predicted = self.true_positives + self.false_positives
         return float(np.max(2 * self.true_positives / (predicted + self.positives)))
 
     def aupro(self, limit: float) -> float:
-        """Area under the mean per-region overlap up to a false positive rate, over that limit.
+        """Area under the mean per-region overlap up to a false positive rate, divided by it.
 
-        The curve is linear between thresholds, also where the limit cuts it, as in the evaluation
-        code of MVTec AD (Bergmann et al., IJCV 2021).
+        The curve is linear between thresholds, also where it reaches the limit, as in the
+        evaluation code of MVTec AD (Bergmann et al., IJCV 2021).
 
         Raises:
             ValueError: the limit is not in (0,1].
         """
         if not 0 < limit <= 1:
-            raise ValueError(f"the limit of the false positive rate is {limit}, not in (0,1]")
+            raise ValueError(f"the limit of the false positive rate must be in (0,1], not {limit}")
         return self._area(self.overlap, limit) if self.defined else math.nan
 
     def _area(self, height: Weights, limit: float) -> float:
-        """Integrate a height [U] over the false positive rate up to the limit, over that limit.
+        """Integrate a height [U] over the false positive rate up to the limit, divided by it.
 
         Each threshold's gain in height counts from there to the limit, and half over the negatives
-        that tie with it, along which the curve climbs straight; the limit cuts one tie at most.
+        that tie with it, where the curve is a straight line; the limit is inside one tie at most.
         """
         end = limit * self.negatives
         within = int(np.searchsorted(self.false_positives, end, side="right"))
@@ -176,7 +176,7 @@ def _rank(
     found = keys(np.concatenate([s[label] for s, label in zip(scores, labels, strict=True)]))
     ordered = np.sort(found)
     first = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
-    # Without positives no metric is defined, but the scores are looked at all the same.
+    # Without positives no metric is defined, but the scores are checked anyway.
     tally = Tally(ordered[first] if first.size else np.zeros(1, found.dtype))
     positives = np.diff(first, append=len(found)) if first.size else np.zeros(1, int)
     counts = tally.count(scores, threads)
@@ -186,7 +186,7 @@ def _rank(
 def _rank_tensors(
     maps: Sequence[Any], masks: Sequence[Labels], weights: Sequence[Weights]
 ) -> Ranking:
-    """As ``_rank``, by a binary search for every score: a GPU has the memory bandwidth for it."""
+    """Like ``_rank``, by a binary search for every score: a GPU has the memory bandwidth for it."""
     import torch
 
     _check(maps, masks)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def region_weights(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Weigh each defective pixel 1 / size of its region, so that every region weighs 1 in all.
+    """Weigh each defective pixel 1 / size of its region, so that every region weighs 1 in total.
 
     Regions are 8-connected, as in the evaluation code of MVTec AD (Bergmann et al., IJCV 2021).
 

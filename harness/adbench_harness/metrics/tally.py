@@ -1,4 +1,4 @@
-"""How many scores lie at and between thresholds: the one pass over all pixels of a category."""
+"""Counts of scores at and between thresholds, in one pass over all pixels of a category."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Counts = NDArray[np.int64]
 Weights = NDArray[np.float64]
 
 DENSITY = 4
-"""Buckets a threshold, at least: most hold none then, and nothing in them needs comparing."""
+"""Minimum number of buckets per threshold: most buckets then need no comparison."""
 PARTS = 1024
-"""Parts into which keys are dealt, so that the buckets of one stay in a core's own cache."""
+"""Parts into which keys are sorted, so that the buckets of one part stay in a core's cache."""
 ROOM = 1 << 13
 """Keys of a part that are collected before they are counted; a power of two."""
 THREADS = 8
-"""At most: more would wait for memory, and each needs some 32 MB of its own."""
+"""Maximum: more threads would wait for memory, and each needs about 32 MB of its own."""
 
 _FORMS: dict[Any, tuple[Any, ...]] = {
     np.dtype(np.int32): (31, np.int32(-(2**31)), np.int32(2**31 - 1), np.int32(0x7F800000)),
@@ -31,12 +31,12 @@ _FORMS: dict[Any, tuple[Any, ...]] = {
 
 
 def not_finite(index: int) -> ValueError:
-    """What to raise where the array of that index holds nan or infinity."""
-    return ValueError(f"scores {index} hold a value that is not finite (nan or infinity)")
+    """The error for the array of that index if it holds nan or infinity."""
+    return ValueError(f"scores {index} contain a value that is not finite (nan or infinity)")
 
 
 def keys(scores: Scores) -> Keys:
-    """Integers, as wide as the float32 or float64 scores, in the scores' order; -0 is 0."""
+    """Integers in the order of the float32 or float64 scores and equally wide; -0 is 0."""
     bits = (scores + scores.dtype.type(0)).view(f"i{scores.itemsize}")
     sign, _, largest, _ = _FORMS[bits.dtype]
     ordered: Keys = bits ^ (bits >> sign & largest)
@@ -46,25 +46,25 @@ def keys(scores: Scores) -> Keys:
 class Tally:
     """Counts scores at each of U distinct ascending ``thresholds`` (keys) and between them.
 
-    The keys' range is cut into buckets of the same size. What falls into a bucket without a
-    threshold lies between the same two; in the others a search decides, so that counts are exact,
-    ties included. Keys are dealt into parts first, and those of a part are counted together:
-    going through all buckets at random would wait for memory at every pixel.
+    The keys' range is divided into buckets of the same size. All keys in a bucket without a
+    threshold are between the same two thresholds. In the other buckets a search decides, so that
+    counts are exact, including ties. Keys are sorted into parts first, and those of a part are
+    counted together: random access to all buckets would wait for memory at every pixel.
     """
 
     def __init__(self, thresholds: Keys) -> None:
         self.thresholds = thresholds
-        # One key beyond either end stands for all that lie there.
+        # One key beyond either end represents all keys there.
         self._low, self._high = thresholds[0] - 1, thresholds[-1] + 1
         span = int(self._high) - int(self._low) + 1
         self._shift = max(0, (span // (DENSITY * len(thresholds))).bit_length() - 1)
-        # Where the gap after the thresholds before a bucket is counted; odd if it holds one itself.
+        # Index of the gap after the thresholds before a bucket; odd if the bucket holds one itself.
         self._starts = np.zeros((span - 1 >> self._shift) + 1, np.uint32)
         most = _index(thresholds, self._low, np.uint64(self._shift), self._starts)
         self._steps = most.bit_length()
         padding = np.full(1 << self._steps, np.iinfo(thresholds.dtype).max, thresholds.dtype)
         self._padded = np.concatenate([thresholds, padding])
-        # Parts hold about the same number of thresholds, as far as 2^16 coarse buckets can tell.
+        # Parts hold about the same number of thresholds, to the precision of 2^16 coarse buckets.
         self._coarse = max(self._shift, (span - 1 >> 16).bit_length())
         firsts = self._starts[:: 1 << (self._coarse - self._shift)].astype(np.int64) >> 1
         self._parts = (firsts * PARTS // (len(thresholds) + 1)).astype(np.uint16)
@@ -79,10 +79,10 @@ class Tally:
         Each array is counted by one of up to ``THREADS`` threads.
 
         Raises:
-            ValueError: an array, which is named by its index, holds a score that is not finite.
+            ValueError: an array has a score that is not finite; the message has its index.
         """
         work = iter(enumerate(scores))
-        # Narrow counts where they suffice: twice as many of them stay in the cache.
+        # Narrow counts if they suffice: twice as many of them fit in the cache.
         width = np.int32 if sum(array.size for array in scores) < 2**31 else np.int64
         threads = min(threads, THREADS, len(scores))
         with ThreadPoolExecutor(threads) as pool:
@@ -100,7 +100,7 @@ class Tally:
             state = counts, ends, room, spare
             if not _deal(bits, _FORMS[bits.dtype], parts, self._table, state):
                 raise ValueError(
-                    f"scores {index} hold a value that is not finite (nan or infinity)"
+                    f"scores {index} contain a value that is not finite (nan or infinity)"
                 )
         for start, end in zip(range(0, len(room), ROOM), ends, strict=True):
             _count(room[start:end], self._table, counts, spare)
@@ -113,13 +113,13 @@ class Tally:
         return sums
 
 
-# The kernels index by unsigned integers: numba looks out for negative ones otherwise, which costs
-# a third of the time.
+# The kernels index by unsigned integers: otherwise numba checks for negative ones, which takes a
+# third of the time.
 
 
 @njit(nogil=True, cache=True)
 def _index(thresholds: Any, low: Any, shift: Any, starts: Any) -> int:
-    """Fill in the buckets' ``starts``; how many thresholds a bucket holds at most."""
+    """Fill in the buckets' ``starts``; the largest number of thresholds in a bucket."""
     most = held = 0
     filled = np.uint64(0)  # buckets
     for place in range(len(thresholds)):
@@ -142,7 +142,7 @@ def _index(thresholds: Any, low: Any, shift: Any, starts: Any) -> int:
 
 @njit(nogil=True, cache=True)
 def _deal(bits: Any, form: Any, parts: Any, table: Any, state: Any) -> bool:
-    """Deal the keys of ``bits`` into parts, counting each that is full; whether all are finite."""
+    """Sort the keys of ``bits`` into parts, counting full parts; returns whether all are finite."""
     sign, smallest, largest, exponent = form
     part_of, coarse, high = parts
     counts, ends, room, spare = state
@@ -167,10 +167,10 @@ def _deal(bits: Any, form: Any, parts: Any, table: Any, state: Any) -> bool:
 
 @njit(nogil=True, cache=True)
 def _count(keys: Any, table: Any, counts: Any, spare: Any) -> None:
-    """Count keys whose bucket holds no threshold at once, and search for the rest."""
+    """Count keys whose bucket has no threshold directly, and search for the rest."""
     padded, starts, low, shift, _ = table
     rest = np.uint64(0)
-    for i in range(len(keys)):  # no branches: which way they go cannot be foretold
+    for i in range(len(keys)):  # no branches, since they would be unpredictable
         start = starts[np.uint64(np.int64(keys[i]) - np.int64(low)) >> shift]
         holds = start & np.uint32(1)
         counts[np.uint64(start - holds)] += np.uint32(1) - holds
@@ -189,7 +189,7 @@ def _weigh(keys: Any, weights: Any, table: Any, sums: Any) -> None:
 
 @njit(nogil=True, cache=True, inline="always")
 def _place(key: Any, table: Any) -> Any:
-    """How many thresholds are smaller than a key."""
+    """The number of thresholds that are smaller than a key."""
     padded, starts, low, shift, steps = table
     start = starts[np.uint64(np.int64(key) - np.int64(low)) >> shift]
     place = np.uint64(start >> np.uint32(1))

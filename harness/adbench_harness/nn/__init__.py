@@ -1,1 +1,1 @@
-"""What methods share: nearest neighbours, coresets, anomaly maps, parts of pseudo-anomalies."""
+"""Code that methods share: nearest neighbours, coresets, anomaly maps, pseudo-anomalies."""

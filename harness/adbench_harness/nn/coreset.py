@@ -1,4 +1,4 @@
-"""Greedy k-centre coreset: the few embeddings that cover all of them."""
+"""Greedy k-centre coreset: a few embeddings that cover all of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-Ratio = Annotated[
-    float, Field(gt=0, le=1, description="share of the training patches that is kept")
-]
+Ratio = Annotated[float, Field(gt=0, le=1, description="fraction of the training patches to keep")]
 
 POOL = 2048
-"""Farthest points among which picks are made between two updates of all distances."""
+"""Number of farthest points to pick from between two updates of all distances."""
 BLOCK = 1024
-"""Points whose distances are updated at once, at most; 16 times as many on a GPU."""
+"""Maximum number of points whose distances are updated at once; 16 times as many on a GPU."""
 CELL = 600
-"""Points a pick at which they are grouped by the nearest pick, on a CPU."""
+"""Points per pick at which they are grouped by their nearest pick, on a CPU."""
 UNIT_ROUNDOFF = 2.0**-24
 
 
@@ -36,18 +34,18 @@ def greedy_coreset(
     ICLR 2018; PatchCore, Roth et al., CVPR 2022, algorithm 1), measured after a Gaussian random
     projection to ``projection`` dimensions (None, or no fewer than D: unprojected). The features
     are float32 on any device, ``generator`` is on the CPU, and ``progress`` is called with (picks
-    made, count). Needs memory for the projected features and some 40 MB. A count of N or more takes
-    every point; one below 1 raises ValueError.
+    made, count). Needs memory for the projected features and about 40 MB. A count of N or more
+    takes every point; one below 1 raises ValueError.
 
-    Distances only ever decrease. So it is enough to look at the points that were farthest at some
-    time for as long as one of them is farther away than all others were then; after that, matrix
-    products bring all distances up to date with all these picks, but for groups of points that are
-    too far from a pick for it to be the nearest of any. Picks are decided in float64: only points
-    whose squared distances differ by no more than the float32 rounding of squared norms may change
-    places.
+    Distances only decrease. It is therefore enough to pick from a pool of the points that were
+    farthest at some time, as long as one of them is farther away than all others were at that time.
+    After that, matrix products update all distances with these picks, except for groups of points
+    that are too far from a pick for it to be the nearest one. Picks are decided in float64: only
+    points whose squared distances differ by no more than the float32 rounding of squared norms may
+    be picked in another order.
     """
     if count < 1:
-        raise ValueError(f"a coreset has at least 1 point, not {count}")
+        raise ValueError(f"a coreset needs at least 1 point, not {count}")
     total = len(features)
     if count >= total:
         return torch.arange(total, device=features.device)
@@ -73,16 +71,16 @@ def _project(features: Tensor, projection: int | None, generator: torch.Generato
 
 
 class _Cover:
-    """Of every point: the squared distance to its nearest pick, and which that is.
+    """The squared distance of every point to its nearest pick, and the index of that pick.
 
-    The distance of the picks themselves is minus infinity: nothing is picked twice. All lie in the
-    order ``_order``, in blocks of ``_sizes``; picks are indices of points.
+    The distance of the picks themselves is minus infinity, so that no point is picked twice. Points
+    are stored in the order ``_order``, in blocks of ``_sizes``; picks are indices of points.
     """
 
     def __init__(self, points: Tensor, start: Tensor) -> None:
         self.grouped = False
         self._points = points
-        self._centre = points.mean(0)  # rounding errors grow with norms; a shift moves no distance
+        self._centre = points.mean(0)  # smaller norms round less; a shift changes no distance
         self._order = torch.arange(len(points), device=points.device)
         self._distances = points.new_full((len(points),), torch.inf)
         self._nearest = start.repeat(len(points))
@@ -99,7 +97,7 @@ class _Cover:
         """The next greedy picks: at least 1, at most ``count``."""
         farthest, pool = self._distances.topk(min(POOL, len(self._order)))
         pool = pool[self._order[pool].argsort()]  # ties go to the lowest index
-        # On the CPU, which is no slower than a GPU at one small step after another.
+        # On the CPU, which is as fast as a GPU for many small steps in sequence.
         members = self._points[self._order[pool]].cpu().double()
         distances = (members - self._points[self._nearest[pool]].cpu()).square().sum(1)
         distances[self._distances[pool].cpu().isneginf()] = -torch.inf
@@ -110,7 +108,7 @@ class _Cover:
         return self._order[chosen]
 
     def _add(self, picks: Tensor) -> None:
-        """Bring the distances up to date with new picks."""
+        """Update the distances with new picks."""
         chosen = self._centred(picks)
         squares = chosen.square().sum(1)
         for near, rows, own, distances, nearest in zip(
@@ -127,9 +125,10 @@ class _Cover:
                 nearest.copy_(torch.where(closer, picks[near[found.indices]], nearest))
 
     def group(self) -> None:
-        """Bring points with the same nearest pick together, so that most blocks are far from most.
+        """Store points with the same nearest pick together, so that most blocks are far apart.
 
-        Pays off on a CPU: a GPU is done with all points before it could start on all the blocks.
+        Only a CPU gains by this: a GPU updates all points in less time than it needs to start the
+        work on each block.
         """
         self._nearest, order = self._nearest.sort()
         self._order, self._squares = self._order[order], self._squares[order]
@@ -140,7 +139,7 @@ class _Cover:
         self.grouped = True
 
     def _cut(self, sizes: list[int]) -> None:
-        """Cut the points into blocks, and find the spheres around these."""
+        """Cut the points into blocks, and compute the sphere around each block."""
         self._sizes = sizes
         self._middles = self._points.new_empty(len(sizes), self._points.shape[1])
         self._radii = self._points.new_empty(len(sizes))
@@ -150,9 +149,9 @@ class _Cover:
             self._radii[place] = (members - self._middles[place]).norm(dim=1).max()
 
     def _near(self, chosen: Tensor) -> Sequence[Tensor]:
-        """For each block, which of the chosen may be the nearest of any of its points."""
+        """For each block, the chosen points that may be the nearest to any of its points."""
         farthest = torch.stack([block.max() for block in self._parts(self._distances)])
-        # The triangle inequality, with far more slack than rounding takes.
+        # The triangle inequality, with a margin far larger than the rounding error.
         reach = 1.001 * (self._radii + (farthest.clamp(min=0) + self._error).sqrt())
         near = torch.cdist(self._middles, chosen).square() <= reach[:, None].square() + self._error
         return torch.split(near.nonzero()[:, 1], near.sum(1).tolist())
@@ -165,7 +164,7 @@ class _Cover:
 
 
 def _pick(members: Tensor, distances: Tensor, count: int, outside: float) -> Tensor:
-    """Greedy picks among pool members while farther than ``outside``: at least 1, at most count."""
+    """Greedy picks among pool members farther than ``outside``: at least 1, at most count."""
     squares = members.square().sum(1)
     places = torch.arange(len(members))
     picks: list[int] = []

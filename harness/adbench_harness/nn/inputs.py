@@ -1,4 +1,4 @@
-"""The parameters by which a model's user says how images become its input; see ``InputSpec``."""
+"""Parameters that set how images become a model's input; see ``InputSpec``."""
 
 from __future__ import annotations
 

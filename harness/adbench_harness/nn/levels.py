@@ -1,4 +1,4 @@
-"""The levels of a spatial port, laid over the input as one map."""
+"""The levels of a spatial port, combined into one map of the input."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def overlay(
 ) -> Tensor:
     """One map [B, H, W] of an input of ``size`` (H, W) px, from levels [B, h, w].
 
-    Each level is resized bilinearly to its box; cells that are not valid lend their neighbours
-    nothing. A pixel is the mean (or maximum) of the levels that cover it; one that none covers
-    gets its image's minimum.
+    Each level is resized bilinearly to its box; invalid cells do not affect their neighbours. A
+    pixel is the mean (or maximum) of the levels that cover it; a pixel that no level covers gets
+    its image's minimum.
     """
     layers, covers = zip(*(_laid(level, size) for level in levels), strict=True)
     values, covered = torch.stack(layers), torch.stack(covers)
@@ -33,7 +33,7 @@ def overlay(
 
 
 def _laid(level: Level, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The level on a canvas of zeros [B, H, W], and where it covers it, bool [1, H, W]."""
+    """The level on a canvas of zeros [B, H, W], and the pixels that it covers, bool [1, H, W]."""
     top, left, bottom, right = level.box or (0, 0, *size)
     box = bottom - top, right - left
     values = level.values

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, UntypedStorage
 
 TILE = 2048
-"""Queries and bank vectors that are compared at once; four times the vectors by faiss or a GPU."""
+"""Queries and bank vectors compared at once; four times as many vectors by faiss or a GPU."""
 SPARE = 4
-"""Candidates beyond the k asked for, so that nearly every query is settled by one search."""
+"""Candidates beyond the requested k, so that one search is enough for nearly every query."""
 UNIT_ROUNDOFF = 2.0**-24
 
 _counting: ContextVar[bool] = ContextVar("counting", default=False)
@@ -23,7 +23,7 @@ _counting: ContextVar[bool] = ContextVar("counting", default=False)
 
 @contextmanager
 def counted() -> Iterator[None]:
-    """Search by torch's matrix products alone, which a FLOP counter sees."""
+    """Search only by torch's matrix products, which a FLOP counter sees."""
     token = _counting.set(True)
     try:
         yield
@@ -33,7 +33,7 @@ def counted() -> Iterator[None]:
 
 @cache
 def _faiss() -> Any:
-    """faiss, or None where it cannot be imported."""
+    """faiss, or None if it cannot be imported."""
     try:
         import faiss
     except ImportError:
@@ -48,18 +48,19 @@ class Neighbours:
     """Exact search in a memory bank [M, D] (float32), on the bank's device.
 
     Matrix products rank the candidates, and the candidates' distances are then computed directly
-    as ``sum((q - b)**2)``: the expansion ``|q|^2 - 2qb + |b|^2`` loses the digits of a small one.
-    A query whose ranking rounding errors could have upset is searched again with more candidates.
-    So faiss, which ranks large banks faster on a CPU, and torch, which needs nothing else and whose
-    FLOPs can be counted, give the same. Full float32 products are assumed, torch's default.
+    as ``sum((q - b)**2)``: the expansion ``|q|^2 - 2qb + |b|^2`` is inaccurate for small distances.
+    If rounding errors could have changed a query's ranking, it is searched again with more
+    candidates. So faiss, which ranks large banks faster on a CPU, and torch, which needs no other
+    package and whose FLOPs can be counted, give the same result. Full float32 products are assumed,
+    torch's default.
 
     A search needs memory for about ``4 * TILE * (TILE + 2 * D)`` floats besides its result (three
-    times that where a great many vectors tie). Vectors are centred by the bank's mean a tile at a
-    time: rounding errors grow with norms, and a shift moves no distance.
+    times as much if very many vectors tie). Vectors are centred by the bank's mean one tile at a
+    time: rounding errors grow with norms, and a shift changes no distance.
 
-    Scorers that share one model output search for the same queries, so the last result is kept and
-    serves later searches for the same unmodified memory, through whatever view, with at most as
-    large a k. Clone the queries to force a search.
+    Scorers that share one model output search for the same queries, so the last result is kept. It
+    is used again for the same unmodified memory, through any view, with the same or a smaller k.
+    Clone the queries to force a search.
     """
 
     def __init__(self, bank: Tensor) -> None:
@@ -80,10 +81,10 @@ class Neighbours:
     def search(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         """Squared distances [Q, k] (float32, ascending) and bank indices [Q, k] (int64).
 
-        Equal distances are ordered by index. All M vectors are returned where k exceeds M.
+        Equal distances are ordered by index. All M vectors are returned if k exceeds M.
         """
         k = self._checked(k)
-        if queries.is_inference():  # its modifications are not counted
+        if queries.is_inference():  # torch does not count the modifications of such a tensor
             return self._search(queries, k, k + SPARE)
         storage, layout = queries.untyped_storage(), _layout(queries)
         if self._last is not None:
@@ -97,8 +98,8 @@ class Neighbours:
     def neighbours_of_bank(self, members: Tensor, k: int) -> Tensor:
         """Bank indices [n, k] of the vectors nearest to the bank vectors ``members`` [n] (int64).
 
-        As ``search``; a member is one of its own k neighbours, at distance 0 (N_b(m*) of PatchCore,
-        Roth et al., CVPR 2022, eq. 7). Duplicates of it with a lower index come before it.
+        Like ``search``; a member is one of its own k neighbours, at distance 0 (N_b(m*) of
+        PatchCore, Roth et al., CVPR 2022, eq. 7). Duplicates with a lower index come before it.
         """
         k = self._checked(k)
         unique, inverse = torch.unique(members, return_inverse=True)
@@ -122,14 +123,14 @@ class Neighbours:
     def _search_tile(self, queries: Tensor, k: int, pool: int) -> tuple[Tensor, Tensor]:
         centred = queries - self._mean
         approximate, candidates = self._candidates(centred, pool)
-        # By index first: the stable sort by distance then leaves ties in the order of the bank.
+        # Sorted by index first: the stable sort by distance then keeps ties in the bank's order.
         by_index = candidates.sort(dim=1).values
         distances, order = self._distances(queries, by_index).sort(dim=1, stable=True)
         distances = distances[:, :k]
         indices = by_index.gather(1, order[:, :k])
         if pool < len(self.bank):
             # |q|^2 - 2qb + |b|^2 of length-D vectors errs by less than (D + 4) u (|q| + |b|)^2, in
-            # any order of summation: what is not in the pool must be farther by twice that.
+            # any order of summation: vectors outside the pool must be farther by twice that.
             norms = centred.norm(dim=1) + self._squares.max().sqrt()
             error = (queries.shape[1] + 4) * UNIT_ROUNDOFF * norms.square()
             unsettled = (approximate[:, -1] <= approximate[:, k - 1] + 2 * error).nonzero()[:, 0]
@@ -163,13 +164,13 @@ class Neighbours:
         return values, indices
 
     def _tiles(self, columns: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The bank, centred, that many vectors at a time, and the squares of their norms."""
+        """The centred bank, ``columns`` vectors at a time, and the squares of their norms."""
         for start in range(0, len(self.bank), columns):
             part = slice(start, start + columns)
             yield self.bank[part] - self._mean, self._squares[part]
 
     def _distances(self, queries: Tensor, indices: Tensor) -> Tensor:
-        # No more vectors at a time than a CPU's cache holds; a GPU wants few and large steps.
+        # As many vectors at a time as fit in a CPU's cache; a GPU needs few, large steps.
         rows = TILE if self.bank.is_cuda else max(1, TILE // 32)
         parts = zip(torch.split(queries, rows), torch.split(indices, rows), strict=True)
         return torch.cat([self._few_distances(*part) for part in parts])
@@ -183,5 +184,5 @@ class Neighbours:
 
 
 def _layout(tensor: Tensor) -> _Layout:
-    """Where a tensor lies in its storage, and how often that has been modified."""
+    """The place of a tensor in its storage, and how often the storage was modified."""
     return int(tensor.storage_offset()), tensor.shape, tensor.stride(), tensor._version

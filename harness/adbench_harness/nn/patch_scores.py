@@ -1,4 +1,4 @@
-"""What scorers that measure patches against a memory bank share."""
+"""Code shared by scorers that compare patches with a memory bank."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Sigma = Annotated[float, Field(ge=0, description="Gaussian smoothing of the map 
 
 
 class MatchedPatches:
-    """The Q = B x h x w patches of a level, each matched with the bank vector nearest to it.
+    """The Q = B x h x w patches of a level, each matched with its nearest bank vector.
 
-    ``distances`` float32 [Q] are those to the matches, ``matches`` int64 [Q] their indices in
-    ``bank``.
+    ``distances`` float32 [Q] are the distances to the matches, ``matches`` int64 [Q] their indices
+    in ``bank``.
     """
 
     def __init__(self, level: Level, bank: Neighbours, distance: Distance) -> None:
@@ -50,11 +50,11 @@ class MatchedPatches:
     def around_match(self, count: int, patches: Tensor | slice = slice(None)) -> Tensor:
         """Distances [P, b] from ``patches`` to the ``count`` bank vectors around their matches.
 
-        The match itself is one of them; b is the bank's length where that is shorter.
+        The match itself is one of them; b is ``count`` or, if smaller, the bank's length.
         """
         embeddings = self.embeddings[patches]
         around = self.bank.neighbours_of_bank(self.matches[patches], count)
-        # One neighbour at a time: [P, b, D] would not fit for a batch of large grids.
+        # One neighbour at a time: [P, b, D] would not fit in memory for a batch of large grids.
         squared = [(embeddings - self.bank.bank[column]).square().sum(1) for column in around.T]
         return self._measured(torch.stack(squared, 1))
 
@@ -68,16 +68,16 @@ class MatchedPatches:
 
 
 def hcw_00_weighted(patches: MatchedPatches, neighbours: int) -> Tensor:
-    """Image scores [B] as the re-implementation hcw-00/PatchCore_anomaly_detection weights them.
+    """Image scores [B], weighted as in the re-implementation hcw-00/PatchCore_anomaly_detection.
 
     The worst patch's distance times 1 - max softmax over the distances to its own nearest bank
-    vectors: the farthest of them, and not the match as in the paper's equation 7, is left out.
+    vectors. This leaves out the farthest of them, not the match as in the paper's equation 7.
     """
     worst = patches.worst(patches.distances)
     around = patches.around_patch(neighbours, worst)
     if around.shape[1] == 1:
         return patches.distances[worst]
-    # 1 - max softmax, without the difference that would round to zero.
+    # 1 - max softmax, computed without the subtraction, which would round to zero.
     factor = (around[:, :-1].logsumexp(1) - around.logsumexp(1)).exp()
     return factor * patches.distances[worst]
 

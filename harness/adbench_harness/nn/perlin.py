@@ -17,8 +17,8 @@ def perlin_noise(
 ) -> Tensor:
     """Noise [count, H, W] of any ``size`` (H, W), each map with 2^U{0..finest} cells along an axis.
 
-    Values lie in [-1, 1] around 0. The draws come from ``generator``, which lives on the CPU, so
-    that they are the same on every ``device``. As in DRAEM (Zavrtanik et al., ICCV 2021).
+    Values are in [-1, 1] around 0. The random numbers come from ``generator``, which is on the CPU,
+    so that they are the same on every ``device``. As in DRAEM (Zavrtanik et al., ICCV 2021).
     """
     cells = 2 ** torch.randint(finest + 1, (count, 2), generator=generator)
     lattice = 2**finest + 1
@@ -36,7 +36,7 @@ def perlin_noise(
         weights.append(fraction**3 * (fraction * (fraction * 6 - 15) + 10))
 
     def slope(down: int, right: int) -> Tensor:
-        """The gradient at a corner of each pixel's cell, times the way from it to the pixel."""
+        """The gradient at a corner of each pixel's cell, times the offset from it to the pixel."""
         place = (corners[0] + down)[:, :, None] * lattice + (corners[1] + right)[:, None]
         y, x = (fractions[0] - down)[:, :, None], (fractions[1] - right)[:, None]
         flat = place.flatten(1)

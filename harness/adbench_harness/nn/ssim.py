@@ -1,4 +1,4 @@
-"""Structural similarity, a loss where pixels alone say too little."""
+"""Structural similarity (SSIM) of images."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Denominator = Literal["standard", "paper_product"]
 def ssim(first: Tensor, second: Tensor, denominator: Denominator = "standard") -> Tensor:
     """Mean structural similarity [B] of images [B, C, H, W] in [0, 1], at most 1 (equal images).
 
-    Windows are 11 x 11 Gaussians of sigma 1.5 that lie inside the image (Wang et al., IEEE TIP
-    2004). ``denominator`` "paper_product" multiplies the squared means where the formula adds them,
+    Windows are 11 x 11 Gaussians of sigma 1.5 inside the image (Wang et al., IEEE TIP
+    2004). ``denominator`` "paper_product" multiplies the squared means instead of adding them,
     as Shah and Kim (2022, eq. 3) print it; it has no upper bound.
 
-    Raises ValueError where an image is smaller than the window.
+    Raises ValueError if an image is smaller than the window.
     """
     if min(first.shape[2:]) < WINDOW:
         raise ValueError(f"SSIM needs images of at least {WINDOW} px, not {list(first.shape[2:])}")

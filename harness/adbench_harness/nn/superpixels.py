@@ -1,4 +1,4 @@
-"""Superpixels, the outlines of some pseudo-anomalies."""
+"""Superpixels, which some pseudo-anomalies use as outlines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ COMPACTNESS = 8.0
 
 
 def superpixels(images: Tensor, segments: Sequence[int]) -> Tensor:
-    """Labels int16 [B, H, W], from 0 on, of images uint8 RGB [B, 3, H, W].
+    """Labels int16 [B, H, W], starting at 0, of images uint8 RGB [B, 3, H, W].
 
     Image i gets about ``segments[i]`` superpixels, usually fewer; the parameters are those of Shah
-    and Kim (2022). It runs on the CPU: compute it once and keep it.
+    and Kim (2022). It runs on the CPU: compute the labels once and keep them.
     """
 
     def labels(image: Tensor, count: int) -> Tensor:

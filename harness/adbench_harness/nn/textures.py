@@ -1,4 +1,4 @@
-"""Textures that pseudo-anomalies are filled with."""
+"""Textures that fill pseudo-anomalies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adbench_harness.types import Tools, TrainSet
 
 Source = Literal["self", "procedural", "dtd"]
 POOL = 256
-"""Textures that are made where no data set brings them."""
+"""Number of textures to generate if they do not come from a data set."""
 SMOOTH = torch.tensor([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]) / 13
 
 
@@ -22,8 +22,8 @@ class Textures:
     """A pool of textures of a training set's image size.
 
     ``source`` "dtd" is the auxiliary data set of that name; "procedural" is noise and stripes in
-    random colours; "self" is pieces of the training images, enlarged, turned and recoloured. The
-    latter two need no data. ``pixels`` are uint8 [N, 3, H, W] on the CPU.
+    random colours; "self" is pieces of the training images, enlarged, rotated and recoloured. The
+    latter two need no further data. ``pixels`` are uint8 [N, 3, H, W] on the CPU.
     """
 
     def __init__(self, source: Source, train: TrainSet, tools: Tools) -> None:
@@ -45,7 +45,7 @@ class Textures:
     def draw(
         self, count: int, generator: torch.Generator, device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        """Textures [count, 3, H, W] in [0, 1] on ``device``, and their places in the pool (CPU)."""
+        """Textures [count, 3, H, W] in [0, 1] on ``device``, and their pool indices (CPU)."""
         places = torch.randint(len(self), (count,), generator=generator)
         return self.pixels[places].to(device).float() / 255, places
 
@@ -57,7 +57,7 @@ def _bytes(images: Tensor) -> Tensor:
 def procedural(count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Textures [count, 3, H, W] in [0, 1]: noise, stripes and grain between two random colours.
 
-    Half of them are cut to hard edges; most are nearly grey, as photographs are.
+    Half of them have hard edges; most are nearly grey, like photographs.
     """
 
     def uniform(*shape: int) -> Tensor:
@@ -83,7 +83,7 @@ def procedural(count: int, size: tuple[int, int], generator: torch.Generator) ->
 
 
 def pieces(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A piece of each image [B, 3, H, W], enlarged, turned or mirrored, and recoloured."""
+    """A piece of each image [B, 3, H, W], enlarged, rotated or mirrored, and recoloured."""
     count = len(images)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -134,7 +134,7 @@ def _brightness(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def _sharpness(images: Tensor, draws: Tensor) -> Tensor:
-    """Between smoothed (0), unchanged (1) and three times as far on (3)."""
+    """Smoothed (0), unchanged (1), sharpened (up to 3), or in between."""
     kernel = SMOOTH.to(images).expand(3, 1, 3, 3)
     padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
     smooth = functional.conv2d(padded, kernel, groups=3)
@@ -142,7 +142,7 @@ def _sharpness(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def _autocontrast(images: Tensor, draws: Tensor) -> Tensor:
-    """Each channel stretched to [0, 1], up to a fifth of its pixels cut off at either end."""
+    """Each channel stretched to [0, 1], clipping up to a fifth of its pixels at either end."""
     values = images.flatten(2).sort(2).values
     last = values.shape[2] - 1
     low = (0.2 * draws[:, :1] * last).long()[:, :, None].expand(-1, 3, 1)

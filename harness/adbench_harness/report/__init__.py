@@ -1,4 +1,4 @@
-"""Results -> a folder of pages for a browser, without network or server."""
+"""Writes results as a folder of pages for a browser, without a network or a server."""
 
 from adbench_harness.report.site import Written, write
 

@@ -1,4 +1,4 @@
-"""Methods against each other: what accuracy costs, and which differences are significant."""
+"""Comparison of methods: accuracy against cost, and which differences are significant."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Array = NDArray[np.floating[Any]]
 
 COSTS = ("ms_per_image", "flops", "peak_mb")
 MOST = 20
-"""Methods of a critical-difference diagram, at most: more cannot be read."""
+"""Maximum number of methods in a critical-difference diagram: more are not readable."""
 
 
 def front(values: Array, costs: Array) -> NDArray[np.bool_]:
-    """Which points [K] no other beats: at least as good at no more cost, and better in one."""
+    """The Pareto front [K]: points for which no other is as good and as cheap and better in one."""
     good, cheap = values[:, None] <= values, costs[:, None] >= costs
     better = (values[:, None] < values) | (costs[:, None] > costs)
     beaten = np.any(good & cheap & better, axis=1)
@@ -31,11 +31,12 @@ def front(values: Array, costs: Array) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Methods by their mean rank over ``blocks`` categories, with runs that are not told apart.
+    """Methods by their mean rank over ``blocks`` categories, in groups without a significant
+    difference.
 
-    ``needed`` is the number of categories below which no two methods can be told apart;
-    ``friedman`` the p-value that all are alike; ``left_out`` those that lack a category, looked at
-    the test part, or came after the ``MOST`` best.
+    ``needed`` is the number of categories that a significant difference needs; ``friedman`` is the
+    p-value that all methods are equal; ``left_out`` are those that lack a category, used the test
+    images, or are not among the ``MOST`` best.
     """
 
     methods: tuple[str, ...]
@@ -47,7 +48,7 @@ class Ranks:
     left_out: tuple[str, ...]
 
     def letters(self, place: int) -> str:
-        """The groups that a method belongs to: those that share a letter are not told apart."""
+        """The groups of a method: methods that share a letter do not differ significantly."""
         return " ".join(
             chr(ord("a") + number)
             for number, (first, last) in enumerate(self.cliques)
@@ -56,7 +57,7 @@ class Ranks:
 
 
 def ranked(trials: pd.DataFrame, metric: str, *, higher_is_better: bool) -> Ranks:
-    """Rank methods by ``metric`` within each category of each data set, seeds averaged before."""
+    """Rank methods by ``metric`` in each category of each data set, after averaging seeds."""
     from scipy import stats
 
     ran = trials.assign(method=method(trials, but="dataset"))

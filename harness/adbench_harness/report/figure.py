@@ -1,4 +1,4 @@
-"""Plots as SVG files that follow the reader's light or dark scheme."""
+"""Plots as SVG files that follow the browser's light or dark scheme."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from adbench_harness.leaderboard.columns import Column, percent
 
-# Stand-ins that the written file replaces by a variable of its style sheet.
+# Placeholders that are replaced by variables of the style sheet in the written file.
 _INK, _SOFT, _ONE, _TWO, _PAPER = (f"#0{n}0{n}0{n}" for n in range(1, 6))
 _COLOURS = {
     _INK: ("#1f2328", "#e6e8eb"),
@@ -25,9 +25,9 @@ _COLOURS = {
     _PAPER: ("#ffffff", "#16191d"),
 }
 _STYLE: Any = {
-    "svg.hashsalt": "adbench",  # the same numbers make the same file
+    "svg.hashsalt": "adbench",  # the same numbers give the same file
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a label with two dollars is a label
+    "text.parse_math": False,  # a label may contain two dollar signs
     "font.size": 9,
     "text.color": _INK,
     "axes.edgecolor": _INK,
@@ -46,14 +46,14 @@ _STYLE: Any = {
 }
 _SQUARE = (3.6, 3.2)  # inches
 _NAME = 28
-"""Letters of a method's name in a plot; the tables have all of it."""
+"""Maximum length of a method's name in a plot; the tables have the full name."""
 
 Array = NDArray[np.floating[Any]]
 Line = tuple[Array, Array]
 
 
 def curves(lines: Mapping[str, Line], x: str, y: str, limit: float = 1.0) -> str:
-    """Lines (x, y) of fractions by name, up to ``limit`` of x; the first is solid."""
+    """Lines (x, y) of fractions by name, up to ``limit`` on x; the first line is solid."""
     with mpl.rc_context(_STYLE):
         figure, axes = _axes()
         for (name, line), style in zip(lines.items(), ("-", "--"), strict=False):
@@ -66,7 +66,7 @@ def curves(lines: Mapping[str, Line], x: str, y: str, limit: float = 1.0) -> str
 
 
 def histogram(scores: Mapping[str, Array]) -> str:
-    """Scores by defect type: a row a type on one axis of scores, each to its own height."""
+    """Scores by defect type: one row per type on a shared score axis, each with its own height."""
     with mpl.rc_context(_STYLE):
         figure, axes = _axes((_SQUARE[0], max(1.4, 0.9 + 0.32 * len(scores))), left=0.4)
         edges = np.histogram_bin_edges(np.concatenate(list(scores.values())), 24)
@@ -85,7 +85,7 @@ def histogram(scores: Mapping[str, Array]) -> str:
 def scatter(
     costs: Array, values: Array, front: NDArray[np.bool_], shown: Column, cost: Column
 ) -> str:
-    """A metric over a cost; points bear their number, those of the ``front`` are filled."""
+    """A metric against a cost; points are numbered, and those on the ``front`` are filled."""
     scale = 100 if shown.show is percent else 1
     with mpl.rc_context(_STYLE):
         figure, axes = _axes((3.8, 3.2), left=0.2)
@@ -95,7 +95,7 @@ def scatter(
         axes.plot(costs[~front], values[~front] * scale, "o", mfc="none", mec=_ONE, ms=5)
         axes.plot(costs[front], values[front] * scale, "s", color=_TWO, ms=6)
         axes.margins(0.14)
-        if scale == 100:  # no fraction is above its whole, nor below nothing
+        if scale == 100:  # fractions are between 0 and 100%
             low, high = axes.get_ylim()
             axes.set_ylim(max(low, -1), min(high, 101))
         axes.minorticks_off()
@@ -108,9 +108,9 @@ def scatter(
 
 
 def ranking(names: Sequence[str], ranks: Array, cliques: Sequence[tuple[int, int]]) -> str:
-    """A critical-difference diagram: mean ``ranks``, ascending; a bar joins each of ``cliques``.
+    """A critical-difference diagram: mean ``ranks``, ascending, and a bar for each of ``cliques``.
 
-    As Demsar drew it (JMLR 2006): the better half hangs to the left.
+    As in Demsar (JMLR 2006), with the better half on the left.
     """
     count, bars = len(names), len(cliques)
     half = (count + 1) // 2
@@ -153,13 +153,13 @@ def _axes(size: tuple[float, float] = _SQUARE, left: float = 0.16) -> tuple[Figu
 
 
 def _few_ticks(axes: Axes, costs: Array) -> None:
-    """The ends where a logarithmic axis has hardly a tick of its own."""
+    """Label the ends of a logarithmic axis if it has almost no ticks."""
     if costs.max() / costs.min() < 30:
         axes.set_xticks(np.unique([costs.min(), costs.max()]))
 
 
 def _numbers(axes: Axes, x: Array, y: Array) -> list[tuple[str, tuple[float, float]]]:
-    """Points' numbers, from 1, with where they stand; points that touch share one text."""
+    """The numbers of the points, from 1, and their positions; points that touch share one text."""
     seen = axes.transData.transform(np.column_stack([x, y]))
     groups: list[list[int]] = []
     for place in range(len(x)):
@@ -173,7 +173,7 @@ def _numbers(axes: Axes, x: Array, y: Array) -> list[tuple[str, tuple[float, flo
 
 
 def _short(name: str, length: int) -> str:
-    """Cut in the middle: names that begin alike often end apart."""
+    """Shortened in the middle, since names that begin alike often end differently."""
     end = length // 2
     return name if len(name) <= length else f"{name[: length - end - 1]}…{name[-end:]}"
 

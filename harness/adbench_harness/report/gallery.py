@@ -33,7 +33,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """An image's place in its array, how wrong it is (a share), that in words, and whether."""
+    """An image's index, how wrong its score is (a fraction), that in words, and whether it is."""
 
     place: int
     wrong: float
@@ -42,12 +42,12 @@ class Verdict:
 
 
 def verdicts(images: Arrays) -> list[Verdict]:
-    """Every test image, the most wrong first; ties by how near its score is to being wrong.
+    """Every test image, the most wrong first; ties by how close the score is to being wrong.
 
-    A defective image is as wrong as the share of normal images that score at least as high, and a
-    normal one as the share of defective images that score no higher. A classified image is as
-    wrong as its class is improbable. Images of unknown label, and those without scores, come
-    last, in the data set's order.
+    How wrong a defective image is, is the fraction of normal images that score at least as high;
+    for a normal image, it is the fraction of defective images that score no higher. A classified
+    image is as wrong as its class is improbable. Images with an unknown label or without a score
+    come last, in the data set's order.
     """
     if "probability" in images:
         return _classified(images)
@@ -60,20 +60,18 @@ def verdicts(images: Arrays) -> list[Verdict]:
     for place, (label, score) in enumerate(zip(labels, scores, strict=True)):
         others = normal if label else defective
         if label < 0 or not len(others):
-            words = "not judged: " + ("unknown label" if label < 0 else "nothing to compare with")
+            words = "not judged: " + ("unknown label" if label < 0 else "no images to compare with")
             found.append((0.0, np.inf, Verdict(place, 0.0, words)))
             continue
         ahead = int(np.count_nonzero(others >= score if label else others <= score))
         wrong = ahead / len(others)
-        words = "scores right of all"
         if ahead and label:
-            words = f"missed: {ahead} of {len(others)} normal images score as high"
+            words = f"missed: {ahead} of {len(others)} normal images score at least as high"
         elif ahead:
             words = f"false alarm: {ahead} of {len(others)} defective images score no higher"
         else:
-            words = (
-                f"above all {len(others)} normal" if label else f"below all {len(others)} defective"
-            )
+            side, kind = ("above", "normal") if label else ("below", "defective")
+            words = f"{side} all {len(others)} {kind} images"
         margin = score - others.max() if label else others.min() - score
         found.append((-wrong, float(margin), Verdict(place, wrong, words, wrong > 0)))
     return [verdict for *_, verdict in sorted(found, key=lambda item: item[:2])]
@@ -87,15 +85,15 @@ def _classified(images: Arrays) -> list[Verdict]:
     ):
         said = names[int(row.argmax())]
         wrong = 1 - float(row[names.index(defect)]) if defect in names else 1.0
-        verb = "taken for" if said != defect else "recognised as"
+        verb = "mistaken for" if said != defect else "recognised as"
         found.append(Verdict(place, wrong, f"{verb} {said} ({row.max():.0%})", said != defect))
     return sorted(found, key=lambda verdict: -verdict.wrong)
 
 
 class Pictures:
-    """The images and masks of one category, by the path that results have; found or refused.
+    """The images and masks of one category, by the paths in the results.
 
-    Raises UserError where they are not here, or are not those that the results were measured on.
+    Raises UserError if they are missing, or are not those that the results were measured on.
     """
 
     def __init__(self, trial: Trial, catalogue: Catalogue, places: Places) -> None:
@@ -103,7 +101,7 @@ class Pictures:
         root = folders.locate(dataset, places.data, places.datasets)
         samples = listed(dataset, root, trial.category, trial.protocol, trial.split_seed)
         if folders.fingerprint(root, samples) != trial.fingerprint:
-            raise UserError(f"'{root}' holds other images than the results were measured on")
+            raise UserError(f"the results were measured on other images than those in '{root}'")
         self._threshold = dataset.mask_threshold
         self._samples = {folders.relative(root, sample.image): sample for sample in samples}
         self._truth: dict[str, NDArray[np.bool_] | None] = {}
@@ -113,7 +111,7 @@ class Pictures:
         return decoding.decode(self._samples[path].image)
 
     def truth(self, path: str) -> NDArray[np.bool_] | None:
-        """An image's truth by pixel, at its own size; None where it is unknown."""
+        """An image's pixel truth, at the image's size; None if it is unknown."""
         if path not in self._truth:
             size = self.image(path).shape
             self._truth[path] = decoding.mask(
@@ -122,7 +120,7 @@ class Pictures:
         return self._truth[path]
 
     def thumbnails(self, path: str, heat: Heat | None) -> tuple[Image, Image | None]:
-        """An image, and the same under its anomaly map; the defect's outline on both."""
+        """An image with and without its anomaly map, both with the defect's outline."""
         image = self.image(path)
         scale = min(1.0, SIDE / max(image.shape[:2]))
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -130,7 +128,7 @@ class Pictures:
         truth = self.truth(path)
         under = heat.over(small) if heat else None
         if truth is not None and truth.any():
-            # Any part of a pixel counts, so that a thin scratch does not vanish.
+            # A partly covered pixel counts, so that a thin scratch does not vanish.
             shrunk = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
             for picture in (small, *([under] if under is not None else ())):
                 _outline(picture, shrunk)
@@ -167,7 +165,7 @@ class Maps:
     def ranking(
         self, settings: EvaluationSettings, pictures: Pictures, paths: Sequence[str]
     ) -> Ranking | None:
-        """The pixels in order of their scores; None where no truth by pixel is known."""
+        """The ranking of the pixels by score; None if no pixel truth is known."""
         with ThreadPoolExecutor(folders.workers()) as pool:
             truths = pool.map(pictures.truth, paths)
         met = [
@@ -186,7 +184,7 @@ def save(image: Image, path: Path) -> None:
 
 
 def _outline(image: Image, mask: NDArray[np.bool_]) -> None:
-    """A line around a defect, not over it; bright on dark, so that it shows on any image."""
+    """Draw a line around a defect, not over it; bright on dark, to be visible on any image."""
     around = cv2.dilate(mask.view(np.uint8), np.ones((7, 7), np.uint8))
     edges, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(image, edges, -1, (0, 0, 0), 3)

@@ -1,4 +1,4 @@
-"""What a page shows of one category: curves, scores by defect type, and test images."""
+"""The part of a page for one category: curves, scores by defect type, and test images."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from adbench_harness.types import GOOD
 PRO_LIMIT = 0.3
 _POINTS = 300
 NO_MAPS = (
-    "No anomaly maps were stored: there are no overlays and no PRO curve. A run with --keep-maps "
-    "into a new folder stores them."
+    "No anomaly maps were stored, so there are no overlays and no PRO curve. A run with "
+    "--keep-maps into a new folder stores them."
 )
 NO_IMAGES = (
-    "The images that these results were measured on were not found when this site was made: there "
-    "are no pictures and no PRO curve. adbench report --data NAME=DIR says where they are."
+    "The images that these results were measured on were not found when this site was made, so "
+    "there are no pictures and no PRO curve. Use adbench report --data NAME=DIR to say where they "
+    "are."
 )
 
 Array = NDArray[np.floating[Any]]
@@ -33,7 +34,7 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Picture:
-    """A file of the site and what it shows, in words."""
+    """A file of the site and a description of its content."""
 
     file: str
     title: str
@@ -42,7 +43,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Item:
-    """A test image of the gallery; its thumbnails are None where image or map are not here."""
+    """A test image of the gallery; a thumbnail is None if the image or map is missing."""
 
     path: str
     defect: str
@@ -55,7 +56,7 @@ class Item:
 
 @dataclass
 class Panel:
-    """One category of one row: the trial shown, its plots, its gallery and what lacks."""
+    """One category of one row: its trial, plots, gallery, and notes on what is missing."""
 
     category: str
     result: TrialResult
@@ -75,12 +76,12 @@ class Panels:
         self._written: set[str] = set()
 
     def of(self, result: TrialResult, here: Pictures | None) -> Panel:
-        """The panel of a trial whose images are ``here``, or are not."""
+        """The panel of a trial; ``here`` are its images, or None if they are missing."""
         trial = result.trial
         panel = Panel(trial.category, result)
         images = self._store.images(trial)
         if not images:
-            panel.notes.append("This trial stored nothing by image.")
+            panel.notes.append("This trial stored no data of single images.")
             return panel
         arrays = self._store.maps(trial)
         maps = Maps(arrays) if arrays else None
@@ -93,7 +94,7 @@ class Panels:
             for number, (title, text, words) in enumerate(_plots(result, images, maps, here))
         ]
         if not panel.plots:
-            panel.notes.append("No scores of images or pixels were stored: there are no curves.")
+            panel.notes.append("No image or pixel scores were stored, so there are no curves.")
         panel.total = len(images["path"])
         for verdict in verdicts(images)[: self._count]:
             path = str(images["path"][verdict.place])
@@ -135,7 +136,7 @@ class Panels:
 def _plots(
     result: TrialResult, images: Arrays, maps: Maps | None, here: Pictures | None
 ) -> Iterator[tuple[str, str, str]]:
-    """(title, SVG, what it shows) of each plot that the stored arrays allow."""
+    """(title, SVG, description) of each plot that the stored arrays allow."""
     said: Callable[[str], str] = lambda metric: (  # noqa: E731
         f"{100 * result.metrics[metric]:.1f}%" if metric in result.metrics else "undefined"
     )
@@ -168,14 +169,14 @@ def _plots(
 
 
 def curve(ranking: Ranking, height: Array, limit: float) -> tuple[Array, Array]:
-    """A curve over the false positive rate, straight along ties, thinned to what a plot shows."""
+    """A curve over the false positive rate, straight along ties, thinned to a plot's resolution."""
     before, after = ranking.false_positives - ranking.tied, ranking.false_positives
     x = np.concatenate([[0], np.stack([before, after], 1).ravel(), [ranking.negatives]])
     lower = np.concatenate([[0.0], height[:-1]])
     y = np.concatenate([[0], np.stack([lower, height], 1).ravel(), [1.0]])
     x = x / ranking.negatives
     last = int(np.searchsorted(x, limit, side="right"))
-    if last < len(x):  # cut where the limit is
+    if last < len(x):  # cut at the limit
         end = np.interp(limit, x[last - 1 : last + 1], y[last - 1 : last + 1])
         x, y = np.append(x[:last], limit), np.append(y[:last], end)
     travelled = np.cumsum(np.hypot(np.diff(x, prepend=0) / limit, np.diff(y, prepend=0)))

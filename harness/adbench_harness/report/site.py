@@ -1,4 +1,4 @@
-"""Stored results as a folder of pages that open from disk: a board, and a page for each row."""
+"""Writes stored results as pages that open from disk: a board, and a page for each row."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 _OURS = ("index.html", "rows", "plots", "images", "static")
 _MARK = '<meta name="generator" content="adbench '
 _WORST = 1e300
-"""Sorts what is absent behind everything, in either direction."""
+"""Sorts missing values last, in both directions."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as a table shows it, whether it is the best, and what it sorts by."""
+    """A number as a table shows it, whether it is the best, and its sort key."""
 
     text: str
     best: bool = False
@@ -52,7 +52,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Head:
-    """A column's header, and whether a higher number is better (None: no number)."""
+    """A column's header, and whether a higher number is better (None: not a number)."""
 
     text: str
     higher: bool | None = None
@@ -73,7 +73,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Cost:
-    """A row among those that accuracy is compared to cost of."""
+    """A row in the comparison of accuracy and cost."""
 
     number: int
     row: Row
@@ -83,7 +83,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Section:
-    """A data set's part of the board; ``flags`` are those that all its rows bear."""
+    """A data set's part of the board; ``flags`` are those that all its rows have."""
 
     dataset: str
     caption: str
@@ -101,7 +101,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Written:
-    """What ``write`` made: pages of rows, and why images are missing where some are."""
+    """The result of ``write``: the pages of rows, and why images are missing, if any are."""
 
     rows: int
     missing: tuple[str, ...]
@@ -119,9 +119,9 @@ def write(
 ) -> Written:
     """Write the site of a store's results into ``output``.
 
-    ``catalogue`` knows the data sets and what papers printed, ``places`` where the images are;
-    where they are not, the pages say so. ``metric`` ranks; ``images`` is the most a gallery
-    shows. Raises UserError where there are no results, or ``output`` holds something else.
+    ``catalogue`` has the data sets and the papers' numbers, ``places`` the folders of images; if
+    images are missing, the pages say so. ``metric`` ranks the rows; ``images`` is the maximum in a
+    gallery. Raises UserError if there are no results, or ``output`` contains something else.
     """
     results = list(store.read())
     trials = select(results, (), {})
@@ -262,7 +262,7 @@ class _Site:
         summary: Any,
         metric: str,
     ) -> tuple[list[Cost], list[Picture]]:
-        """The rows that may be compared, with their costs, and a plot a cost."""
+        """The rows that may be compared, with their costs, and a plot per cost."""
         names = [name for name in comparison.COSTS if summary.mean[name].notna().any()]
         shown = column(metric, self.directions)
         eligible = [
@@ -305,15 +305,15 @@ class _Site:
             svg = figure.scatter(means[name].to_numpy(float), values, front, shown, cost)
             self.file(file, svg)
             best = ", ".join(str(i + 1) for i in np.flatnonzero(front))
-            words = f"{shown.title} over {cost.title}; on the Pareto front: {best}"
+            words = f"{shown.title} against {cost.title}; on the Pareto front: {best}"
             plots.append(Picture(file, cost.title, words))
         return costs, plots
 
     def printed(self, trials: pd.DataFrame) -> Iterator[tuple[str, Table]]:
-        """By metric: what papers printed for this data set, beside what was measured."""
+        """By metric: the papers' numbers for this data set, next to the measured ones."""
         own = {self.results[place].trial.dataset.name for place in trials.index}
         categories = set(trials["category"])
-        # A mean over more categories than were measured is no number to stand beside theirs.
+        # A mean over more categories than were measured cannot be compared with the measured mean.
         rows = [
             row
             for row in self.reported
@@ -348,7 +348,7 @@ class _Site:
     ) -> tuple[dict[str, list[Panel]], list[str]]:
         """The panels of every row's page, and why images are missing.
 
-        A category's images are looked for once, and forgotten before the next one's.
+        A category's images are loaded once, and dropped before those of the next category.
         """
         todo: list[tuple[Any, str, TrialResult]] = []
         for row in rows:
@@ -367,7 +367,7 @@ class _Site:
                 before, pictures = key, self.pictures(result)
                 if isinstance(pictures, UserError):
                     missing[f"{key[0]}/{key[1]}: {pictures}"] = None
-            # Where data lie on this machine is for the command line only: a site is for others.
+            # Local paths are only for the command line: a site is for other people.
             here = None if isinstance(pictures, UserError) else pictures
             panels[page].append(self.panels.of(result, here))
         progress(len(todo), len(todo))
@@ -406,7 +406,7 @@ class _Site:
         )
 
     def numbers(self, trials: pd.DataFrame, names: Sequence[str]) -> Table:
-        """A line a category, and their mean."""
+        """One line per category, and their mean."""
         table = listing(trials, ["category"], names, self.directions)
         rows = [list(row) for row in table.rows]
         if len(rows) > 1:
@@ -433,13 +433,13 @@ class _Site:
 
 
 def _clear(output: Path) -> None:
-    """Make room for a site: an earlier one goes, anything else is left alone."""
+    """Remove an earlier site; raises UserError if the folder contains anything else."""
     index = output / "index.html"
     try:
         if output.is_dir() and any(output.iterdir()):
             if not (index.is_file() and _MARK in index.read_text(encoding="utf-8")[:2000]):
                 raise UserError(
-                    f"-o: '{output}' holds something else than a site of adbench; name a new folder"
+                    f"-o: '{output}' is not empty and not an adbench site; name a new folder"
                 )
             for name in _OURS:
                 path = output / name
@@ -452,7 +452,7 @@ def _clear(output: Path) -> None:
 
 
 def _facts(results: Sequence[TrialResult]) -> dict[str, list[str]]:
-    """Provenance by name, every distinct value once."""
+    """Provenance by name, with each distinct value once."""
     found: dict[str, dict[str, None]] = {}
     for result in results:
         for name, value in result.provenance.items():
@@ -473,7 +473,7 @@ def _facts(results: Sequence[TrialResult]) -> dict[str, list[str]]:
 
 
 def _named(label: str, *key: str) -> str:
-    """A file's name that a person can read, made unique by what it stands for."""
+    """A readable file name, made unique by its content."""
     readable = re.sub(r"[^a-z0-9]+", "-", label.lower())[:48].strip("-")
     digest = hashlib.sha256(repr((label, *key)).encode()).hexdigest()[:8]
     return f"{readable}-{digest}".lstrip("-")

@@ -1,1 +1,1 @@
-"""Which differences are real."""
+"""Which differences are statistically significant."""

@@ -1,7 +1,7 @@
-"""How sure an AUROC is, and the difference of two: DeLong's variances.
+"""The uncertainty of an AUROC, and of the difference of two: DeLong's variances.
 
 The variance is that of DeLong, DeLong and Clarke-Pearson (Biometrics 1988), from midranks in
-O(N log N) as Sun and Xu have it (IEEE Signal Processing Letters 2014).
+O(N log N) as in Sun and Xu (IEEE Signal Processing Letters 2014).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Placements:
-    """Where each anomalous image lies among the normal ones, and each normal among the anomalous.
+    """The rank of each anomalous image among the normal ones, and of each normal image vice versa.
 
     Attributes:
-        above: [P], share of the normal images that score below each anomalous one; a tie is half.
-        below: [N], share of the anomalous images that score above each normal one.
+        above: [P], fraction of normal images that score below each anomalous one; a tie is half.
+        below: [N], fraction of anomalous images that score above each normal one.
     """
 
     above: Array
@@ -32,7 +32,7 @@ class Placements:
 
     @classmethod
     def of(cls, scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_]) -> Placements:
-        """Those of scores [P+N], labels [P+N] true where anomalous."""
+        """The placements of scores [P+N], with labels [P+N] true where anomalous."""
         positives, negatives = scores[labels], scores[~labels]
         every = _midranks(np.concatenate([positives, negatives]))
         return cls(
@@ -42,9 +42,9 @@ class Placements:
 
     @classmethod
     def mean(cls, repeats: Sequence[Placements]) -> Placements:
-        """Those of a method that was run several times on the same images, averaged.
+        """The averaged placements of a method that was run several times on the same images.
 
-        The AUROC is the mean of the runs' then, and the images still count once.
+        The AUROC is then the mean of the runs' AUROCs, and each image still counts once.
         """
         return cls(
             above=np.mean([each.above for each in repeats], axis=0),
@@ -53,22 +53,22 @@ class Placements:
 
     @property
     def auroc(self) -> float:
-        """The share of pairs in the right order."""
+        """The fraction of pairs in the correct order."""
         return float(self.above.mean())
 
     @property
     def enough(self) -> bool:
-        """Whether there are two images of either kind, so that there is a variance."""
+        """Whether there are at least two images of each kind, so that there is a variance."""
         return min(len(self.above), len(self.below)) > 1
 
 
 def interval(
     scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_], level: float = 0.95
 ) -> tuple[float, float]:
-    """Confidence interval of the AUROC of scores [N], labels [N] true where anomalous.
+    """Confidence interval of the AUROC of scores [N], with labels [N] true where anomalous.
 
-    The normal interval around the AUROC is cut to [0, 1]. It has no width where no pair is in the
-    wrong order. Both ends are nan where there are fewer than two positives or negatives.
+    The normal interval around the AUROC is clipped to [0, 1]. Its width is 0 if no pair is in the
+    wrong order. Both ends are nan if there are fewer than two positives or negatives.
     """
     if min(np.count_nonzero(labels), np.count_nonzero(~labels)) < 2:
         return math.nan, math.nan
@@ -87,11 +87,11 @@ def covariance(methods: Sequence[Placements]) -> Array:
 
 
 def paired(methods: Sequence[Placements]) -> Array:
-    """Two-sided p-values [K, K] that two of K methods have the same AUROC on such images.
+    """Two-sided p-values [K, K] of paired tests that two of K methods have the same AUROC.
 
-    1 for two that place every image alike. nan where the test cannot decide: a method without a
-    pair in the wrong order has a variance of 0, as if it could never err; likewise where there
-    are fewer than two images of either kind. nan on the diagonal.
+    1 for two methods that place every image alike. nan if the test cannot decide: a method without
+    a pair in the wrong order has a variance of 0, as if it could never err; or there are fewer than
+    two images of one kind. nan on the diagonal.
     """
     count = len(methods)
     if not count or not methods[0].enough:
@@ -109,7 +109,7 @@ def paired(methods: Sequence[Placements]) -> Array:
 
 
 def _midranks(values: NDArray[np.floating[Any]]) -> Array:
-    """The rank of each value, from 1; equal ones share the mean of theirs."""
+    """The rank of each value, from 1; equal values share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     middle: Array = last - (counts - 1) / 2

@@ -1,4 +1,4 @@
-"""Whether methods differ across data sets, and which differences survive many comparisons."""
+"""Tests whether methods differ across categories, corrected for the number of comparisons."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LEVEL = 0.05
-"""The share of false alarms that is accepted, over all comparisons of a table together."""
+"""The accepted probability of any false positive among all comparisons of a table."""
 EXACT = 13
-"""Blocks up to which all 2^B ways for the signs to fall are counted, ties and zeros included."""
+"""Up to this number of blocks, all 2^B sign patterns are counted, including ties and zeros."""
 
 
 def needed(methods: int) -> int:
-    """Blocks below which ``wilcoxon`` and ``holm`` cannot tell any two of that many methods apart.
+    """The number of blocks that ``wilcoxon`` and ``holm`` need to find any difference.
 
-    All B signs agree by chance in 2 of 2^B cases, and every pair may be such a chance.
+    All B signs agree by chance in 2 of 2^B cases, and this can happen to every pair of methods.
     """
     pairs = methods * (methods - 1) / 2
     return 1 + math.floor(math.log2(max(pairs, 1) / LEVEL)) + 1
 
 
 def friedman(values: Array) -> float:
-    """p-value that no method [K] differs from another over blocks [K, B] (Friedman, JASA 1937).
+    """p-value that the K methods do not differ over blocks [K, B] (Friedman, JASA 1937).
 
     Iman and Davenport's F (Communications in Statistics 1980), less conservative than the chi
-    square, as Demsar advises (JMLR 2006). nan for fewer than three methods or two blocks.
+    square, as Demsar recommends (JMLR 2006). nan for fewer than three methods or two blocks.
     """
     from scipy import stats
 
@@ -49,10 +49,10 @@ def friedman(values: Array) -> float:
 def wilcoxon(values: Array) -> Array:
     """Two-sided p-values [K, K] of signed-rank tests between methods over blocks [K, B].
 
-    What Benavoli et al. (JMLR 2016) recommend in place of tests on mean ranks, whose outcome
-    depends on which other methods are compared. Blocks are categories, seeds averaged before.
-    Equal values are ranked, but count for neither side (Pratt, JASA 1959). nan on the diagonal and
-    for methods that are equal everywhere.
+    Benavoli et al. (JMLR 2016) recommend them instead of tests on mean ranks, whose outcome depends
+    on which other methods are compared. Blocks are categories; seeds are averaged before. Equal
+    values are ranked, but count for neither side (Pratt, JASA 1959). nan on the diagonal and for
+    methods that are equal everywhere.
     """
     from scipy import stats
 
@@ -78,7 +78,7 @@ def wilcoxon(values: Array) -> Array:
 def holm(p: Array) -> Array:
     """p-values [K, K] of all pairs, adjusted for their number (Holm, Scand. J. Stat. 1979).
 
-    A pair that could not be decided (nan) stays so, and counts among them.
+    A pair that could not be decided (nan) stays nan, but is included in their number.
     """
     first, second = np.triu_indices(len(p), 1)
     found = p[first, second]
@@ -91,11 +91,11 @@ def holm(p: Array) -> Array:
 
 
 def ranks(values: Array, p: Array, level: float = LEVEL) -> NDArray[np.int64]:
-    """Rank [K], from 1: how many methods are better, plus one.
+    """Rank [K], from 1: the number of better methods, plus one.
 
     ``values`` [K], the higher the better; ``p`` [K, K] adjusted. A method is better if the
-    difference is significant; where the test cannot decide (nan), if the value is higher by what
-    a table shows, a thousandth.
+    difference is significant; if the test cannot decide (nan), a method is better if its value is
+    higher by what a table shows, a thousandth.
     """
     shown = np.round(values, 3)
     better = (p < level) & (values[:, None] < values)
@@ -105,9 +105,9 @@ def ranks(values: Array, p: Array, level: float = LEVEL) -> NDArray[np.int64]:
 
 
 def cliques(order: NDArray[Any], p: Array, level: float = LEVEL) -> list[tuple[int, int]]:
-    """Runs (first, last) of the methods in ``order`` [K] no two of which differ significantly.
+    """Runs (first, last) of methods in ``order`` [K] of which no two differ significantly.
 
-    The bars of a critical-difference diagram: the longest runs, none within another.
+    They are the bars of a critical-difference diagram: the longest runs, none inside another.
     """
     runs: list[tuple[int, int]] = []
     for start in range(len(order)):

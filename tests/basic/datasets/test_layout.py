@@ -139,7 +139,7 @@ def test_a_missing_mask_is_refused(tree):
 @pytest.mark.parametrize("beside", ["1.png", "1_mask.png"])
 def test_a_mask_among_the_images_is_refused(tree, beside):
     root = tree(*GOOD, "test/bent/1.jpg", f"test/bent/{beside}")
-    with pytest.raises(UserError, match=r"test/bent/1\.\w+': another image beside it"):
+    with pytest.raises(UserError, match=r"test/bent/1\.\w+': another file in this folder"):
         layout.samples(root, NEXT)
 
 

@@ -165,10 +165,10 @@ def test_visa_reads_the_split_that_is_asked_for(miniature):
         (b"object,split,label,image\ncandle,train,normal,x\n", "lacks one of the columns"),
         (
             b"object,split,label,image,mask\ncandle,dev,normal,x,\n",
-            "followed: candle,dev",
+            "invalid row: candle,dev",
         ),
-        (b"object,split,label,image,mask\ncandle,test,odd,x,\n", "cannot be followed"),
-        (b"object,split,label,image,mask\ncandle,test,anomaly,x,\n", "cannot be followed"),
+        (b"object,split,label,image,mask\ncandle,test,odd,x,\n", "invalid row"),
+        (b"object,split,label,image,mask\ncandle,test,anomaly,x,\n", "invalid row"),
         (b"object,split,label,image,mask\ncandle,test,normal,no.JPG,\n", "no.JPG' is missing"),
         (b"\xff\xfe", "cannot be read"),
     ],

@@ -1,4 +1,4 @@
-"""Data sets whose images the user has or fetches."""
+"""The data sets that come with adbench; most images must be fetched."""
 
 from adbench_harness.basic.datasets.btad import BTAD
 from adbench_harness.basic.datasets.dagm import DAGM

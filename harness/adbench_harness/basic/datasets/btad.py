@@ -14,7 +14,7 @@ class BTAD(Official):
     """Three products; normal images are called ``ok``, and files differ in format.
 
     Of the defective images, one of product 02 and ten of product 03 have an empty mask: they count
-    as anomalous images without an anomalous pixel.
+    as anomalous images without anomalous pixels.
     """
 
     name: ClassVar[str] = "btad"
@@ -23,7 +23,7 @@ class BTAD(Official):
         "Mishra, Verk, Fornasier, Piciarelli and Foresti: VT-ADL, a vision transformer network for "
         "image anomaly detection and localization, ISIE 2021"
     )
-    license: ClassVar[str] = f"{NON_COMMERCIAL} as others state it; its source states none"
+    license: ClassVar[str] = f"{NON_COMMERCIAL} according to others; its source states none"
     page: ClassVar[str] = "https://github.com/pankajmishra000/VT-ADL"
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(

@@ -25,8 +25,8 @@ class Counts(NamedTuple):
 class DAGM(Dataset):
     """``root/Class<n>/{Train,Test}/<id>.PNG``; a defective one has ``Label/<id>_label.PNG``.
 
-    Train holds defective images: an unsupervised run leaves them out. The ellipses are larger than
-    the defects, so pixel metrics do not compare with those of precise masks.
+    Some training images are defective: an unsupervised run leaves them out. The ellipses are larger
+    than the defects, so pixel metrics are not comparable with those of precise masks.
     """
 
     name: ClassVar[str] = "dagm"
@@ -49,7 +49,7 @@ class DAGM(Dataset):
     }
 
     def categories(self, root: Path) -> list[str]:
-        """The classes that lie under ``root``; raises UserError where none does."""
+        """The classes under ``root``; raises UserError if there are none."""
         found = [name for name in self.official_counts if (_folder(root, name) / "Train").is_dir()]
         if not found:
             raise UserError(
@@ -89,6 +89,6 @@ class DAGM(Dataset):
 
 
 def _folder(root: Path, name: str) -> Path:
-    """The class's folder, which may lie in a folder of its own name or of the archive's."""
+    """The class's folder, which may be in a folder of its own name or of the archive's."""
     home = layout.home(root, lambda folder: (folder / name).is_dir())
     return layout.home(home / name, lambda folder: (folder / "Train").is_dir())

@@ -1,4 +1,4 @@
-"""Your own images: in folders as MVTec AD has them, or listed in a table."""
+"""Your own images, in folders with the layout of MVTec AD or listed in a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEXT_STEP = "correct it, or name another folder with --data folder=DIR"
 class Folder(Dataset):
     """``root/<category>``, or ``root`` itself as one category, in the layout of ``layout.samples``.
 
-    A ``table``, as ``table.samples`` reads it, takes the folders' place.
+    A ``table``, in the format of ``table.samples``, replaces the folders.
     """
 
     name: ClassVar[str] = "folder"
@@ -29,14 +29,14 @@ class Folder(Dataset):
         *,
         table: Annotated[
             str,
-            "CSV file, relative to the data, with columns path, split, label and perhaps mask, "
+            "CSV file, relative to the data, with columns path, split, label and optionally mask, "
             "defect, category, group",
         ] = "",
     ) -> None:
         self.table = table
 
     def categories(self, root: Path) -> list[str]:
-        """The categories by name; raises UserError where there is none."""
+        """The categories by name; raises UserError if there are none."""
         return table.categories(root / self.table) if self.table else list(_folders(root))
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
@@ -49,7 +49,7 @@ class Folder(Dataset):
 
 
 def _folders(root: Path) -> dict[str, Path]:
-    """The categories' folders: ``root`` itself, or those in it, that hold train or test."""
+    """The categories' folders: ``root`` itself, or those in it, with train or test."""
     if _is_category(root):
         return {root.resolve().name: root}
     found = {folder.name: folder for folder in layout.folders(root) if _is_category(folder)}
@@ -61,5 +61,5 @@ def _folders(root: Path) -> dict[str, Path]:
 
 
 def _is_category(folder: Path) -> bool:
-    # Either will do, so that a category that lacks the other is reported, not passed over.
+    # One of them is enough, so that a category without the other is reported, not skipped.
     return (folder / "train").is_dir() or (folder / "test").is_dir()

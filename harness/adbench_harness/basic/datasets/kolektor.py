@@ -21,10 +21,10 @@ CATEGORY = "kolektorsdd"
 class KolektorSDD(Dataset):
     """``root/kos<item>/Part<n>.jpg``, or one folder deeper, and its mask ``Part<n>_label.bmp``.
 
-    The data set tells normal from defective by the mask alone: an image is defective if a pixel of
-    its mask is not zero. There is no official split for anomaly detection: two thirds of the items,
-    drawn at random, train and one third is tested, as in each of the authors' three folds. Most
-    items have a crack somewhere, so keeping items whole leaves about a third of the cracks in test.
+    Only the mask tells normal from defective: an image is defective if a pixel of its mask is not
+    zero. There is no official split for anomaly detection: two thirds of the items, drawn at
+    random, are for training and one third for testing, as in each of the authors' three folds. Most
+    items have a crack somewhere, so not splitting items leaves about a third of the cracks in test.
     """
 
     name: ClassVar[str] = "ksdd"
@@ -47,12 +47,12 @@ class KolektorSDD(Dataset):
     official_counts: ClassVar[tuple[int, int]] = (347, 52)
 
     def categories(self, root: Path) -> list[str]:
-        """The one category; raises UserError where there is no item."""
+        """The only category; raises UserError if there is no item."""
         _items(root)
         return [CATEGORY]
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
-        """Every item's images in train or in test, as ``split_seed`` draws them, train first.
+        """Every item's images, in train or test as drawn by ``split_seed``, train first.
 
         Raises UserError for an image whose mask is missing or cannot be read.
         """
@@ -82,7 +82,7 @@ class KolektorSDD(Dataset):
         ]
 
     def published(self) -> dict[str, int]:
-        """The number of images of the one category."""
+        """The number of images of the only category."""
         return {CATEGORY: sum(self.official_counts)}
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:

@@ -21,13 +21,13 @@ PUBLISHED = {GOOD: 952, "blowhole": 115, "break": 85, "crack": 57, "fray": 32, "
 class MagneticTile(Dataset):
     """``<stem>.jpg`` and its mask ``<stem>.png`` in ``root/MT_<type>/Imgs``, or one folder deeper.
 
-    There is no official split: papers train on 80% (761) of the 952 free tiles, drawn at random.
-    DifferNet published its own draw, ``mtd_train_filenames.txt``, which ``train_list`` reads.
-    The masks of four uneven tiles are empty: these count as anomalous without an anomalous pixel.
+    There is no official split: papers train on 80% (761) of the 952 defect-free tiles, drawn at
+    random. DifferNet published its own list, ``mtd_train_filenames.txt``, which ``train_list``
+    reads. Four uneven tiles have an empty mask: they count as anomalous without anomalous pixels.
     """
 
     name: ClassVar[str] = "mtd"
-    summary: ClassVar[str] = "Magnetic tile defects: 952 free and 392 defective tiles, with masks"
+    summary: ClassVar[str] = "Magnetic tile defects: 952 good and 392 defective tiles, with masks"
     paper: ClassVar[str | None] = (
         "Huang, Qiu and Yuan: Surface defect saliency of magnetic tile, The Visual Computer 2020"
     )
@@ -35,7 +35,7 @@ class MagneticTile(Dataset):
     default: ClassVar[bool] = False
     license: ClassVar[str] = "none stated"
     page: ClassVar[str] = "https://github.com/abin24/Magnetic-tile-defect-datasets."
-    # A commit's archive: its content is fixed, its bytes are not promised, so no checksum.
+    # A commit's archive has fixed content, but its bytes may change, so there is no checksum.
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(
             "https://github.com/abin24/Magnetic-tile-defect-datasets./archive/"
@@ -50,13 +50,13 @@ class MagneticTile(Dataset):
         self,
         *,
         train_list: Annotated[
-            str, "file with the names of the training images, one a line; relative to the data"
+            str, "file with the names of the training images, one per line; relative to the data"
         ] = "",
     ) -> None:
         self.train_list = train_list
 
     def categories(self, root: Path) -> list[str]:
-        """The one category; raises UserError where a folder is missing."""
+        """The only category; raises UserError if a folder is missing."""
         self._home(root)
         return [CATEGORY]
 
@@ -83,7 +83,7 @@ class MagneticTile(Dataset):
         return found
 
     def published(self) -> dict[str, int]:
-        """The number of images of the one category."""
+        """The number of images of the only category."""
         return {CATEGORY: sum(PUBLISHED.values())}
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:

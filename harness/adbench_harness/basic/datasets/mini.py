@@ -19,7 +19,7 @@ class Mini(Dataset):
     license: ClassVar[str] = "Apache-2.0; the photographs are scikit-image's (CC0)"
 
     def build(self, root: Path) -> Path:
-        """Draw the images into a folder of ``root`` unless they are there, and return it."""
+        """Draw the images into a folder of ``root`` if they are missing; return the folder."""
         return mini.build(root)
 
     def categories(self, root: Path) -> list[str]:
@@ -27,6 +27,6 @@ class Mini(Dataset):
         return list(mini.CATEGORIES)
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
-        """The samples, in the data set's own split."""
+        """The samples in the data set's own split."""
         layout.check_category(category, mini.CATEGORIES, self.name, root)
         return layout.samples(root / category, f"remove '{root}' to have it built again")

@@ -10,7 +10,7 @@ from adbench_harness.types import Archive
 
 
 class MPDD(Official):
-    """Six categories of metal parts, many with several parts to an image."""
+    """Six categories of metal parts, many with several parts per image."""
 
     name: ClassVar[str] = "mpdd"
     summary: ClassVar[str] = "MPDD: 6 kinds of metal parts, with masks"
@@ -18,7 +18,7 @@ class MPDD(Official):
         "Jezek, Jonak, Burget, Dvorak and Skotak: Deep learning-based defect detection of metal "
         "parts, evaluating current methods in complex conditions, ICUMT 2021"
     )
-    license: ClassVar[str] = f"{NON_COMMERCIAL} as others state it; read LICENSE at its source"
+    license: ClassVar[str] = f"{NON_COMMERCIAL} according to others; read LICENSE at its source"
     page: ClassVar[str] = "https://github.com/stepanje/MPDD"
     archives: ClassVar[tuple[Archive, ...]] = (Archive(None, file="MPDD.zip"),)
     official_counts: ClassVar[Mapping[str, Counts]] = {

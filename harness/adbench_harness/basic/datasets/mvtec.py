@@ -51,10 +51,10 @@ class MVTecAD(Official):
 
 
 class MVTecLOCO(Official):
-    """Five categories whose defects break structure or logic; a folder of masks for each image.
+    """Five categories with structural and logical defects; a folder of masks for each image.
 
-    Its paper reports sPRO, which lets a map stop at a saturation area that depends on the defect;
-    AUPRO here is the plain one, over the union of an image's masks.
+    Its paper reports sPRO, for which a map only has to cover a saturation area that depends on the
+    defect. AUPRO here is the standard one, over the union of an image's masks.
     """
 
     name: ClassVar[str] = "mvtec_loco"
@@ -83,8 +83,8 @@ class MVTecLOCO(Official):
 class MVTecAD2(Official):
     """Eight categories under changing light; the public test part.
 
-    The private parts have no published truth and are scored by benchmark.mvtec.com, so they are
-    not listed. Of ``DAMAGED`` it is reported that it cannot be read; it is left out where so.
+    The private parts have no published ground truth and are scored by benchmark.mvtec.com, so they
+    are not listed. ``DAMAGED`` is reported to be unreadable; it is left out if it is.
     """
 
     DAMAGED: ClassVar[str] = "rice/train/good/265_regular.png"
@@ -117,7 +117,7 @@ class MVTecAD2(Official):
     }
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
-        """The samples as the folders split them, without a damaged file that is known."""
+        """The samples in the split of the folders, without the file that is known to be damaged."""
         damaged = self.home(root) / self.DAMAGED
         return [
             sample
@@ -126,7 +126,7 @@ class MVTecAD2(Official):
         ]
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
-        """As for any official split; the damaged file is not missed."""
+        """As for any official split, but the damaged file may be missing."""
         official = self.official_counts[category]
         short = official._replace(train=official.train - 1)
         if self.DAMAGED.startswith(f"{category}/") and Counts.of(samples) == short:

@@ -16,13 +16,13 @@ LABELS = {"normal": 0, "anomaly": 1}
 
 
 class VisA(Official):
-    """``root/<object>/Data`` as published; ``root/split_csv/<split>.csv`` says what is in train.
+    """``root/<object>/Data`` as published; ``root/split_csv/<split>.csv`` defines the split.
 
-    The form that others rearranged to ``<object>/{train,test,ground_truth}`` is for ``folder``.
+    For copies that were rearranged to ``<object>/{train,test,ground_truth}``, use ``folder``.
     """
 
     name: ClassVar[str] = "visa"
-    summary: ClassVar[str] = "VisA: 12 objects, some several to an image, with masks"
+    summary: ClassVar[str] = "VisA: 12 objects, some with several per image, with masks"
     paper: ClassVar[str | None] = (
         "Zou, Jeong, Pemula, Zhang and Dabeer: SPot-the-difference self-supervised pre-training "
         "for anomaly detection and segmentation, ECCV 2022"
@@ -59,7 +59,7 @@ class VisA(Official):
         self.split = split
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
-        """The samples as the table splits them; ``split_seed`` changes nothing."""
+        """The samples in the split of the table; ``split_seed`` has no effect."""
         layout.check_category(category, self.categories(root), self.name, root)
         home = self.home(root)
         file = home / "split_csv" / f"{self.split}.csv"
@@ -68,14 +68,14 @@ class VisA(Official):
         return sorted(found, key=lambda s: (SPLITS.index(s.split), s.label, s.image))
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
-        """As for any official split; nothing is known of the other tables' counts."""
+        """As for any official split; the counts of the other tables are not published."""
         return super().departure(category, samples) if self.split == "1cls" else None
 
 
 def _sample(row: Mapping[str, str], home: Path, file: Path) -> Sample:
     split, label = layout.named_split(row["split"]), LABELS.get(row["label"])
     if split is None or label is None or (label and not row["mask"]):
-        raise UserError(f"'{file}': a row cannot be followed: {','.join(row.values())}; correct it")
+        raise UserError(f"'{file}': invalid row: {','.join(row.values())}; correct it")
     image, masks = home / row["image"], (home / row["mask"],) * label
     for path in (image, *masks):
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""An augmenter: dark blots on every second image that a model trains on."""
+"""An augmenter: dark blots on every second training image."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ class Template(Augmenter):
     def __init__(
         self,
         *,
-        share: Annotated[float, Field(gt=0, le=1, description="of images with a blot")] = 0.5,
-        radius: Annotated[float, Field(gt=0, lt=0.5, description="largest, in sides")] = 0.15,
+        share: Annotated[
+            float, Field(gt=0, le=1, description="fraction of images with a blot")
+        ] = 0.5,
+        radius: Annotated[float, Field(gt=0, lt=0.5, description="maximum, in image sides")] = 0.15,
         strength: Annotated[float, Field(gt=0, le=1, description="1 is black")] = 0.6,
     ) -> None:
         self.share = share
@@ -33,7 +35,7 @@ class Template(Augmenter):
     def augment(self, batch: Batch, generator: torch.Generator) -> Augmented:
         """Images [B, 3, H, W] with their masks [B, H, W] and kinds [B]."""
         height, width = batch.images.shape[-2:]
-        # Drawn on the CPU, where the generator lives, so that every device gets the same blots.
+        # Drawn on the CPU, where the generator is, so that every device gets the same blots.
         draws = torch.rand(len(batch), 4, generator=generator).to(batch.images.device)
         blotted = draws[:, 0] < self.share
         radius = draws[:, 1] * self.radius / 2 + self.radius / 2

@@ -1,4 +1,4 @@
-"""A backbone: the slopes of an image at several scales, from fixed filters."""
+"""A backbone: the gradients of an image at several scales, from fixed filters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STRIDES = {"layer1": 4, "layer2": 8, "layer3": 16}
 
 
 class Slopes(nn.Module):
-    """Colour, and the strength of its horizontal and vertical slopes, averaged over cells."""
+    """Colour, and the strength of its horizontal and vertical gradients, averaged over cells."""
 
     def __init__(self, layers: tuple[str, ...]) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Slopes(nn.Module):
         return {layer: self._grid(images, STRIDES[layer]) for layer in self.layers}
 
     def _grid(self, images: Tensor, stride: int) -> Tensor:
-        """Slopes at a quarter of the stride, averaged over the cells."""
+        """Gradients at a quarter of the stride, averaged over the cells."""
         small = functional.avg_pool2d(images - 0.5, stride // 4)
         framed = functional.pad(small, (1, 1, 1, 1), mode="replicate")
         slopes = functional.conv2d(framed, self.kernels, groups=3).abs()
@@ -38,15 +38,15 @@ class Slopes(nn.Module):
 
 
 class Template(Backbone):
-    """Sobel slopes at a ResNet's strides; needs no weights."""
+    """Sobel gradients at a ResNet's strides; needs no weights."""
 
     name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "Colour and its slopes at three scales; nothing is learned."
+    summary: ClassVar[str] = "Colour and its gradients at three scales; nothing is learned."
     version: ClassVar[int] = 1
     layers: ClassVar[tuple[str, ...]] = tuple(STRIDES)
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
-        """A module that gives the ``layers`` asked for."""
+        """A module that returns the requested ``layers``."""
         return Slopes(layers)
 
 

@@ -1,7 +1,7 @@
-"""A data set: striped plates that are drawn where they are needed; some are scratched.
+"""A data set: striped plates that are drawn when they are needed; some are scratched.
 
-To bring images of your own instead, drop ``build``, name in ``archives`` what to download (or leave
-it empty: ``--data`` then names the folder), and list in ``samples`` what lies under ``root``.
+To provide your own images instead, remove ``build``, name the downloads in ``archives`` (or leave it
+empty: ``--data`` then names the folder), and list the files under ``root`` in ``samples``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STRIPES = {"fine": 4, "coarse": 10}
 
 
 class Template(Dataset):
-    """Two categories, laid out as in MVTec AD: ``<category>/<split>/<defect>/<number>.png``."""
+    """Two categories in the layout of MVTec AD: ``<category>/<split>/<defect>/<number>.png``."""
 
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = "Drawn plates with stripes, some scratched."
@@ -41,14 +41,14 @@ class Template(Dataset):
         return root
 
     def categories(self, root: Path) -> list[str]:
-        """Those of which ``root`` has a folder."""
+        """The categories that have a folder in ``root``."""
         found = [category for category in STRIPES if (root / category).is_dir()]
         if not found:
-            raise UserError(f"'{root}' holds none of {', '.join(STRIPES)}; name another folder")
+            raise UserError(f"'{root}' has none of {', '.join(STRIPES)}; name another folder")
         return found
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
-        """The one split there is, whatever the seed."""
+        """The samples of the only split, for every seed."""
         return [
             Sample(image, "train", 0)
             if image.parts[-3] == "train"
@@ -63,7 +63,7 @@ def _masks(image: Path) -> tuple[Path, ...]:
 
 
 def _plate(draws: np.random.Generator, period: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A grey plate [SIDE, SIDE] with stripes, and where a scratch would be (255)."""
+    """A grey plate [SIDE, SIDE] with stripes, and the mask of a scratch (255)."""
     stripes = 128 + 40 * np.sin(2 * np.pi * np.arange(SIDE) / period)
     plate = (stripes + draws.normal(0, 4, (SIDE, SIDE))).round().astype(np.uint8)
     scratch = np.zeros((SIDE, SIDE), np.uint8)

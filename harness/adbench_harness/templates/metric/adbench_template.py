@@ -1,4 +1,4 @@
-"""A metric: the share of defective images found at five false alarms in a hundred."""
+"""A metric: the fraction of defective images that are found at 5% false positives."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ FALSE_ALARMS = 0.05
 
 
 def detected(evaluation: Evaluation) -> float:
-    """The ROC curve of the image scores where the false positive rate is ``FALSE_ALARMS``."""
+    """The ROC curve of the image scores at the false positive rate ``FALSE_ALARMS``."""
     false, true, _ = roc_curve(evaluation.labels, evaluation.scores, drop_intermediate=False)
     return float(np.interp(FALSE_ALARMS, false, true))
 
 
 TEMPLATE = Metric(
     "template",
-    "Share of defective images found at 5% false alarms",
+    "Fraction of defective images found at 5% false positives",
     detected,
     needs="image",
     chance=lambda _: FALSE_ALARMS,

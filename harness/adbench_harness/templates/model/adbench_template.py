@@ -1,4 +1,4 @@
-"""A model: how far each patch's features lie from their mean over the normal images."""
+"""A model: the distance of each patch's features from their mean over the normal images."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from torch import Tensor
 
 
 class Template(Model):
-    """Deviations of a patch's features from the mean of all normal patches."""
+    """Deviation of a patch's features from the mean of all normal patches."""
 
     name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "Distance of patch features to their mean, in deviations."
+    summary: ClassVar[str] = "Distance of patch features to their mean, in standard deviations."
     version: ClassVar[int] = 1
     emits: frozenset[type] = frozenset({AnomalyMap})
 
@@ -34,14 +34,14 @@ class Template(Model):
         self,
         *,
         backbone: Annotated[str, "frozen network"] = "embedded",
-        layer: Annotated[str, "its layer"] = "layer2",
+        layer: Annotated[str, "layer of the network"] = "layer2",
         size: Annotated[int, Field(ge=32, description="side of the input in px")] = 128,
     ) -> None:
         self.input = InputSpec(size, None)
         self.feature_requests = (FeatureRequest(backbone, (layer,)),)
 
     def fit(self, train: TrainSet, tools: Tools) -> Template:
-        """Mean and deviation [C] over all patches of the training images."""
+        """Mean and standard deviation [C] over all patches of the training images."""
         self.extract = tools.features(self.feature_requests[0])
         patches = torch.cat([self.embed(batch).flatten(0, 2) for batch in train.batches()])
         self.mean = patches.mean(0)

@@ -1,4 +1,4 @@
-"""A preprocessor: local contrast, made alike everywhere in an image."""
+"""A preprocessor: equalises the local contrast of an image."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Template(Preprocessor):
     """Contrast-limited adaptive histogram equalisation of the lightness."""
 
     name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "Local contrast of the lightness, equalised."
+    summary: ClassVar[str] = "Equalises the local contrast of the lightness."
     version: ClassVar[int] = 1
 
     def __init__(
         self,
         *,
-        limit: Annotated[float, Field(gt=0, description="of the contrast; more is stronger")] = 2,
-        tiles: Annotated[int, Field(ge=1, description="to a side")] = 8,
+        limit: Annotated[float, Field(gt=0, description="contrast limit; higher is stronger")] = 2,
+        tiles: Annotated[int, Field(ge=1, description="tiles per side")] = 8,
     ) -> None:
         self.limit = limit
         self.tiles = tiles

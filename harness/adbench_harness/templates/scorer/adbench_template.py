@@ -1,4 +1,4 @@
-"""A scorer: an image is as anomalous as its worst patches are on average."""
+"""A scorer: an image's score is the mean score of its worst patches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Template(Scorer):
-    """Distance to the nearest bank vector; the image score is the mean of the worst patches'."""
+    """Distance to the nearest bank vector; the image score is the mean over the worst patches."""
 
     name: ClassVar[str] = "template"
     summary: ClassVar[str] = "Distance to the nearest bank vector, averaged over the worst patches."
@@ -24,7 +24,7 @@ class Template(Scorer):
     def __init__(
         self,
         *,
-        worst: Annotated[int, Field(ge=1, description="patches that are averaged")] = 5,
+        worst: Annotated[int, Field(ge=1, description="patches to average")] = 5,
         sigma: Annotated[float, Field(ge=0, description="smoothing of the map in input px")] = 4,
     ) -> None:
         self.worst = worst

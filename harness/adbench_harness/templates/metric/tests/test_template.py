@@ -14,7 +14,7 @@ def test_conformance(component, check):
 
 
 def test_against_a_count_by_hand():
-    """One of a hundred normals lies above the five highest defects, nine above the other five."""
+    """One of 100 normal images is above the five highest defects, nine are above the other five."""
     scores = np.r_[np.full(5, 3), np.full(5, 1), 4, np.full(8, 2), np.zeros(91)]
     labels = np.r_[np.ones(10), np.zeros(100)].astype(np.int8)
     evaluation = Evaluation(labels, scores=scores.astype(np.float32))
