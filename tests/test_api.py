@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
+import subprocess
+import sys
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 import rich.console
 
+import toys as toy_module
 from adbench_harness import api
 from adbench_harness.cli import main
-from adbench_harness.cli.progress import Display
+from adbench_harness.display import Display
 from adbench_harness.errors import UserError
 from adbench_harness.results.store import Store
 
@@ -165,11 +170,78 @@ def test_mistakes_are_the_commands(tmp_path, toys, call, message):
     assert not (tmp_path / "none").exists()
 
 
+def test_progress_and_what_a_run_took_are_printed(tmp_path, toys, capsys):
+    asked = {"plugins": toys, "datasets": "toy-data/dark", "models": "toy-mean", "out": tmp_path}
+    api.run(preprocessors="none", **asked)
+    said = capsys.readouterr()
+    assert said.err == (
+        "[1/1] toy-data/dark · none · toy-mean · toy-map · seed 0: ok, about 0 s left\n"
+    )
+    assert re.fullmatch(rf"1 trials in \d+ s; results in {tmp_path}\n\n", said.out)
+    api.run(preprocessors="none", **asked)
+    said = capsys.readouterr()
+    assert (said.err, said.out) == ("", f"1 of 1 trials are in {tmp_path} already\n")
+
+
+def test_the_command_line_is_not_imported():
+    code = "import sys, adbench_harness.api; print('adbench_harness.cli' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_what_is_missing_is_fetched_if_its_license_is_accepted(
+    tmp_path, toys, plugin_file, capsys, accepted
+):
+    archive = tmp_path / "zipped.zip"
+    images = toy_module.ToyData().build(tmp_path / "images")
+    with zipfile.ZipFile(archive, "w") as made:
+        for path in (images / "dark").rglob("*.png"):
+            made.write(path, path.relative_to(images))
+    plugin = plugin_file(
+        "zipped",
+        f"""
+from adbench_harness.types import Archive
+from toys import ToyData
+
+class Zipped(ToyData):
+    name, license, page = "zipped", "CC0", "https://example.org"
+    archives = (Archive({archive.as_uri()!r}),)
+
+    def build(self, root):
+        return None
+
+@hookimpl
+def adbench_datasets():
+    return [Zipped]
+""",
+    )
+    asked = {"plugins": [plugin, toys], "datasets": "zipped", "models": "toy-mean"}
+    asked |= {"preprocessors": "none", "data": tmp_path / "data", "out": tmp_path / "out"}
+    with pytest.raises(UserError, match="data set 'zipped' is not in"):
+        api.run(**asked)
+    if not accepted:
+        with pytest.raises(UserError, match=r"zipped: license CC0, see https://.*; read"):
+            api.run(**asked, fetch=True)
+        assert not (tmp_path / "data").exists()
+        return
+    found = api.run(**asked, fetch=True, accept_license=True)
+    assert set(found["dataset"]) == {"zipped"}
+    assert set(found["status"]) == {"ok"}
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "zipped: license CC0, see https://example.org"
+    assert told[1].startswith("zipped: zipped.zip is unverified")
+    assert told[2] == f"zipped: {tmp_path / 'data' / 'zipped'}"
+
+
+@pytest.mark.filterwarnings("ignore:install .ipywidgets.")
 @pytest.mark.parametrize("widgets", [True, False])
-def test_a_notebook_has_live_progress_where_it_can(monkeypatch, widgets):
+def test_a_notebook_has_live_progress_where_it_can(monkeypatch, tmp_path, widgets):
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
     monkeypatch.setattr(
-        "adbench_harness.cli.progress.find_spec", lambda name: object() if widgets else None
+        "adbench_harness.display.find_spec", lambda name: object() if widgets else None
     )
-    assert Display(3)._live is widgets
-    assert not Display(0)._live
+    for stored, live in ((0, widgets), (3, False)):
+        with Display() as display:
+            display.started(stored, 3, tmp_path)
+            assert display._live is live

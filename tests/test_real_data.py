@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adbench_harness.planning import pipelines, plan, plugins
+from adbench_harness.planning import plan, plugins
+from adbench_harness.planning.locations import Locations
 from adbench_harness.planning.suite import Suite
 from adbench_harness.running.bundle import run_bundle
 
@@ -23,8 +24,8 @@ def test_patchcore_reaches_its_published_numbers_on_bottle() -> None:
     suite = Suite(
         plugins=["patchcore"], datasets="mvtec_ad/bottle", scorers="nn", backbone="resnet18"
     )
-    places = pipelines.Places(data=f"{REAL}/data", weights=f"{REAL}/weights")
-    (bundle,) = plan.make(suite, catalogue, places).bundles
+    locations = Locations(data=f"{REAL}/data", weights=f"{REAL}/weights")
+    (bundle,) = plan.make(suite, catalogue, locations).bundles
     (result,) = run_bundle(bundle)
     assert result.status == "ok", result.failures
     assert result.provenance["images"] == {"train": 209, "validation": 0, "test": 83}

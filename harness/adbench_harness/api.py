@@ -8,12 +8,11 @@
     results.groupby("scorer")["image_auroc"].mean()
     leaderboard(results, rows="scorer", metrics="aupro")
 
-What a user can mend is an ``errors.UserError`` with the line that the command would print.
+What a user can fix is an ``errors.UserError`` with the line that the command would print.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,12 +23,17 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from adbench_harness import leaderboard as boards
-from adbench_harness.cli import options
-from adbench_harness.cli import run as command
+from adbench_harness import session
+from adbench_harness.display import Display
+from adbench_harness.downloads.fetcher import Fetcher
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.frame import FIELDS, components
+from adbench_harness.planning import grammar
 from adbench_harness.planning import plugins as plugins_
-from adbench_harness.results.store import TrialResult
+from adbench_harness.planning import suite as suites
+from adbench_harness.planning.locations import Locations
+from adbench_harness.results import FOLDER
+from adbench_harness.results.store import Store, TrialResult
 
 __all__ = ["Results", "leaderboard", "run"]
 
@@ -67,7 +71,7 @@ def run(
     *,
     data: str | Path | Mapping[str, str | Path] | None = None,
     weights: str | Path | None = None,
-    out: str | Path = options.RESULTS,
+    out: str | Path = FOLDER,
     device: str = "auto",
     fetch: bool = False,
     accept_license: bool = False,
@@ -83,29 +87,25 @@ def run(
     parameters that are not the defaults, seeds, status, and metrics as fractions. A trial that
     failed is a row too. Raises UserError.
     """
-    content = {**({} if suite is None else command.read(suite)), **keys}
+    content = {**({} if suite is None else suites.read(Path(suite))), **keys}
     if not content.get("plugins"):
         raise UserError("which plugins? give plugins=[...] ('adbench list' shows them) or a suite")
-    folders = data if isinstance(data, Mapping) else {}
-    named = [f"{name}={folder}" for name, folder in folders.items()]
-    given = argparse.Namespace(
-        data=named or ([str(data)] if data else []), weights=weights and str(weights)
-    )
-    drawn, store, catalogue = command.prepare(
-        content,
-        options.places(given),
-        out=out,
-        device=device,
-        fetch=fetch,
-        accepted=accept_license,
-        source="run()",
-    )
-    results = command.perform(drawn, store, catalogue)
-    return Results._of(_trials(results), results, store.root)
+    folders, named = (None, data) if isinstance(data, Mapping) else (data, None)
+    with Display() as display:
+        fetcher = Fetcher(accepted=accept_license, listener=display) if fetch else None
+        prepared = session.prepare(
+            content,
+            Locations.given(folders, named, weights, fetcher),
+            out=out,
+            device=device,
+            source="run()",
+        )
+        results = session.perform(prepared, progress=display)
+    return Results._of(_trials(results), results, prepared.store.root)
 
 
 def leaderboard(
-    results: Results | str | Path = options.RESULTS,
+    results: Results | str | Path = FOLDER,
     *,
     rows: str | Iterable[str] = (),
     columns: str | None = None,
@@ -123,7 +123,7 @@ def leaderboard(
     if isinstance(results, Results):
         found, root = list(results.results), results.store
     else:
-        store = options.store(str(results))
+        store = Store.existing(results)
         found, root = list(store.read()), store.root
     papers = _names(reported)
     plugins_.check_names(papers)
@@ -160,4 +160,4 @@ def _trials(results: Sequence[TrialResult]) -> pd.DataFrame:
 
 
 def _names(given: str | Iterable[str]) -> list[str]:
-    return options.names(given) if isinstance(given, str) else list(given)
+    return grammar.names(given) if isinstance(given, str) else list(given)

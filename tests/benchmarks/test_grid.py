@@ -18,7 +18,7 @@ import torchvision
 
 from adbench_harness.images import decoding, geometry
 from adbench_harness.planning import plan, suite
-from adbench_harness.planning.pipelines import Places
+from adbench_harness.planning.locations import Locations
 from adbench_harness.results.store import TrialResult
 from adbench_harness.results.trial import Bundle
 from adbench_harness.running.bundle import load, run_bundle
@@ -39,8 +39,8 @@ def bundles(tmp_path: Path) -> tuple[Bundle, ...]:
     torch.manual_seed(0)
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18-random.pth")
     asked = suite.validate(ASKED, "test")
-    places = Places(weights=str(tmp_path))
-    made = plan.make(asked, load(tuple(asked.plugins)), places, device="auto").bundles
+    locations = Locations(weights=str(tmp_path))
+    made = plan.make(asked, load(tuple(asked.plugins)), locations, device="auto").bundles
     assert [len(bundle.trials) for bundle in made] == [4, 4]
     return tuple(made)
 

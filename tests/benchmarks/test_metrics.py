@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from adbench_harness.evaluation import Evaluation
 from adbench_harness.metrics.ranking import Ranking
-from adbench_harness.planning import pipelines, plan, plugins
+from adbench_harness.planning import plan, plugins
+from adbench_harness.planning.locations import Locations
 from adbench_harness.planning.suite import Suite
 from adbench_harness.running.bundle import run_bundle
 
@@ -41,10 +42,10 @@ def _patchcore() -> Pixels:
         pytest.skip("ADBENCH_REAL_DATA names no folder with data/ and weights/")
     kept: list[Evaluation] = []
     suite = Suite(plugins=["patchcore"], datasets="folder", scorers="nn", backbone="resnet18")
-    places = pipelines.Places(
+    locations = Locations(
         datasets={"folder": f"{REAL}/data/mvtec_ad_resplit"}, weights=f"{REAL}/weights"
     )
-    (bundle,) = plan.make(suite, plugins.load(["patchcore"]), places).bundles
+    (bundle,) = plan.make(suite, plugins.load(["patchcore"]), locations).bundles
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Evaluation, "pixels", property(kept.append))
         list(run_bundle(bundle))

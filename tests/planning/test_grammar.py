@@ -91,6 +91,13 @@ def test_mistakes_are_quoted_with_their_reason(text: str, reason: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "names"), [("", []), (" ", []), ("a", ["a"]), ("a, b,,c ", ["a", "b", "c"])]
+)
+def test_names(text: str, names: list[str]) -> None:
+    assert grammar.names(text) == names
+
+
 @given(st.text(st.sampled_from("ab,:+=()[]'\" ")))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

@@ -5,16 +5,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import toys as toy_module
+from adbench_harness.downloads.fetcher import Fetcher
 from adbench_harness.errors import UserError
+from adbench_harness.listener import Listener
 from adbench_harness.planning import plan, plugins, suite
-from adbench_harness.planning.plan import Places, Plan
+from adbench_harness.planning.locations import Locations
+from adbench_harness.planning.plan import Plan
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.results.trial import Trial, Weights
 
@@ -25,9 +28,9 @@ PluginFile = Callable[[str, str], str]
 def planned(catalogue: Catalogue, toys: str) -> Callable[..., Plan]:
     """Plans a suite of the toys; keywords are the suite's keys."""
 
-    def make(*, places: Places | None = None, finished: Sequence[str] = (), **keys: Any) -> Plan:
+    def make(*, locations: Locations | None = None, **keys: Any) -> Plan:
         asked = suite.validate({"plugins": [toys], **keys}, "test")
-        return plan.make(asked, catalogue, places or Places(), finished=finished)
+        return plan.make(asked, catalogue, locations or Locations())
 
     return make
 
@@ -153,14 +156,14 @@ def test_seeds_and_split_seeds_multiply(planned: Callable[..., Plan]) -> None:
     assert [(t.split_seed, t.seed) for t in made.trials] == [(5, 0), (5, 1), (7, 0), (7, 1)]
 
 
-def test_finished_trials_are_in_no_bundle(planned: Callable[..., Plan]) -> None:
-    whole = planned(datasets=DARK, preprocessors="none")
-    done = [whole.trials[0].id, "something else"]
-    rest = planned(datasets=DARK, preprocessors="none", finished=done)
-    assert rest.trials == whole.trials
-    assert [t.id for b in rest.bundles for t in b.trials] == [t.id for t in whole.trials[1:]]
-    everything = planned(datasets=DARK, finished=[t.id for t in planned(datasets=DARK).trials])
-    assert everything.bundles == ()
+def test_finished_trials_are_in_no_bundle_that_is_left(planned: Callable[..., Plan]) -> None:
+    made = planned(preprocessors="none")
+    dark, light = made.bundles
+    assert made.left(()) == (dark, light)
+    some = made.left([dark.trials[0].id, "something else"])
+    assert some == (replace(dark, trials=dark.trials[1:]), light)
+    assert made.left([trial.id for trial in dark.trials]) == (light,)
+    assert made.left([trial.id for trial in made.trials]) == ()
 
 
 def test_metrics_carry_their_versions(planned: Callable[..., Plan]) -> None:
@@ -218,7 +221,7 @@ def test_a_name_that_two_kinds_share_must_say_which(
 
     def make(key: str) -> Plan:
         keys = {"plugins": names, "datasets": DARK, "set": {key: 3}}
-        return plan.make(suite.validate(keys, "test"), catalogue, Places())
+        return plan.make(suite.validate(keys, "test"), catalogue, Locations())
 
     with pytest.raises(UserError) as error:
         make("toy-mean.sigma")
@@ -234,16 +237,16 @@ def test_a_plugin_without_a_model_and_nothing_that_fills_the_gap(plugin_file: Pl
     path = plugin_file("empty", "")
     catalogue = plugins.load([path])
     with pytest.raises(UserError, match="none of empty brings a model; name a plugin that does"):
-        plan.make(suite.validate({"plugins": [path]}, "test"), catalogue, Places())
+        plan.make(suite.validate({"plugins": [path]}, "test"), catalogue, Locations())
 
 
 def test_a_data_folder_without_the_layout(refused: Callable[..., str], tmp_path: Path) -> None:
-    places = Places(datasets={"toy-data": str(tmp_path)})
-    assert f"'{tmp_path}' holds neither" in refused(datasets="toy-data", places=places)
-    places = Places(datasets={"toy-data": str(tmp_path / "nowhere")})
-    assert "nowhere' is no folder; correct --data toy-data=DIR" in refused(places=places)
-    places = Places(datasets={"mvtec_ad": str(tmp_path)})
-    assert str(tmp_path) in refused(datasets="mvtec_ad", places=places)
+    locations = Locations(datasets={"toy-data": str(tmp_path)})
+    assert f"'{tmp_path}' holds neither" in refused(datasets="toy-data", locations=locations)
+    locations = Locations(datasets={"toy-data": str(tmp_path / "nowhere")})
+    assert "nowhere' is no folder; correct --data toy-data=DIR" in refused(locations=locations)
+    locations = Locations(datasets={"mvtec_ad": str(tmp_path)})
+    assert str(tmp_path) in refused(datasets="mvtec_ad", locations=locations)
 
 
 @pytest.mark.parametrize("gone", ["train", "test"])
@@ -252,7 +255,7 @@ def test_a_category_without_a_part(
 ) -> None:
     toy_module.ToyData().build(tmp_path)
     shutil.rmtree(tmp_path / "dark" / gone)
-    message = refused(datasets=DARK, places=Places(datasets={"toy-data": str(tmp_path)}))
+    message = refused(datasets=DARK, locations=Locations(datasets={"toy-data": str(tmp_path)}))
     assert f"data set 'toy-data', category 'dark': no {gone} image under '{tmp_path}'" in message
 
 
@@ -317,9 +320,9 @@ def test_a_model_that_needs_an_augmenter(plugin_file: PluginFile, toys: str) -> 
     path = plugin_file("needs", REQUIRING)
     keys = {"plugins": [path], "datasets": "toy-data/dark"}
     with pytest.raises(UserError, match="needs: needs an augmenter, and none was chosen"):
-        plan.make(suite.validate({"plugins": [path]}, "test"), plugins.load([path]), Places())
+        plan.make(suite.validate({"plugins": [path]}, "test"), plugins.load([path]), Locations())
     keys = {"plugins": [path, toys], "datasets": DARK, "models": "needs", "preprocessors": "none"}
-    made = plan.make(suite.validate(keys, "test"), plugins.load([path, toys]), Places())
+    made = plan.make(suite.validate(keys, "test"), plugins.load([path, toys]), Locations())
     assert labels(made, "augmenter") == ["toy-square"]
 
 
@@ -332,7 +335,7 @@ def test_required_plugins_fill_gaps_and_make_no_axis(plugin_file: PluginFile, to
     )
     path = plugin_file("gap", body)
     keys = {"plugins": [path]}
-    made = plan.make(suite.validate(keys, "test"), plugins.load([path]), Places())
+    made = plan.make(suite.validate(keys, "test"), plugins.load([path]), Locations())
     assert labels(made, "preprocessor") == ["none", "own-dim"]
     assert labels(made, "augmenter") == ["none"]
     assert labels(made, "model") == ["toy-mean", "toy-trained"]
@@ -356,7 +359,7 @@ def test_auxiliary_data_is_not_tested_on_and_is_in_the_id(
 
     def make(**keys: Any) -> Plan:
         asked = suite.validate({"plugins": [path], "preprocessors": "none", **keys}, "test")
-        return plan.make(asked, catalogue, Places(datasets={"textures": f"{tmp_path}/textures"}))
+        return plan.make(asked, catalogue, Locations(datasets={"textures": f"{tmp_path}/textures"}))
 
     made = make(models="uses,toy-mean", scorers="map")
     assert labels(made, "dataset") == ["toy-data/dark", "toy-data/light"]
@@ -442,7 +445,7 @@ def recipe(plugin_file: PluginFile, toys: str) -> Callable[..., Plan]:
 
     def make(**keys: Any) -> Plan:
         asked = suite.validate({"plugins": names, "recipe": "paper", **keys}, "test")
-        return plan.make(asked, catalogue, Places())
+        return plan.make(asked, catalogue, Locations())
 
     return make
 
@@ -475,7 +478,7 @@ def test_what_the_user_sets_wins_over_what_the_recipe_writes_on_an_axis() -> Non
     catalogue = plugins.load(names)
     for written, ratio in (({}, 0.1), ({"set": {"patchcore.coreset_ratio": 0.25}}, 0.25)):
         asked = suite.validate({"plugins": names, **keys, **written}, "test")
-        made = plan.make(asked, catalogue, Places())
+        made = plan.make(asked, catalogue, Locations())
         assert {trial.model.params["coreset_ratio"] for trial in made.trials} == {ratio}
         assert {trial.backbone for trial in made.trials} == {"embedded"}
 
@@ -506,10 +509,10 @@ def backed(plugin_file: PluginFile, toys: str) -> Callable[..., Plan]:
     names = [toys, plugin_file("backed", BACKED)]
     catalogue = plugins.load(names)
 
-    def make(places: Places | None = None, **keys: Any) -> Plan:
+    def make(locations: Locations | None = None, **keys: Any) -> Plan:
         content = {"models": "backed", "datasets": DARK, "preprocessors": "none", **keys}
         asked = suite.validate({"plugins": names, **content}, "test")
-        return plan.make(asked, catalogue, places or Places())
+        return plan.make(asked, catalogue, locations or Locations())
 
     return make
 
@@ -552,7 +555,7 @@ def test_a_precision_is_another_trial_where_there_is_a_backbone(
 
 
 def test_a_default_backbone_that_is_here_is_used(backed: Callable[..., Plan], weights: str) -> None:
-    made = backed(Places(weights=weights))
+    made = backed(Locations(weights=weights))
     (found,) = made.trials[0].weights
     assert (found.backbone, found.path) == ("resnet18", f"{weights}/resnet18-mine.pth")
     assert not found.verified
@@ -584,20 +587,22 @@ def test_every_recipe_in_the_tree_names_its_backbone() -> None:
     for name in catalogue.offers["recipe"]:
         asked = suite.validate({"plugins": ["patchcore", "bgfilter"], "recipe": name}, "test")
         with pytest.raises(UserError, match=r"weights of backbone '\w+' are not here"):
-            plan.make(asked, catalogue, Places())
+            plan.make(asked, catalogue, Locations())
 
 
 def test_a_backbone_per_model_wins_over_one_for_all(
     backed: Callable[..., Plan], weights: str
 ) -> None:
-    made = backed(Places(weights=weights), backbone="embedded", models="backed:backbone=resnet18")
+    made = backed(
+        Locations(weights=weights), backbone="embedded", models="backed:backbone=resnet18"
+    )
     assert made.trials[0].backbone == "resnet18"
     assert backed(backbone="embedded").trials[0].backbone == "embedded"
     assert backed(backbone="embedded").notes == ()
 
 
 def test_backbones_make_a_grid(backed: Callable[..., Plan], weights: str) -> None:
-    made = backed(Places(weights=weights), set={"backed.backbone": ["resnet18", "embedded"]})
+    made = backed(Locations(weights=weights), set={"backed.backbone": ["resnet18", "embedded"]})
     assert [trial.backbone for trial in made.trials] == ["resnet18", "embedded"]
 
 
@@ -613,13 +618,17 @@ def test_fetch_gets_what_is_missing_instead_of_falling_back(
 ) -> None:
     asked = []
 
-    def fetch(kind: str, component: Any) -> Path:
-        asked.append((kind, component.name))
-        (tmp_path / component.weights.filename).write_bytes(b"")
-        return tmp_path
+    class Fetching(Fetcher):
+        def weights(self, backbones: Sequence[Any], folder: Path) -> list[Path]:
+            (backbone,) = backbones
+            asked.append((backbone.name, folder))
+            target = folder / backbone.weights.filename
+            target.write_bytes(b"")
+            return [target]
 
-    made = backed(Places(weights=str(tmp_path), fetch=fetch))
-    assert asked == [("weights", "resnet18")]
+    fetcher = Fetching(accepted=True, listener=Listener())
+    made = backed(Locations(weights=str(tmp_path), fetch=fetcher))
+    assert asked == [("resnet18", tmp_path)]
     assert made.trials[0].backbone == "resnet18"
 
 
@@ -636,10 +645,10 @@ def test_ids_are_the_same_in_another_process_and_another_folder(
     toy_module.ToyData().build(tmp_path)
     code = (
         "import sys, json\n"
-        "from adbench_harness.planning import plan, plugins, suite\n"
+        "from adbench_harness.planning import locations, plan, plugins, suite\n"
         "asked = suite.validate({'plugins': [sys.argv[1]]}, 'x')\n"
-        "places = plan.Places(datasets={'toy-data': sys.argv[2]})\n"
-        "made = plan.make(asked, plugins.load(asked.plugins), places)\n"
+        "where = locations.Locations(datasets={'toy-data': sys.argv[2]})\n"
+        "made = plan.make(asked, plugins.load(asked.plugins), where)\n"
         "print(json.dumps([t.id for t in made.trials]))"
     )
     command = [sys.executable, "-c", code, toys, str(tmp_path)]
@@ -650,25 +659,25 @@ def test_ids_are_the_same_in_another_process_and_another_folder(
 def test_ids_follow_the_data_the_weights_and_the_settings(
     backed: Callable[..., Plan], weights: str, tmp_path: Path
 ) -> None:
-    base = backed(Places(weights=weights))
+    base = backed(Locations(weights=weights))
     moved = tmp_path / "moved"
     moved.mkdir()
     shutil.copy(f"{weights}/resnet18-mine.pth", moved / "resnet18-renamed.pth")
-    assert ids(backed(Places(weights=str(moved)))) == ids(base)
+    assert ids(backed(Locations(weights=str(moved)))) == ids(base)
     others = [
         backed(),
-        backed(Places(weights=weights), evaluation={"size": 20}),
-        backed(Places(weights=weights), evaluation={"border": "crop"}),
-        backed(Places(weights=weights), metrics="aupro"),
-        backed(Places(weights=weights), seeds=[1]),
+        backed(Locations(weights=weights), evaluation={"size": 20}),
+        backed(Locations(weights=weights), evaluation={"border": "crop"}),
+        backed(Locations(weights=weights), metrics="aupro"),
+        backed(Locations(weights=weights), seeds=[1]),
     ]
     (moved / "resnet18-renamed.pth").write_bytes(b"other numbers")
-    others.append(backed(Places(weights=str(moved))))
+    others.append(backed(Locations(weights=str(moved))))
     toy_module.ToyData().build(tmp_path / "data")
     image = tmp_path / "data/dark/test/good/0.png"
     shutil.copy(image.with_name("1.png"), image)
     data = {"toy-data": str(tmp_path / "data")}
-    others.append(backed(Places(weights=weights, datasets=data)))
+    others.append(backed(Locations(weights=weights, datasets=data)))
     assert len(set.union(ids(base), *map(ids, others))) == 1 + len(others)
 
 

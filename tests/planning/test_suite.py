@@ -115,3 +115,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         suite.read(tmp_path / "mine.toml")
     with pytest.raises(UserError, match="cannot be read"):
         suite.read(tmp_path)
+
+
+def test_a_file_is_checked_by_itself_and_needs_no_plugins(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("seeds = 2")
+    assert suite.read(path) == {"seeds": 2}
+    path.write_text("seeds = 0")
+    with pytest.raises(UserError, match=r"mine.toml: 'seeds': "):
+        suite.read(path)

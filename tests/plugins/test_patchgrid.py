@@ -12,6 +12,7 @@ from torch.nn import functional
 from adbench_harness.errors import UserError
 from adbench_harness.planning import parameters, plan, plugins, suite
 from adbench_harness.planning.grammar import Wanted
+from adbench_harness.planning.locations import Locations
 from adbench_harness.testing.fitting import tools, train
 from adbench_harness.types import Batch
 from adbench_patchgrid import adbench_recipes, augmenter
@@ -315,7 +316,7 @@ def test_it_runs_alone_on_the_network_of_the_authors_earlier_paper(asked):
     for recipe in adbench_recipes():
         wanted |= recipe.suite if recipe.name in asked.values() else {}
     catalogue = plugins.load(["patchgrid"])
-    trials = plan.make(suite.validate(wanted, "test"), catalogue, plan.Places()).trials
+    trials = plan.make(suite.validate(wanted, "test"), catalogue, Locations()).trials
     assert {trial.augmenter.name for trial in trials} == {"patchgrid"}
     (stage,) = (trial.model for trial in trials if trial.model.name == "twostage-stage1")
     size = parameters.build(catalogue, "model", stage).input.size[0]

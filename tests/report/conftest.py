@@ -11,7 +11,8 @@ import pytest
 
 from adbench_harness import report
 from adbench_harness.cli import main
-from adbench_harness.planning import pipelines, plugins
+from adbench_harness.planning import plugins
+from adbench_harness.planning.locations import Locations
 from adbench_harness.results.store import Failure, Store
 
 SCRIPT = "<script>alert(1)</script>"
@@ -77,14 +78,14 @@ def catalogue():
 
 
 @pytest.fixture(scope="session")
-def places(parts):
-    return pipelines.Places(datasets={"folder": str(parts)})
+def locations(parts):
+    return Locations(datasets={"folder": str(parts)})
 
 
 @pytest.fixture(scope="session")
-def site(results, catalogue, places, tmp_path_factory) -> Path:
+def site(results, catalogue, locations, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("site")
-    written = report.write(Store(results), root, catalogue=catalogue, places=places)
+    written = report.write(Store(results), root, catalogue=catalogue, locations=locations)
     assert written == report.Written(rows=4, missing=())
     return root
 

@@ -14,7 +14,8 @@ import pytest
 from adbench_harness import report
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard import frame, render
-from adbench_harness.planning import pipelines, plugins
+from adbench_harness.planning import plugins
+from adbench_harness.planning.locations import Locations
 from adbench_harness.report.gallery import SIDE
 from adbench_harness.report.panel import NO_IMAGES, NO_MAPS
 from adbench_harness.results.store import Store
@@ -146,9 +147,9 @@ def test_the_gallery_shows_images_maps_and_truth(site, read):
     assert heat[24:36, 36:46].mean() > 2 * heat[:10].mean()
 
 
-def test_without_maps_the_page_says_so(changed, catalogue, places, tmp_path, read):
+def test_without_maps_the_page_says_so(changed, catalogue, locations, tmp_path, read):
     store = changed(lambda result: replace(result, maps={}))
-    report.write(store, tmp_path / "site", catalogue=catalogue, places=places)
+    report.write(store, tmp_path / "site", catalogue=catalogue, locations=locations)
     page = page_of(read(tmp_path / "site"), "toy-mean(gain=2.0)")
     assert NO_MAPS in page.words()
     alts = [a["alt"] for a in page.all("img")]
@@ -166,7 +167,7 @@ def test_without_maps_the_page_says_so(changed, catalogue, places, tmp_path, rea
     ],
 )
 def test_without_images_the_page_says_so_and_the_rest_is_whole(
-    change, reason, results, changed, catalogue, places, parts, tmp_path, read
+    change, reason, results, changed, catalogue, locations, parts, tmp_path, read
 ):
     store = Store(results)
     if change == "images":
@@ -174,8 +175,8 @@ def test_without_images_the_page_says_so_and_the_rest_is_whole(
     elif change == "plugins":
         store = changed(lambda r: replace(r, trial=replace(r.trial, dataset=Choice("gone", 1))))
     else:
-        places = pipelines.Places(datasets={"folder": str(parts / "moved")})
-    written = report.write(store, tmp_path / "site", catalogue=catalogue, places=places)
+        locations = Locations(datasets={"folder": str(parts / "moved")})
+    written = report.write(store, tmp_path / "site", catalogue=catalogue, locations=locations)
     (said,) = written.missing
     assert reason in said
     page = page_of(read(tmp_path / "site"), "toy-mean(gain=2.0)")
@@ -188,20 +189,20 @@ def test_without_images_the_page_says_so_and_the_rest_is_whole(
     assert "above all 3 normal images" in page.words()
 
 
-def test_as_many_images_as_asked(results, catalogue, places, tmp_path, read):
-    report.write(Store(results), tmp_path / "s", catalogue=catalogue, places=places, images=2)
+def test_as_many_images_as_asked(results, catalogue, locations, tmp_path, read):
+    report.write(Store(results), tmp_path / "s", catalogue=catalogue, locations=locations, images=2)
     page = page_of(read(tmp_path / "s"), "toy-mean(gain=2.0)")
     assert len([a for a in page.all("img") if "images/" in a["src"]]) == 4
     assert "2 of 6." in page.words()
 
 
-def test_a_site_is_replaced_and_nothing_else_is(results, catalogue, places, tmp_path):
+def test_a_site_is_replaced_and_nothing_else_is(results, catalogue, locations, tmp_path):
     root = tmp_path / "site"
     (root / "plots").mkdir(parents=True)
     (root / "plots/mine.svg").write_text("mine")
 
     def write():
-        report.write(Store(results), root, catalogue=catalogue, places=places, images=0)
+        report.write(Store(results), root, catalogue=catalogue, locations=locations, images=0)
 
     with pytest.raises(UserError, match="is not empty and not an adbench site"):
         write()
@@ -218,11 +219,11 @@ def test_a_site_is_replaced_and_nothing_else_is(results, catalogue, places, tmp_
 
 
 def test_an_unknown_metric_is_refused_before_anything_is_written(
-    results, catalogue, places, tmp_path
+    results, catalogue, locations, tmp_path
 ):
     with pytest.raises(UserError, match="no result has the metric 'auroc'"):
         report.write(
-            Store(results), tmp_path / "s", catalogue=catalogue, places=places, metric="auroc"
+            Store(results), tmp_path / "s", catalogue=catalogue, locations=locations, metric="auroc"
         )
     assert not (tmp_path / "s").exists()
 
@@ -239,9 +240,9 @@ class Printed(plugins.Catalogue):
 CATEGORY = "parts & <b>more"
 
 
-def test_reported_numbers_stand_beside_measured_ones(results, catalogue, places, tmp_path, read):
+def test_reported_numbers_stand_beside_measured_ones(results, catalogue, locations, tmp_path, read):
     printed = Printed(**vars(catalogue))
-    report.write(Store(results), tmp_path / "s", catalogue=printed, places=places, images=0)
+    report.write(Store(results), tmp_path / "s", catalogue=printed, locations=locations, images=0)
     board = read(tmp_path / "s")[0]
     assert "Paper <i> (reported)" in board.text
     assert "87.1" in board.text
@@ -270,8 +271,8 @@ def test_the_board_says_which_rows_are_told_apart(site, results, read):
     assert html.unescape(note) in read(site)[0].words()
 
 
-def test_the_site_of_an_older_page_is_known(tmp_path, results, catalogue, places):
+def test_the_site_of_an_older_page_is_known(tmp_path, results, catalogue, locations):
     """Somebody's own index.html is not taken for a site."""
     Path(tmp_path / "index.html").write_text("<!doctype html><title>mine</title>")
     with pytest.raises(UserError, match="is not empty and not an adbench site"):
-        report.write(Store(results), tmp_path, catalogue=catalogue, places=places)
+        report.write(Store(results), tmp_path, catalogue=catalogue, locations=locations)

@@ -266,3 +266,26 @@ def test_a_failed_write_leaves_nothing_behind(
     with pytest.raises(TypeError):
         store.write(result(provenance={"device": object()}, images={}, maps={}, curves={}))
     assert list(store.trials.iterdir()) == []
+
+
+def test_a_folder_without_results_is_refused_where_results_are_needed(
+    store: Store, tmp_path: Path
+) -> None:
+    store.write(result())
+    assert list(Store.existing(str(store.root)).read())
+    with pytest.raises(UserError, match=r"no results in '.*none'; run 'adbench run' first"):
+        Store.existing(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_is_made_only_where_it_can_be_written_to(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new" / "results")
+    store.make()
+    store.make()
+    assert list(store.trials.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--out: '.*trials' cannot be made \(Not a directory\)"):
+        Store(tmp_path / "file").make()
+    (tmp_path / "trials").symlink_to("/proc")  # where not even root may write
+    with pytest.raises(UserError, match=r"--out: '.*trials' cannot be written to \("):
+        Store(tmp_path).make()

@@ -18,7 +18,7 @@ import torch
 from adbench_harness.images import cache, decoding, folders, geometry
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.planning import plan, suite
-from adbench_harness.planning.pipelines import Places
+from adbench_harness.planning.locations import Locations
 from adbench_harness.running import material
 from adbench_harness.running.bundle import contract, load, run_bundle
 from adbench_harness.statistics import delong
@@ -45,7 +45,7 @@ def planned(toys):
         }
         checked = suite.validate(defaults | asked, "test")
         catalogue = load(tuple(checked.plugins))
-        made = plan.make(checked, catalogue, Places(), device="cpu", checkpoints=checkpoints)
+        made = plan.make(checked, catalogue, Locations(), device="cpu", checkpoints=checkpoints)
         return made.bundles
 
     return make

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from adbench_harness.cli import options
 from adbench_harness.errors import UserError, nearest
+from adbench_harness.results import FOLDER
 
 SUMMARY = "Compare results with accepted ones; exit 0: as good, 1: worse or changed, 2: impossible."
 
@@ -20,8 +20,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "new",
         nargs="?",
-        default=options.RESULTS,
-        help=f"folder of new results (default {options.RESULTS})",
+        default=FOLDER,
+        help=f"folder of new results (default {FOLDER})",
     )
     parser.add_argument(
         "--suite", metavar="FILE", help="suite whose [tolerance] is used (default: the board's)"
@@ -38,20 +38,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
+    from adbench_harness.results.store import Store
+
     place, suite_file = _board(given)
     if not given.accept:
-        options.store(str(place))  # a missing baseline is reported before missing new results
-    new = options.store(given.new)
+        Store.existing(place)  # a missing baseline is reported before missing new results
+    new = Store.existing(given.new)
     if place.resolve() == new.root.resolve():
         raise UserError(f"'{given.new}' is the baseline itself; run into another folder (--out)")
     tolerance = _tolerance(suite_file)
     from adbench_harness import compare
-    from adbench_harness.results.store import Store
 
     accepted = _acceptable(new) if given.accept else []
     if accepted and not (place / "trials").is_dir():
         return _accept(Store(place), new, accepted)
-    baseline = options.store(str(place))
+    baseline = Store.existing(place)
     found = compare.compare(baseline, new, tolerance)
     _check(tolerance, found, suite_file)
     writers = {"markdown": compare.markdown, "junit": compare.junit, "json": compare.json_text}

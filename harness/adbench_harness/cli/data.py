@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from adbench_harness.cli import fetching, options
+from adbench_harness.cli import options
 from adbench_harness.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adbench_harness.images.verify import Findings
+    from adbench_harness.planning.locations import Locations
 
 SUMMARY = "List data sets and where they are, fetch them, or verify those on this machine."
 SHOWN = 20
@@ -24,29 +25,34 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="data sets; for verify, also NAME/CATEGORY"
     )
-    options.add_places(parser)
+    options.add_locations(parser)
     options.add_plugins(parser)
-    fetching.add_license(parser)
+    options.add_license(parser)
 
 
 def handle(given: argparse.Namespace) -> int:
     """0, or 1 if verification found an error."""
-    places = options.places(given)
+    locations = options.locations(given)
     catalogue = options.loaded(given)
     if given.action == "verify":
-        return _verify(given.names, catalogue, places)
+        return _verify(given.names, catalogue, locations)
     if given.action == "fetch" and not given.names:
         raise UserError("fetch what? name a data set ('adbench data' lists them)")
     names = given.names or catalogue.offers["dataset"]
     chosen = [catalogue.get("dataset", name)() for name in names]
     if given.action == "fetch":
-        fetching.datasets(chosen, places["data"], given.accept_license)
+        from adbench_harness.display import Display
+        from adbench_harness.downloads.fetcher import Fetcher
+
+        with Display() as display:
+            fetcher = Fetcher(accepted=given.accept_license, listener=display)
+            fetcher.datasets(chosen, locations.data_folder)
     else:
-        print(options.table([_row(dataset, places) for dataset in chosen]))
+        print(options.table([_row(dataset, locations) for dataset in chosen]))
     return 0
 
 
-def _row(dataset: Any, places: dict[str, Any]) -> dict[str, str]:
+def _row(dataset: Any, locations: Locations) -> dict[str, str]:
     published = dataset.published()
     gigabytes = sum(archive.gigabytes or 0 for archive in dataset.archives)
     return {
@@ -55,7 +61,7 @@ def _row(dataset: Any, places: dict[str, Any]) -> dict[str, str]:
         "images": str(sum(published.values()) or ""),
         "GB": f"{gigabytes:.1f}" if gigabytes else "",
         "license": dataset.license,
-        "found": options.whereabouts(dataset, places) or f"not found: {_how_to_get(dataset)}",
+        "found": options.whereabouts(dataset, locations) or f"not found: {_how_to_get(dataset)}",
     }
 
 
@@ -67,16 +73,16 @@ def _how_to_get(dataset: Any) -> str:
     return f"request it at {dataset.page}; 'adbench data fetch {dataset.name}' says how"
 
 
-def _verify(names: list[str], catalogue: Any, places: dict[str, Any]) -> int:
+def _verify(names: list[str], catalogue: Any, locations: Locations) -> int:
     from adbench_harness.images import folders
 
     wrong = 0
     for name in names or catalogue.offers["dataset"]:
         name, _, only = name.partition("/")
         dataset = catalogue.get("dataset", name)()
-        if not names and options.whereabouts(dataset, places) is None:
+        if not names and options.whereabouts(dataset, locations) is None:
             continue
-        root = folders.locate(dataset, places["data"], places["datasets"])
+        root = folders.locate(dataset, locations.data, locations.datasets)
         wrong += _verify_one(dataset, root, only)
     return int(wrong > 0)
 

@@ -11,7 +11,7 @@ SUMMARY = "Show what this machine has and lacks: device, search, weights, data."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_places(parser)
+    options.add_locations(parser)
 
 
 def handle(given: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def _backbones(given: argparse.Namespace) -> list[tuple[str, str, str]]:
     from adbench_harness.downloads import weights
     from adbench_harness.planning import plugins
 
-    place = options.places(given)["weights"]
+    place = options.locations(given).weights
     rows = []
     for name, offer in plugins.load(()).offers["backbone"].items():
         found = weights.find(offer.component(), place)
@@ -75,11 +75,11 @@ def _backbones(given: argparse.Namespace) -> list[tuple[str, str, str]]:
 def _datasets(given: argparse.Namespace) -> list[tuple[str, str, str]]:
     from adbench_harness.planning import plugins
 
-    places = options.places(given)
+    locations = options.locations(given)
     rows = []
     for name, offer in plugins.load(()).offers["dataset"].items():
         dataset = offer.component()
-        found = options.whereabouts(dataset, places)
+        found = options.whereabouts(dataset, locations)
         step = f"adbench data fetch {name}" if dataset.archives else f"--data {name}=DIR"
         rows.append((f"data {name}", found or "not found", "" if found else step))
     return rows

@@ -27,7 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    store = options.store(given.results)
+    from adbench_harness.results.store import Store
+
+    store = Store.existing(given.results)
     from adbench_harness import leaderboard
     from adbench_harness.planning import grammar
 
@@ -35,15 +37,15 @@ def handle(given: argparse.Namespace) -> int:
     if given.reported:
         from adbench_harness.planning import plugins
 
-        names = grammar.split(given.reported, ",")
+        names = grammar.names(given.reported)
         plugins.check_names(names)
         reported = plugins.load(names).reported()
     text = leaderboard.render(
         store.read(),
         format=given.format,
-        rows=options.names(given.rows),
+        rows=grammar.names(given.rows),
         columns=given.columns,
-        metrics=options.names(given.metric),
+        metrics=grammar.names(given.metric),
         only=options.pairs(given.only),
         reported=reported,
         per_category=given.per_category,

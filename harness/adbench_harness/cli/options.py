@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench_harness.errors import NotInstalled, UserError
+from adbench_harness.results import FOLDER
 
 if TYPE_CHECKING:
+    from adbench_harness.downloads.fetcher import Fetcher
+    from adbench_harness.planning.locations import Locations
     from adbench_harness.planning.plugins import Catalogue
-
-RESULTS = "adbench-results"
 
 
 def plugin_names(**_: Any) -> list[str]:
@@ -33,7 +32,7 @@ def add_plugins(parser: argparse.ArgumentParser, **kwargs: Any) -> None:
 
 def add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "results", nargs="?", default=RESULTS, help=f"folder of results (default {RESULTS})"
+        "results", nargs="?", default=FOLDER, help=f"folder of results (default {FOLDER})"
     )
 
 
@@ -47,11 +46,6 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", metavar="COLUMN=VALUE", action="append", default=[], help="leave others out"
     )
-
-
-def names(text: str) -> list[str]:
-    """A comma-separated list."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def pairs(items: list[str]) -> dict[str, str]:
@@ -72,38 +66,47 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_places(parser: argparse.ArgumentParser) -> None:
+def add_locations(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument(
         "--weights", metavar="PATH", help="folder or file of weights (ADBENCH_WEIGHTS)"
     )
 
 
-def data_places(given: argparse.Namespace) -> dict[str, Any]:
-    """``data`` and ``datasets`` of ``plan.Places``."""
-    named = dict(item.split("=", 1) for item in given.data if "=" in item)
-    general = [item for item in given.data if "=" not in item]
+def add_license(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept-license", action="store_true", help="accept the license of what is downloaded"
+    )
+
+
+def data_locations(given: argparse.Namespace) -> Locations:
+    """What ``--data`` names."""
+    return _locations(given.data, None, None)
+
+
+def locations(given: argparse.Namespace, fetch: Fetcher | None = None) -> Locations:
+    """What ``--data`` and ``--weights`` name."""
+    return _locations(given.data, given.weights, fetch)
+
+
+def _locations(data: list[str], weights: str | None, fetch: Fetcher | None) -> Locations:
+    from adbench_harness.planning.locations import Locations
+
+    named = dict(item.split("=", 1) for item in data if "=" in item)
+    general = [item for item in data if "=" not in item]
     if len(general) > 1:
         raise UserError(f"--data names {len(general)} folders; name one, and others as NAME=DIR")
-    return {
-        "data": general[0] if general else os.environ.get("ADBENCH_DATA"),
-        "datasets": named,
-    }
+    return Locations.given(general[0] if general else None, named, weights, fetch)
 
 
-def places(given: argparse.Namespace) -> dict[str, Any]:
-    """``data``, ``datasets`` and ``weights`` of ``plan.Places``."""
-    return data_places(given) | {"weights": given.weights or os.environ.get("ADBENCH_WEIGHTS")}
-
-
-def whereabouts(dataset: Any, places: dict[str, Any]) -> str | None:
+def whereabouts(dataset: Any, locations: Locations) -> str | None:
     """How much of a data set is where, or what is wrong with its folder; None: it is not here."""
     from adbench_harness.images import folders
 
     try:
-        root = folders.locate(dataset, places["data"], places["datasets"])
+        root = folders.locate(dataset, locations.data, locations.datasets)
     except UserError as error:
-        return str(error) if dataset.name in places["datasets"] else None
+        return str(error) if dataset.name in locations.datasets else None
     try:
         found = len(dataset.categories(root))
     except UserError as error:
@@ -118,7 +121,7 @@ def loaded(given: argparse.Namespace) -> Catalogue:
     from adbench_harness.planning import grammar, plugins
 
     if given.plugins:
-        names = grammar.split(given.plugins, ",")
+        names = grammar.names(given.plugins)
         plugins.check_names(names)
         return plugins.load(names)
     return sound(plugins.available())
@@ -138,16 +141,6 @@ def sound(names: Iterable[str]) -> Catalogue:
         except UserError as error:
             print(f"adbench: left out: {error}", file=sys.stderr)
     return plugins.load(found)
-
-
-def store(folder: str) -> Any:
-    """The results in ``folder``; raises UserError where there are none."""
-    from adbench_harness.results.store import Store
-
-    found = Store(Path(folder))
-    if not found.trials.is_dir():
-        raise UserError(f"no results in '{folder}'; run 'adbench run' first or name its folder")
-    return found
 
 
 def table(rows: list[dict[str, Any]]) -> str:

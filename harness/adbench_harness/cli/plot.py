@@ -23,10 +23,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def handle(given: argparse.Namespace) -> int:
     if bool(given.x) == given.curves:
         raise UserError("plot needs either --x PARAM or --curves")
-    store = options.store(given.results)
-    from adbench_harness.leaderboard import plot
+    from adbench_harness.results.store import Store
 
-    by, metrics = options.names(given.by), options.names(given.metric)
+    store = Store.existing(given.results)
+    from adbench_harness.leaderboard import plot
+    from adbench_harness.planning import grammar
+
+    by, metrics = grammar.names(given.by), grammar.names(given.metric)
     only = options.pairs(given.only)
     if given.curves:
         title = plot.curves(store, Path(given.output), by=by, names=metrics, only=only)

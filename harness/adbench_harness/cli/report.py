@@ -25,16 +25,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    store = options.store(given.results)
+    from adbench_harness.results.store import Store
+
+    store = Store.existing(given.results)
     if given.images < 0:
         raise UserError(f"--images {given.images}: give a number, such as 12, or 0 for none")
-    given.weights = None
-    where = options.places(given)
+    locations = options.data_locations(given)
     from rich.console import Console
     from rich.progress import Progress
 
     from adbench_harness import report
-    from adbench_harness.planning import pipelines, plugins
+    from adbench_harness.planning import plugins
 
     if given.plugins is None:
         used = {name for result in store.read() for name in result.provenance.get("plugins", ())}
@@ -49,7 +50,7 @@ def handle(given: argparse.Namespace) -> int:
             store,
             Path(given.output),
             catalogue=catalogue,
-            places=pipelines.Places(**where),
+            locations=locations,
             metric=given.metric,
             images=given.images,
             progress=lambda done, total: progress.update(task, completed=done, total=total),

@@ -31,10 +31,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    old = options.store(given.results)
-    from adbench_harness import leaderboard
-    from adbench_harness.planning import suite
     from adbench_harness.results.store import Store
+
+    old = Store.existing(given.results)
+    from adbench_harness import leaderboard
+    from adbench_harness.planning import grammar, suite
     from adbench_harness.results.trial import EvaluationSettings
     from adbench_harness.running.rescore import rescore
 
@@ -45,7 +46,7 @@ def handle(given: argparse.Namespace) -> int:
     checked = suite.validate({"plugins": ["any"], "evaluation": asked}, "command line")
     settings = EvaluationSettings(**checked.evaluation.model_dump())
     catalogue = options.loaded(given)
-    names = options.names(given.metrics or "") or list(catalogue.offers["metric"])
+    names = grammar.names(given.metrics or "") or list(catalogue.offers["metric"])
     metrics = [catalogue.get("metric", name) for name in names]
     truths = _Truths(given, catalogue)
     done, bare = [], 0
@@ -87,7 +88,7 @@ class _Truths:
     """The ground truth of one category at a time: all masks may not fit in memory."""
 
     def __init__(self, given: argparse.Namespace, catalogue: Any) -> None:
-        self._places = options.data_places(given)
+        self._locations = options.data_locations(given)
         self._catalogue = catalogue
         self._last: tuple[Any, Any] = (None, None)
 
@@ -98,6 +99,6 @@ class _Truths:
 
         if self._last[0] != _place(trial):
             dataset = parameters.build(self._catalogue, "dataset", trial.dataset)
-            root = folders.locate(dataset, self._places["data"], self._places["datasets"])
+            root = folders.locate(dataset, self._locations.data, self._locations.datasets)
             self._last = _place(trial), Truth(trial, self._catalogue, root)
         return self._last[1]

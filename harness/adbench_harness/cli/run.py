@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import sys
-import threading
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench_harness.cli import fetching, options
-from adbench_harness.errors import UserError, said
+from adbench_harness.cli import options
+from adbench_harness.errors import UserError
+from adbench_harness.results import FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import FrameType
+    from collections.abc import Sequence
 
-    from adbench_harness.planning.plan import Plan
-    from adbench_harness.planning.plugins import Catalogue
     from adbench_harness.results.store import Store, TrialResult
+    from adbench_harness.session import Prepared
 
 SUMMARY = "Run every combination that fits together and show the table."
 _AXES = ("datasets", "preprocessors", "augmenters", "models", "scorers")
@@ -73,11 +68,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--eval-size", type=int, metavar="PX", help="longer side where maps meet masks"
     )
     axes.add_argument("--eval-border", choices=("full", "crop"), help="what a crop cut away")
-    options.add_places(parser)
-    parser.add_argument("--out", default=options.RESULTS, metavar="DIR", help="folder for results")
+    options.add_locations(parser)
+    parser.add_argument("--out", default=FOLDER, metavar="DIR", help="folder for results")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     parser.add_argument("--fetch", action="store_true", help="download what is missing")
-    fetching.add_license(parser)
+    options.add_license(parser)
     parser.add_argument("--keep-maps", action="store_true", help="store the anomaly maps")
     parser.add_argument("--explain", action="store_true", help="print the plan and stop")
     parser.add_argument("--per-category", action="store_true", help="a row a category too")
@@ -90,76 +85,31 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError(
             "which plugins? give --plugins NAMES (adbench list shows them) or a suite file"
         )
-    drawn, store, catalogue = prepare(
-        content,
-        options.places(given),
-        out=given.out,
-        device=given.device,
-        fetch=given.fetch,
-        accepted=given.accept_license,
-    )
-    if given.explain:
-        _explain(drawn)
-        return 0
-    found = perform(drawn, store, catalogue)
-    return _show(found, store, per_category=given.per_category)
+    from adbench_harness import session
+    from adbench_harness.display import Display
+    from adbench_harness.downloads.fetcher import Fetcher
 
-
-def prepare(
-    content: Mapping[str, Any],
-    where: Mapping[str, Any],
-    *,
-    out: str | Path,
-    device: str,
-    fetch: bool,
-    accepted: bool,
-    source: str = "command line",
-) -> tuple[Plan, Store, Catalogue]:
-    """The plan of a suite's ``content``, the store that it fills, and the loaded plugins.
-
-    ``fetch`` allows downloads, of what is ``accepted``: the licenses.
-    """
-    from adbench_harness.planning import plugins, suite
-
-    asked = suite.validate(content, source)
-    plugins.check_names(asked.plugins)
-    from adbench_harness.planning import pipelines, plan
-    from adbench_harness.results.store import Store
-
-    catalogue = plugins.load(asked.plugins)
-    store = Store(Path(out))
-
-    def get(kind: str, component: Any) -> Path:
-        fetched = fetching.datasets if kind == "data" else fetching.weights
-        return fetched([component], where[kind], accepted)[0]
-
-    places = pipelines.Places(**where, fetch=get if fetch else None)
-    drawn = plan.make(
-        asked,
-        catalogue,
-        places,
-        device=_device(device),
-        finished=store.finished(),
-        checkpoints=str(store.root / "checkpoints"),
-    )
-    return drawn, store, catalogue
-
-
-def perform(drawn: Plan, store: Store, catalogue: Catalogue) -> list[TrialResult]:
-    """Run what is not in the store yet, with progress; the results in the plan's order."""
-    _make(store.trials)
-    for note in drawn.notes:
-        print(note, file=sys.stderr)
-    _run(drawn, store, catalogue)
-    stored = {result.trial.id: result for result in store.read()}
-    return [stored[id_] for id_ in dict.fromkeys(trial.id for trial in drawn.trials)]
+    with Display() as display:
+        fetcher = Fetcher(accepted=given.accept_license, listener=display)
+        prepared = session.prepare(
+            content,
+            options.locations(given, fetcher if given.fetch else None),
+            out=given.out,
+            device=given.device,
+            source="command line",
+        )
+        if given.explain:
+            _explain(prepared)
+            return 0
+        found = session.perform(prepared, progress=display)
+    return _show(found, prepared.store, per_category=given.per_category)
 
 
 def _content(given: argparse.Namespace) -> dict[str, Any]:
     """The suite file's keys with the flags laid over them."""
-    from adbench_harness.planning import grammar
+    from adbench_harness.planning import grammar, suite
 
-    content = {} if given.suite is None else read(given.suite)
+    content = {} if given.suite is None else suite.read(Path(given.suite))
     for key in (
         "plugins",
         "recipe",
@@ -191,15 +141,6 @@ def _content(given: argparse.Namespace) -> dict[str, Any]:
     return content
 
 
-def read(path: str | Path) -> dict[str, Any]:
-    """A suite file's keys, checked by themselves: its mistakes are told apart from a flag's."""
-    from adbench_harness.planning import suite
-
-    content = suite.read(Path(path))
-    suite.validate({"plugins": ["any"], **content}, str(path))
-    return content
-
-
 def _seeds(text: str, key: str) -> int | list[int]:
     try:
         numbers = [int(part) for part in text.split(",")]
@@ -210,104 +151,26 @@ def _seeds(text: str, key: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _device(name: str) -> str:
-    import torch
-
-    try:
-        wanted = torch.device("cpu" if name == "auto" else name)
-    except RuntimeError:
-        raise UserError(f"unknown device '{name}'; write auto, cpu, cuda or cuda:N") from None
-    if wanted.type not in ("cpu", "cuda"):
-        raise UserError(f"device '{name}' is not supported; write auto, cpu, cuda or cuda:N")
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"device '{name}' is not here ({torch.cuda.device_count()} GPUs found); "
-            "write --device cpu, or see 'adbench doctor'"
-        )
-    return name
-
-
-def _make(folder: Path) -> None:
-    """Refuse a place that cannot be written to before anything is run."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--out: '{folder}' cannot be made ({error.strerror}); name another folder"
-        ) from None
-
-
-def _explain(drawn: Plan) -> None:
-    for note in drawn.notes:
+def _explain(prepared: Prepared) -> None:
+    plan, bundles = prepared.plan, prepared.left()
+    for note in plan.notes:
         print(note)
-    todo = sum(len(bundle.trials) for bundle in drawn.bundles)
-    print(f"{len(drawn.trials)} trials, {todo} to do, in {len(drawn.bundles)} bundles")
-    for bundle in drawn.bundles:
+    todo = sum(len(bundle.trials) for bundle in bundles)
+    print(f"{len(plan.trials)} trials, {todo} to do, in {len(bundles)} bundles")
+    for bundle in bundles:
         print(f"\n{bundle.title}")
         for trial in bundle.trials:
             chain = [trial.model.label, trial.scorer.label, f"seed {trial.seed}"]
             if trial.augmenter:
                 chain.insert(0, trial.augmenter.label)
             print(f"  {trial.id}  {' · '.join(chain)}  [{trial.backbone}]")
-    if drawn.left_out:
+    if plan.left_out:
         print("\nleft out:")
-        for reason in drawn.left_out:
+        for reason in plan.left_out:
             print(f"  {reason}")
 
 
-def _run(drawn: Plan, store: Store, catalogue: Catalogue) -> None:
-    from adbench_harness.cli.progress import Display
-    from adbench_harness.engines import local
-
-    total = sum(len(bundle.trials) for bundle in drawn.bundles)
-    if len(drawn.trials) > total:
-        print(
-            f"{len(drawn.trials) - total} of {len(drawn.trials)} trials are in {store.root} already"
-        )
-    start = time.monotonic()
-    with Display(total) as display, _interrupts() as seen:
-        for bundle in drawn.bundles:
-            display.bundle(bundle.title)
-            for result in local.run([bundle], display.stage):
-                store.write(result)
-                display.trial(result)
-                _notify(catalogue, result)
-                if seen:
-                    raise KeyboardInterrupt
-    if total:
-        print(f"{total} trials in {time.monotonic() - start:.0f} s; results in {store.root}\n")
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """The interrupts so far: Python drops one that comes while an object is being finalised."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield seen
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
-        signal.default_int_handler(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _notify(catalogue: Catalogue, result: TrialResult) -> None:
-    """Observers look on; what they raise is said and costs nothing."""
-    for observer in catalogue.manager.hook.adbench_trial_finished.get_hookimpls():
-        try:
-            observer.function(*[result][: len(observer.argnames)])
-        except Exception as error:
-            print(f"adbench: observer {observer.plugin_name}: {said(error)}", file=sys.stderr)
-
-
-def _show(found: list[TrialResult], store: Store, *, per_category: bool) -> int:
+def _show(found: Sequence[TrialResult], store: Store, *, per_category: bool) -> int:
     from adbench_harness import leaderboard
 
     for detailed in (False, True) if per_category else (False,):

@@ -22,10 +22,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
+    from adbench_harness.results.store import Store
+
     took: Counter[str] = Counter()
     alone: Counter[str] = Counter()
     trials = old = 0
-    for result in options.store(given.results).read():
+    for result in Store.existing(given.results).read():
         if not result.seconds_shared:
             old += 1
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from adbench_harness.cli import fetching, options
+from adbench_harness.cli import options
 from adbench_harness.errors import UserError
 
 SUMMARY = "List backbones and where their weights are, or fetch them."
@@ -14,13 +14,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "fetch"), nargs="?", default="list")
     parser.add_argument("names", nargs="*", metavar="NAME", help="backbones to fetch")
     parser.add_argument("--weights", metavar="PATH", help="folder to search, or to download to")
-    fetching.add_license(parser)
+    options.add_license(parser)
     options.add_plugins(parser)
 
 
 def handle(given: argparse.Namespace) -> int:
-    given.data = []
-    place = options.places(given)["weights"]
+    from adbench_harness.planning.locations import Locations
+
+    locations = Locations.given(weights=given.weights)
     catalogue = options.loaded(given)
     from adbench_harness.downloads import weights
 
@@ -28,12 +29,17 @@ def handle(given: argparse.Namespace) -> int:
         if not given.names:
             raise UserError("fetch what? name a backbone ('adbench weights' lists them)")
         chosen = [catalogue.get("backbone", name)() for name in given.names]
-        fetching.weights(chosen, place, given.accept_license)
+        from adbench_harness.display import Display
+        from adbench_harness.downloads.fetcher import Fetcher
+
+        with Display() as display:
+            fetcher = Fetcher(accepted=given.accept_license, listener=display)
+            fetcher.weights(chosen, locations.weights_folder)
         return 0
     rows = []
     for name, offer in catalogue.offers["backbone"].items():
         backbone = offer.component()
-        found = weights.find(backbone, place)
+        found = weights.find(backbone, locations.weights)
         rows.append(
             {
                 "backbone": name,

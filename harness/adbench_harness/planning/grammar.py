@@ -51,6 +51,11 @@ def split(text: str, separator: str) -> list[str]:
     return [part.strip() for part in [*parts, text[start:]]]
 
 
+def names(text: str) -> list[str]:
+    """The names in a comma-separated list; an empty text has none."""
+    return [name for name in split(text, ",") if name]
+
+
 def component(text: str) -> Wanted:
     """``name``, ``name:key=value:key=value`` or ``name(key=value,key=value)``."""
     name, *settings = split(text, ":")

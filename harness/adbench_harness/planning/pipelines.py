@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adbench_harness.downloads import weights
 from adbench_harness.errors import UserError
 from adbench_harness.planning import parameters
 from adbench_harness.planning.axes import Axes
+from adbench_harness.planning.locations import Locations
 from adbench_harness.planning.suite import Suite
 from adbench_harness.results.trial import Choice, Weights
 from adbench_harness.types import FeatureRequest, Model, WeightFile
-
-Fetch = Callable[[str, Any], Path]
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where data and weights are; ``fetch`` (kind, component) is None unless a run may download."""
-
-    data: str | None = None
-    datasets: Mapping[str, str] = field(default_factory=dict)
-    weights: str | None = None
-    fetch: Fetch | None = None
 
 
 @dataclass(frozen=True)
@@ -40,13 +28,13 @@ class Pipeline:
 class Pipelines:
     """All that fit together; ``left_out`` says of the others why, ``notes`` what was replaced."""
 
-    def __init__(self, suite: Suite, axes: Axes, places: Places) -> None:
+    def __init__(self, suite: Suite, axes: Axes, locations: Locations) -> None:
         self.left_out: list[str] = []
         self.notes: list[str] = []
         self._suite = suite
         self._axes = axes
         self._catalogue = axes.catalogue
-        self._places = places
+        self._locations = locations
 
     def all(self) -> list[Pipeline]:
         """Every combination of the axes that fits; raises UserError if there is none."""
@@ -92,7 +80,7 @@ class Pipelines:
 
     def _own(self, model: Model, file: WeightFile) -> Weights:
         """A file of weights of the model's own; raises UserError where it is not here."""
-        found = weights.find_file(file, model.version, self._places.weights)
+        found = weights.find_file(file, model.version, self._locations.weights)
         if found is None:
             raise UserError(
                 f"the weights '{file.filename}' of model '{model.name}' are not here; download "
@@ -187,7 +175,7 @@ class Pipelines:
         written = "backbone" in model.changed or self._axes.names_backbone(model)
         named = own if written else self._suite.backbone
         self._catalogue.get("backbone", named or own)
-        if named or self._places.fetch is not None or self._found(own) is not None:
+        if named or self._locations.fetch is not None or self._found(own) is not None:
             return named or own
         note = (
             f"backbone: {weights.EMBEDDED}, since the weights of {model.name}'s own {own} "
@@ -198,14 +186,14 @@ class Pipelines:
         return weights.EMBEDDED
 
     def _found(self, name: str) -> Weights | None:
-        return weights.find(self._catalogue.get("backbone", name)(), self._places.weights)
+        return weights.find(self._catalogue.get("backbone", name)(), self._locations.weights)
 
     def _weights(self, request: FeatureRequest) -> Weights:
         backbone = self._catalogue.get("backbone", request.backbone)()
         weights.check_layers(backbone, request.layers)
         found = self._found(backbone.name)
-        if found is None and self._places.fetch is not None:
-            self._places.fetch("weights", backbone)
+        if found is None and self._locations.fetch is not None:
+            self._locations.fetch.weights([backbone], self._locations.weights_folder)
             found = self._found(backbone.name)
         if found is None:
             raise UserError(

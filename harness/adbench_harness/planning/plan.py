@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from adbench_harness.errors import UserError, nearest
 from adbench_harness.images import folders
 from adbench_harness.planning import axes, parameters
 from adbench_harness.planning.axes import Axes
-from adbench_harness.planning.pipelines import Pipeline, Pipelines, Places
+from adbench_harness.planning.locations import Locations
+from adbench_harness.planning.pipelines import Pipeline, Pipelines
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.planning.samples import Setting, indices, listed
 from adbench_harness.planning.suite import Suite, validate
@@ -22,43 +23,49 @@ from adbench_harness.types import Sample
 
 @dataclass(frozen=True)
 class Plan:
-    """Every trial of the suite, the bundles still to run, what was left out, and notes."""
+    """Every trial of the suite, the bundles that they form, what was left out, and notes."""
 
     trials: tuple[Trial, ...]
     bundles: tuple[Bundle, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def left(self, finished: Collection[str]) -> tuple[Bundle, ...]:
+        """The bundles without the trials whose ids are ``finished``; none is empty."""
+        left = (
+            replace(bundle, trials=tuple(t for t in bundle.trials if t.id not in finished))
+            for bundle in self.bundles
+        )
+        return tuple(bundle for bundle in left if bundle.trials)
+
 
 def make(
     suite: Suite,
     catalogue: Catalogue,
-    places: Places,
+    locations: Locations,
     *,
     device: str = "auto",
-    finished: Collection[str] = (),
     checkpoints: str | None = None,
 ) -> Plan:
-    """The plan of ``suite``; trials with ``finished`` ids are in no bundle. Raises UserError."""
+    """The plan of ``suite``. Raises UserError."""
     suite = with_recipe(suite, catalogue)
-    planner = _Planner(suite, catalogue, places)
+    planner = _Planner(suite, catalogue, locations)
     trials: dict[str, Trial] = {}
     bundles: list[Bundle] = []
     for group in planner.groups():
         new = {trial.id: trial for trial in group.trials if trial.id not in trials}
         trials |= new
-        todo = tuple(trial for trial in new.values() if trial.id not in finished)
-        if todo:
+        if new:
             bundle = Bundle(
                 plugins=tuple(map(_anywhere, suite.plugins)),
                 root=str(group.root),
-                trials=todo,
+                trials=tuple(new.values()),
                 samples=group.samples,
                 categories=group.categories,
                 device=device,
                 keep_maps=suite.keep_maps,
                 checkpoints=checkpoints,
-                auxiliary=planner.auxiliary_roots(todo),
+                auxiliary=planner.auxiliary_roots(new.values()),
                 chains=group.chains,
             )
             bundles.append(bundle)
@@ -109,12 +116,12 @@ class _Group:
 
 
 class _Planner:
-    def __init__(self, suite: Suite, catalogue: Catalogue, places: Places) -> None:
+    def __init__(self, suite: Suite, catalogue: Catalogue, locations: Locations) -> None:
         self.suite = suite
         self.catalogue = catalogue
-        self.places = places
+        self.locations = locations
         self.axes = Axes(suite, catalogue)
-        self.pipelines = Pipelines(suite, self.axes, places)
+        self.pipelines = Pipelines(suite, self.axes, locations)
         self._auxiliary: dict[str, tuple[Path, str]] = {}
         self._known: dict[str, None] = {}
 
@@ -187,7 +194,7 @@ class _Planner:
             folders.fingerprint(root, samples) if self.suite.unified else "",
         )
 
-    def auxiliary_roots(self, trials: Sequence[Trial]) -> tuple[tuple[str, str], ...]:
+    def auxiliary_roots(self, trials: Iterable[Trial]) -> tuple[tuple[str, str], ...]:
         names = {name for trial in trials for name, _ in trial.auxiliary} & set(self._auxiliary)
         return tuple((name, str(self._auxiliary[name][0])) for name in sorted(names))
 
@@ -209,11 +216,11 @@ class _Planner:
 
     def _locate(self, dataset: Any) -> Path:
         try:
-            return folders.locate(dataset, self.places.data, self.places.datasets)
+            return folders.locate(dataset, self.locations.data, self.locations.datasets)
         except UserError:
-            if self.places.fetch is None or not dataset.archives:
+            if self.locations.fetch is None or not dataset.archives:
                 raise
-            return self.places.fetch("data", dataset)
+            return self.locations.fetch.datasets([dataset], self.locations.data_folder)[0]
 
     def _check_overrides(self, pipelines: Iterable[Pipeline]) -> None:
         """Raise UserError for an override that would change nothing."""

@@ -130,13 +130,19 @@ _TABLES: dict[str, type[BaseModel]] = {"evaluation": EvaluationTable, "tolerance
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The contents of a suite file; raises UserError naming the file and the line."""
+    """The contents of a suite file; raises UserError naming the file and the line or the key.
+
+    A file is checked by itself, so that its mistakes are not taken for a flag's. It needs to name
+    no plugins.
+    """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"suite file '{path}' does not exist") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"suite file '{path}' cannot be read: {error}") from None
+    validate({"plugins": ["any"], **content}, str(path))
+    return content
 
 
 def validate(content: Mapping[str, Any], source: str) -> Suite:

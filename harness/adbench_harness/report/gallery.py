@@ -17,7 +17,7 @@ from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.geometry import Image
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.planning import parameters
-from adbench_harness.planning.pipelines import Places
+from adbench_harness.planning.locations import Locations
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.planning.samples import listed
 from adbench_harness.results.trial import EvaluationSettings, Trial
@@ -96,9 +96,9 @@ class Pictures:
     Raises UserError if they are missing, or are not those that the results were measured on.
     """
 
-    def __init__(self, trial: Trial, catalogue: Catalogue, places: Places) -> None:
+    def __init__(self, trial: Trial, catalogue: Catalogue, locations: Locations) -> None:
         dataset = parameters.build(catalogue, "dataset", trial.dataset)
-        root = folders.locate(dataset, places.data, places.datasets)
+        root = folders.locate(dataset, locations.data, locations.datasets)
         samples = listed(dataset, root, trial.category, trial.protocol, trial.split_seed)
         if folders.fingerprint(root, samples) != trial.fingerprint:
             raise UserError(f"the results were measured on other images than those in '{root}'")

@@ -30,7 +30,7 @@ from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.results.trial import show
 
 if TYPE_CHECKING:
-    from adbench_harness.planning.pipelines import Places
+    from adbench_harness.planning.locations import Locations
     from adbench_harness.planning.plugins import Catalogue
 
 _OURS = ("index.html", "rows", "plots", "images", "static")
@@ -112,14 +112,14 @@ def write(
     output: Path,
     *,
     catalogue: Catalogue,
-    places: Places,
+    locations: Locations,
     metric: str | None = None,
     images: int = 12,
     progress: Progress = lambda done, total: None,
 ) -> Written:
     """Write the site of a store's results into ``output``.
 
-    ``catalogue`` has the data sets and the papers' numbers, ``places`` the folders of images; if
+    ``catalogue`` has the data sets and the papers' numbers, ``locations`` the folders of images; if
     images are missing, the pages say so. ``metric`` ranks the rows; ``images`` is the maximum in a
     gallery. Raises UserError if there are no results, or ``output`` contains something else.
     """
@@ -127,7 +127,7 @@ def write(
     trials = select(results, (), {})
     measured(trials, [metric] if metric else ())
     _clear(output)
-    site = _Site(store, output, results, catalogue, places, images)
+    site = _Site(store, output, results, catalogue, locations, images)
     return site.write(trials, metric, progress)
 
 
@@ -138,14 +138,14 @@ class _Site:
         output: Path,
         results: Sequence[TrialResult],
         catalogue: Catalogue,
-        places: Places,
+        locations: Locations,
         images: int,
     ) -> None:
         self.store = store
         self.output = output
         self.results = results
         self.catalogue = catalogue
-        self.places = places
+        self.locations = locations
         self.reported = catalogue.reported()
         self.directions = {name: False for r in results for name in r.lower_is_better}
         self.panels = Panels(store, output, images)
@@ -375,7 +375,7 @@ class _Site:
 
     def pictures(self, result: TrialResult) -> Pictures | UserError:
         try:
-            return Pictures(result.trial, self.catalogue, self.places)
+            return Pictures(result.trial, self.catalogue, self.locations)
         except UserError as error:
             return error
         except Exception as error:  # a plugin's data set may raise anything

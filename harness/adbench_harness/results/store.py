@@ -71,6 +71,30 @@ class Store:
         self.root = root
         self.trials = root / "trials"
 
+    @classmethod
+    def existing(cls, folder: str | Path) -> Store:
+        """The results in ``folder``; raises UserError where there are none."""
+        store = cls(Path(folder))
+        if not store.trials.is_dir():
+            raise UserError(f"no results in '{folder}'; run 'adbench run' first or name its folder")
+        return store
+
+    def make(self) -> None:
+        """Make the folder; raises UserError where it cannot be made or written to."""
+        try:
+            self.trials.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--out: '{self.trials}' cannot be made ({error.strerror}); name another folder"
+            ) from None
+        try:
+            tempfile.TemporaryFile(dir=self.trials).close()
+        except OSError as error:
+            raise UserError(
+                f"--out: '{self.trials}' cannot be written to ({error.strerror}); name another "
+                "folder"
+            ) from None
+
     def write(self, result: TrialResult) -> None:
         """Store ``result``: arrays first, so that a JSON file is never without them.
 

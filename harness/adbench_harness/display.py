@@ -1,0 +1,126 @@
+"""Live progress on a terminal and in a notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from adbench_harness.errors import said
+from adbench_harness.listener import Listener
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from adbench_harness.results.store import TrialResult
+
+
+class Display(Listener):
+    """Shows downloads, then bundle, stage, trial and the time left.
+
+    The first and the last line of a run, which say how many trials were stored already and how
+    long the others took, go to stdout; everything else goes to stderr. As a context manager it
+    removes its bars at the end.
+    """
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+
+    @cached_property
+    def _console(self) -> Console:
+        from rich.console import Console  # not before there is something to show
+
+        return Console(stderr=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+    @contextmanager
+    def transfer(self, title: str) -> Iterator[Callable[[int, int | None], None]]:
+        """A bar of bytes, on a terminal only."""
+        from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+        with Progress(
+            *Progress.get_default_columns()[:2],
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        ) as shown:
+            task = shown.add_task(title, total=None)
+            yield lambda done, total: shown.update(task, completed=done, total=total)
+
+    def started(self, stored: int, total: int, folder: Path) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if stored:
+            print(f"{stored} of {total} trials are in {folder} already")
+        self._total = total - stored
+        self._done = 0
+        self._folder = folder
+        self._start = time.monotonic()
+        # Without ipywidgets rich draws nothing in a notebook; lines are better than that.
+        notebook = self._console.is_jupyter and find_spec("ipywidgets") is not None
+        self._live = self._total > 0 and (self._console.is_terminal or notebook)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._trials = self._progress.add_task("trials", total=self._total)
+        self._stage = self._progress.add_task("", total=1)
+        self._open.enter_context(self._progress)
+
+    def bundle(self, title: str) -> None:
+        self._progress.update(self._trials, description=title)
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        task, title = self._progress.tasks[self._stage], f"  {name}"
+        if title != task.description or done < task.completed:  # its time left starts anew
+            self._progress.reset(self._stage, description=title)
+        self._progress.update(self._stage, completed=done, total=max(total, 1))
+
+    def trial(self, result: TrialResult) -> None:
+        self._done += 1
+        self._progress.update(self._trials, completed=self._done)
+        if self._live and not result.failures:
+            return
+        spent = time.monotonic() - self._start
+        left = spent / self._done * (self._total - self._done)
+        outcome = f"failed in {result.failures[0].stage}" if result.failures else "ok"
+        line = f"[{self._done}/{self._total}] {result.trial.title}: {outcome}"
+        if self._live:
+            self._progress.console.print(line, markup=False, highlight=False)
+        else:
+            print(f"{line}, about {left:.0f} s left", file=sys.stderr, flush=True)
+
+    def observer_failed(self, name: str, error: Exception) -> None:
+        print(f"adbench: observer {name}: {said(error)}", file=sys.stderr)
+
+    def finished(self, seconds: float) -> None:
+        self._open.close()
+        if self._total:
+            print(f"{self._total} trials in {seconds:.0f} s; results in {self._folder}\n")

@@ -1,0 +1,154 @@
+"""Downloads of data sets and weights: their licenses, their archives, their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adbench_harness.errors import UserError
+
+if TYPE_CHECKING:
+    from adbench_harness.listener import Listener
+
+
+class Fetcher:
+    """Downloads data sets and weights whose licenses are ``accepted``, and tells ``listener``."""
+
+    def __init__(self, *, accepted: bool, listener: Listener) -> None:
+        self._accepted = accepted
+        self._listener = listener
+
+    def weights(self, backbones: Sequence[Any], folder: Path) -> list[Path]:
+        """Download the backbones' weights into ``folder``; the files. Raises UserError."""
+        if folder.is_file():
+            raise UserError(f"--weights '{folder}' is a file; name a folder to fetch into")
+        for backbone in backbones:
+            if backbone.weights is None:
+                raise UserError(f"backbone '{backbone.name}' needs no weights; use it as it is")
+        targets = {backbone.name: folder / backbone.weights.filename for backbone in backbones}
+        self._check_licenses(
+            [
+                (backbone.name, backbone.weights.license)
+                for backbone in backbones
+                if not targets[backbone.name].exists()
+            ]
+        )
+        for backbone in backbones:
+            target = targets[backbone.name]
+            self._download(backbone.weights.url, target, backbone.weights.sha256, None)
+            self._listener.note(f"{backbone.name}: {target}")
+        return list(targets.values())
+
+    def datasets(self, datasets: Sequence[Any], parent: Path) -> list[Path]:
+        """Download data sets and unpack them into ``parent/<name>``; the folders.
+
+        Raises UserError.
+        """
+        for dataset in datasets:
+            if not dataset.archives:
+                raise UserError(
+                    f"data set '{dataset.name}' has nothing to fetch; name its folder with "
+                    f"--data {dataset.name}=DIR"
+                )
+        absent = [dataset for dataset in datasets if not _is_here(dataset, parent / dataset.name)]
+        for dataset in absent:
+            _check_by_hand(dataset, parent)
+        self._check_licenses(
+            [
+                (dataset.name, _license(dataset))
+                for dataset in absent
+                if any(not (parent / archive.name).exists() for archive in dataset.archives)
+            ]
+        )
+        for dataset in datasets:
+            if dataset in absent:
+                self._fetch(dataset, parent)
+            self._listener.note(f"{dataset.name}: {parent / dataset.name}")
+        return [parent / dataset.name for dataset in datasets]
+
+    def _fetch(self, dataset: Any, parent: Path) -> None:
+        """Download the archives, unpack them together, write their checksums down, remove them."""
+        from adbench_harness.downloads import checksums, fetch
+
+        for archive in dataset.archives:
+            target = parent / archive.name
+            if archive.url is None:
+                fetch.check(target, sha256=archive.sha256, md5=archive.md5)
+            else:
+                try:
+                    self._download(archive.url, target, archive.sha256, archive.md5)
+                except UserError as error:
+                    raise UserError(f"{error}{_instead(dataset, target)}") from error
+            if not archive.sha256 and not archive.md5:
+                digest = fetch.sha256(target)
+                self._listener.note(
+                    f"{dataset.name}: {archive.name} is unverified: no checksum is published; its "
+                    f"sha256 is {digest}"
+                )
+        root = parent / dataset.name
+        with self._listener.transfer(f"unpacking {dataset.name}") as progress:
+            targets = [parent / archive.name for archive in dataset.archives]
+            fetch.extract(targets, root, max_bytes=None, progress=progress, finish=checksums.write)
+        for archive in dataset.archives:
+            if archive.url is None:
+                self._listener.note(
+                    f"{dataset.name}: '{parent / archive.name}' is no longer needed"
+                )
+            else:
+                (parent / archive.name).unlink()
+
+    def _download(self, url: str, target: Path, sha256: str | None, md5: str | None) -> None:
+        from adbench_harness.downloads import fetch
+
+        with self._listener.transfer(target.name) as progress:
+            fetch.download(url, target, sha256=sha256, md5=md5, progress=progress)
+
+    def _check_licenses(self, licenses: Sequence[tuple[str, str]]) -> None:
+        """Tell the licenses of what is about to be downloaded; UserError if not accepted."""
+        lines = [f"{name}: license {terms}" for name, terms in licenses]
+        if lines and not self._accepted:
+            raise UserError(
+                f"{'; '.join(lines)}; read that, then add --accept-license to accept it"
+            )
+        for line in lines:
+            self._listener.note(line)
+
+
+def _is_here(dataset: Any, root: Path) -> bool:
+    """Whether ``root`` holds the data set; raises UserError where it holds something else."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    try:
+        return bool(dataset.categories(root))
+    except (UserError, OSError):
+        raise UserError(
+            f"'{root}' is there, but holds no {dataset.name}; move it away to fetch it"
+        ) from None
+
+
+def _check_by_hand(dataset: Any, parent: Path) -> None:
+    """Raise UserError, with address and place, where a person must get an archive."""
+    for archive in dataset.archives:
+        if archive.url is None and not (parent / archive.name).exists():
+            raise UserError(
+                f"data set '{dataset.name}': a program cannot download it; get {archive.name}"
+                f" from {dataset.page} as that page asks, put it at "
+                f"'{parent / archive.name}', and run the same command again to check and unpack it"
+            )
+
+
+def _instead(dataset: Any, target: Path) -> str:
+    """What to do where an address has moved."""
+    page = dataset.page
+    return f"; or get it from {page} yourself and put it at '{target}'" if page else ""
+
+
+def _license(dataset: Any) -> str:
+    page = dataset.page
+    return f"{dataset.license}{f', see {page}' if page else ''}{_size(dataset)}"
+
+
+def _size(dataset: Any) -> str:
+    total = sum(archive.gigabytes or 0 for archive in dataset.archives)
+    return f" ({total:.1f} GB to download)" if total else ""

@@ -1,0 +1,44 @@
+"""What a session, or a download, reports while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adbench_harness.results.store import TrialResult
+
+
+class Listener:
+    """Hears what happens and ignores it; a subclass shows what it wants to show."""
+
+    def note(self, text: str) -> None:
+        """A line for the user, such as which backbone is used instead of another."""
+
+    @contextmanager
+    def transfer(self, title: str) -> Iterator[Callable[[int, int | None], None]]:
+        """A download or an unpacking: gives what is called with the bytes done and all bytes.
+
+        All bytes are None where their number is unknown.
+        """
+        yield lambda done, total: None
+
+    def started(self, stored: int, total: int, folder: Path) -> None:
+        """A run starts: ``stored`` of ``total`` trials are in ``folder`` already."""
+
+    def bundle(self, title: str) -> None:
+        """A bundle starts."""
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """How far a stage of the bundle is."""
+
+    def trial(self, result: TrialResult) -> None:
+        """A trial is done, and its result is stored."""
+
+    def observer_failed(self, name: str, error: Exception) -> None:
+        """The plugin ``name`` has an observer, which raised ``error``."""
+
+    def finished(self, seconds: float) -> None:
+        """All trials are done; they took ``seconds``."""

@@ -1,0 +1,56 @@
+"""Where data and weights are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adbench_harness.downloads.fetcher import Fetcher
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Where data and weights are; ``fetch`` is None unless what is missing may be downloaded.
+
+    ``data`` is a folder of data sets, ``datasets`` the folder of each by its name, ``weights`` a
+    folder or a file.
+    """
+
+    data: str | None = None
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    weights: str | None = None
+    fetch: Fetcher | None = None
+
+    @classmethod
+    def given(
+        cls,
+        data: str | Path | None = None,
+        datasets: Mapping[str, str | Path] | None = None,
+        weights: str | Path | None = None,
+        fetch: Fetcher | None = None,
+    ) -> Locations:
+        """What the user names; ADBENCH_DATA and ADBENCH_WEIGHTS replace what is not named."""
+        return cls(
+            data=str(data) if data else os.environ.get("ADBENCH_DATA"),
+            datasets={name: str(folder) for name, folder in (datasets or {}).items()},
+            weights=str(weights) if weights else os.environ.get("ADBENCH_WEIGHTS"),
+            fetch=fetch,
+        )
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder into which data sets are downloaded."""
+        from adbench_harness.images.folders import cache_folder
+
+        return Path(self.data).expanduser() if self.data else cache_folder() / "data"
+
+    @property
+    def weights_folder(self) -> Path:
+        """The folder into which weights are downloaded: where torch keeps its own by default."""
+        from adbench_harness.downloads.weights import hub_folder
+
+        return Path(self.weights).expanduser() if self.weights else hub_folder()
