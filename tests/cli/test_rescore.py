@@ -89,4 +89,4 @@ def test_what_cannot_be_rescored_is_refused(rescored, error, toys, tmp_path):
     image = next(changed.rglob("*.png"))
     image.write_bytes(image.read_bytes() + b"\0")
     arguments = (*arguments, tmp_path / "x", "--data", f"toy-data={changed}")
-    assert "are not those that were run" in error(*arguments)
+    assert "are not those that the results were measured on" in error(*arguments)

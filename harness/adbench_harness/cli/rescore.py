@@ -43,15 +43,15 @@ def handle(given: argparse.Namespace) -> int:
     catalogue = options.loaded(given)
     names = options.names(given.metrics or "") or list(catalogue.offers["metric"])
     metrics = [catalogue.get("metric", name) for name in names]
-    truths = _Truths(given, catalogue)
+    images = _Images(given, catalogue)
     done, bare = [], 0
     for result in sorted(old.read(), key=lambda result: _place(result.trial)):
         if result.status != "ok":
             continue
-        stored = bool(old.maps(result.trial))
+        stored = old.maps(result.trial) is not None
         bare += not stored
-        truth = truths.of(result.trial) if stored else None
-        done.append(rescore(result, old, truth, metrics, settings))
+        here = images.of(result.trial) if stored else None
+        done.append(rescore(result, old, here, metrics, settings))
         new.write(done[-1])
     if not done:
         raise UserError(f"no finished trial in '{given.results}'")
@@ -79,21 +79,19 @@ def _place(trial: Any) -> tuple[Any, ...]:
     return dataset, trial.category, trial.protocol, trial.split_seed, trial.fingerprint
 
 
-class _Truths:
-    """A category's ground truth at a time: masks of a whole data set may not fit the memory."""
+class _Images:
+    """A category's images at a time: masks of a whole data set may not fit the memory."""
 
     def __init__(self, given: argparse.Namespace, catalogue: Any) -> None:
-        self._places = options.data_places(given)
+        from adbench_harness.planning.pipelines import Places
+
+        self._places = Places(**options.data_places(given))
         self._catalogue = catalogue
         self._last: tuple[Any, Any] = (None, None)
 
     def of(self, trial: Any) -> Any:
-        from adbench_harness.images import folders
-        from adbench_harness.planning import parameters
-        from adbench_harness.running.rescore import Truth
+        from adbench_harness.running.images import TrialImages
 
         if self._last[0] != _place(trial):
-            dataset = parameters.build(self._catalogue, "dataset", trial.dataset)
-            root = folders.locate(dataset, self._places["data"], self._places["datasets"])
-            self._last = _place(trial), Truth(trial, self._catalogue, root)
+            self._last = _place(trial), TrialImages(trial, self._catalogue, self._places)
         return self._last[1]

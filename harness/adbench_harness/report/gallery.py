@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench_harness.errors import UserError
-from adbench_harness.images import decoding, folders, geometry
+from adbench_harness.images import geometry
 from adbench_harness.images.geometry import Image
-from adbench_harness.metrics.ranking import Ranking
-from adbench_harness.planning import parameters
-from adbench_harness.planning.pipelines import Places
-from adbench_harness.planning.plugins import Catalogue
-from adbench_harness.planning.samples import listed
-from adbench_harness.results.trial import EvaluationSettings, Trial
-from adbench_harness.types import InputSpec
+from adbench_harness.results.maps import Maps
+from adbench_harness.running.images import TrialImages
 
 SIDE = 256
 """The longer side of a thumbnail in px."""
@@ -92,90 +85,32 @@ def _classified(images: Arrays) -> list[Verdict]:
     return sorted(found, key=lambda verdict: -verdict.wrong)
 
 
-class Pictures:
-    """The images and masks of one category, by the path that results have; found or refused.
-
-    Raises UserError where they are not here, or are not those that the results were measured on.
-    """
-
-    def __init__(self, trial: Trial, catalogue: Catalogue, places: Places) -> None:
-        dataset = parameters.build(catalogue, "dataset", trial.dataset)
-        root = folders.locate(dataset, places.data, places.datasets)
-        samples = listed(dataset, root, trial.category, trial.protocol, trial.split_seed)
-        if folders.fingerprint(root, samples) != trial.fingerprint:
-            raise UserError(f"'{root}' holds other images than the results were measured on")
-        self._threshold = dataset.mask_threshold
-        self._samples = {folders.relative(root, sample.image): sample for sample in samples}
-        self._truth: dict[str, NDArray[np.bool_] | None] = {}
-
-    def image(self, path: str) -> Image:
-        """An image, decoded."""
-        return decoding.decode(self._samples[path].image)
-
-    def truth(self, path: str) -> NDArray[np.bool_] | None:
-        """An image's truth by pixel, at its own size; None where it is unknown."""
-        if path not in self._truth:
-            size = self.image(path).shape
-            self._truth[path] = decoding.mask(
-                self._samples[path], self._threshold, (size[0], size[1])
-            )
-        return self._truth[path]
-
-    def thumbnails(self, path: str, heat: Heat | None) -> tuple[Image, Image | None]:
-        """An image, and the same under its anomaly map; the defect's outline on both."""
-        image = self.image(path)
-        scale = min(1.0, SIDE / max(image.shape[:2]))
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        truth = self.truth(path)
-        under = heat.over(small) if heat else None
-        if truth is not None and truth.any():
-            # Any part of a pixel counts, so that a thin scratch does not vanish.
-            shrunk = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-            for picture in (small, *([under] if under is not None else ())):
-                _outline(picture, shrunk)
-        return small, under
+def thumbnails(
+    here: TrialImages, path: str, maps: Maps | None, place: int
+) -> tuple[Image, Image | None]:
+    """An image, and the same under its anomaly map; the defect's outline on both."""
+    image = here.image(path)
+    scale = min(1.0, SIDE / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    truth = here.mask(path)
+    under = None if maps is None else _heated(small, maps, place)
+    if truth is not None and truth.any():
+        # Any part of a pixel counts, so that a thin scratch does not vanish.
+        shrunk = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        for picture in (small, *([under] if under is not None else ())):
+            _outline(picture, shrunk)
+    return small, under
 
 
-@dataclass(frozen=True)
-class Heat:
-    """One anomaly map [h, w] in [0, 1], over the input rectangle of ``spec``."""
-
-    values: NDArray[np.float32]
-    spec: InputSpec
-
-    def over(self, image: Image) -> Image:
-        """The image in grey under the map in colour."""
-        placed = geometry.from_input(self.values, self.spec, image.shape[:2])
-        heat = cv2.applyColorMap((placed * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        mixed = cv2.addWeighted(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), 0.65, grey, 0.35, 0)
-        return np.asarray(mixed, np.uint8)
-
-
-class Maps:
-    """A trial's stored maps, as ``results.TrialResult`` describes them."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        resize, crop, squash = arrays["input"].tolist()
-        self.spec = InputSpec(resize, crop or None, "squash" if squash else "keep")
-        self.scores = arrays["map"].astype(np.float32) / 65535
-
-    def heat(self, place: int) -> Heat:
-        return Heat(self.scores[place], self.spec)
-
-    def ranking(
-        self, settings: EvaluationSettings, pictures: Pictures, paths: Sequence[str]
-    ) -> Ranking | None:
-        """The pixels in order of their scores; None where no truth by pixel is known."""
-        with ThreadPoolExecutor(folders.workers()) as pool:
-            truths = pool.map(pictures.truth, paths)
-        met = [
-            geometry.meet(scores, truth, self.spec, settings)
-            for scores, truth in zip(self.scores, truths, strict=True)
-            if truth is not None
-        ]
-        return Ranking.of_pixels(*zip(*met, strict=True)) if met else None
+def _heated(image: Image, maps: Maps, place: int) -> Image:
+    """The image in grey under its map in colour; the trial's maps share the scale."""
+    shares = maps.steps[place].astype(np.float32) / 65535
+    placed = geometry.from_input(shares, maps.spec, image.shape[:2])
+    heat = cv2.applyColorMap((placed * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    mixed = cv2.addWeighted(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), 0.65, grey, 0.35, 0)
+    return np.asarray(mixed, np.uint8)
 
 
 def save(image: Image, path: Path) -> None:

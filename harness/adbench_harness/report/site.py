@@ -24,10 +24,10 @@ from adbench_harness.leaderboard.pivot import listing, pivot
 from adbench_harness.leaderboard.printed import MEAN, beside
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.report import comparison, figure
-from adbench_harness.report.gallery import Pictures
 from adbench_harness.report.panel import Panel, Panels, Picture
 from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.results.trial import show
+from adbench_harness.running.images import TrialImages
 
 if TYPE_CHECKING:
     from adbench_harness.planning.pipelines import Places
@@ -360,22 +360,22 @@ class _Site:
         panels: dict[str, list[Panel]] = {row.page: [] for row in rows}
         missing: dict[str, None] = {}
         before: Any = None
-        pictures: Pictures | UserError = UserError("")
+        images: TrialImages | UserError = UserError("")
         for done, (key, page, result) in enumerate(sorted(todo, key=lambda item: item[0])):
             progress(done, len(todo))
             if key != before:
-                before, pictures = key, self.pictures(result)
-                if isinstance(pictures, UserError):
-                    missing[f"{key[0]}/{key[1]}: {pictures}"] = None
+                before, images = key, self.images(result)
+                if isinstance(images, UserError):
+                    missing[f"{key[0]}/{key[1]}: {images}"] = None
             # Where data lie on this machine is for the command line only: a site is for others.
-            here = None if isinstance(pictures, UserError) else pictures
+            here = None if isinstance(images, UserError) else images
             panels[page].append(self.panels.of(result, here))
         progress(len(todo), len(todo))
         return panels, list(missing)
 
-    def pictures(self, result: TrialResult) -> Pictures | UserError:
+    def images(self, result: TrialResult) -> TrialImages | UserError:
         try:
-            return Pictures(result.trial, self.catalogue, self.places)
+            return TrialImages(result.trial, self.catalogue, self.places)
         except UserError as error:
             return error
         except Exception as error:  # a plugin's data set may raise anything

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from adbench_harness.results.maps import Maps
+
 SCHEMA = 2
 _ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
 
@@ -44,9 +46,8 @@ class TrialResult:
     ``images`` holds one array an entry over the test images, in the data set's order: ``path``
     (relative to the data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32),
     ``probability`` (float32 [N, C]) with the names in ``class``; ``validation`` (float32 [V]) are
-    the scores of the held-out normal images. ``maps`` holds ``map`` uint16
-    [N, h, w] over the input rectangle, with ``low`` and ``high`` of their one linear scale.
-    ``curves`` are what the training logged, in order.
+    the scores of the held-out normal images. ``maps`` are there if they were kept. ``curves`` are
+    what the training logged, in order.
     """
 
     trial: Trial
@@ -60,7 +61,7 @@ class TrialResult:
     lower_is_better: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    maps: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    maps: Maps | None = None
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -78,11 +79,14 @@ class Store:
         """
         import numpy as np
 
+        from adbench_harness.results.maps import encode
+
         start = time.perf_counter()
         self.trials.mkdir(parents=True, exist_ok=True)
-        for name, suffix in _ARRAYS.items():
-            arrays = getattr(result, name)
-            path = self._file(result.trial.id, suffix)
+        maps = encode(result.maps) if result.maps else {}
+        stored = {"images": result.images, "maps": maps, "curves": result.curves}
+        for name, arrays in stored.items():
+            path = self._file(result.trial.id, _ARRAYS[name])
             if arrays:
                 with _atomic(path) as file:
                     np.savez_compressed(file, **arrays)
@@ -98,7 +102,7 @@ class Store:
             seconds_shared=result.seconds_shared
             and {**result.seconds_shared, "store": time.perf_counter() - start},
             images={},
-            maps={},
+            maps=None,
             curves={},
         )
         content = {key: value for key, value in asdict(plain).items() if key not in _ARRAYS}
@@ -148,9 +152,12 @@ class Store:
         """The per-image arrays of a stored trial."""
         return self._arrays(trial, "images")
 
-    def maps(self, trial: Trial) -> dict[str, NDArray[Any]]:
-        """The anomaly maps of a trial that was run with ``--keep-maps``; empty otherwise."""
-        return self._arrays(trial, "maps")
+    def maps(self, trial: Trial) -> Maps | None:
+        """The anomaly maps of a trial that was run with ``--keep-maps``; None otherwise."""
+        from adbench_harness.results.maps import decode
+
+        arrays = self._arrays(trial, "maps")
+        return decode(arrays) if arrays else None
 
     def _arrays(self, trial: Trial, name: str) -> dict[str, NDArray[Any]]:
         import numpy as np
