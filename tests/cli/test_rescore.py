@@ -39,7 +39,7 @@ def test_the_same_protocol_gives_the_run_again(rescored):
     for before, after in zip(old, new, strict=True):
         assert after.trial.id == before.trial.id
         assert after.metrics == pytest.approx(before.metrics, abs=1e-4)
-        assert (after.flags, after.lower_is_better) == (before.flags, before.lower_is_better)
+        assert (after.flags, after.columns) == (before.flags, before.columns)
         assert after.intervals == before.intervals
 
 

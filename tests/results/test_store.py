@@ -15,7 +15,7 @@ import pytest
 
 from adbench_harness.errors import UserError
 from adbench_harness.results.maps import Maps, encode
-from adbench_harness.results.store import SCHEMA, Failure, Store, TrialResult
+from adbench_harness.results.store import SCHEMA, Failure, Heading, Store, TrialResult
 from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights
 from adbench_harness.types import InputSpec
 
@@ -54,11 +54,14 @@ def result(**changes: Any) -> TrialResult:
         trial=TRIAL,
         status="ok",
         metrics={"image_auroc": 0.5, "params": 3.0},
+        columns={
+            "image_auroc": Heading("image AUROC"),
+            "params": Heading("params", "count", False),
+        },
         intervals={"image_auroc": (0.25, 0.75)},
         seconds_alone={"fit": 1.25},
         provenance={"device": "cpu", "weights": [{"sha256": "f370"}], "commit": None},
         flags=("border=crop",),
-        lower_is_better=("error",),
         images=IMAGES,
         maps=MAPS,
         curves=CURVES,

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from adbench_harness.compare.images import Images, changes
-from adbench_harness.leaderboard.columns import COUNTS, column
+from adbench_harness.leaderboard.columns import COUNTS
 from adbench_harness.planning.suite import Tolerance
 from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.results.trial import Choice, Trial, show
@@ -241,8 +241,8 @@ def _verdict(
         return "missing"
     if metric in COUNTS:
         return "worse" if new > old * allowed else "better" if new * allowed < old else "as good"
-    higher = column(metric, dict.fromkeys(result.lower_is_better, False)).higher_is_better
-    gain = new - old if higher else old - new
+    heading = result.columns[metric]
+    gain = new - old if heading.higher_is_better else old - new
     if abs(gain) <= allowed:
         return "as good"
     if gain > 0:

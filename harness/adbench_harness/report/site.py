@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from adbench_harness import __version__
 from adbench_harness.errors import UserError, said
 from adbench_harness.leaderboard.board import board
-from adbench_harness.leaderboard.columns import AXES, column, primary
+from adbench_harness.leaderboard.columns import AXES, Column, column, headings, primary
 from adbench_harness.leaderboard.frame import measured, method, select, summarise
 from adbench_harness.leaderboard.pivot import listing, pivot
 from adbench_harness.leaderboard.printed import MEAN, beside
@@ -147,7 +147,7 @@ class _Site:
         self.catalogue = catalogue
         self.places = places
         self.reported = catalogue.reported()
-        self.directions = {name: False for r in results for name in r.lower_is_better}
+        self.headings = headings(results)
         self.panels = Panels(store, output, images)
         self.templates = Environment(
             loader=PackageLoader("adbench_harness.report"),
@@ -166,22 +166,23 @@ class _Site:
         for file in files("adbench_harness.report").joinpath("static").iterdir():
             self.file(f"static/{file.name}", file.read_text(encoding="utf-8"))
         lead = metric or primary(measured(trials))
-        ranks = comparison.ranked(
-            trials, lead, higher_is_better=column(lead, self.directions).higher_is_better
-        )
+        ranks = comparison.ranked(trials, lead, higher_is_better=self.column(lead).higher_is_better)
         self.page(
             "index.html",
             "index.html",
             sections=sections,
             ranks=ranks,
             ranking=self.ranking(ranks),
-            metric=column(lead, self.directions).title,
+            metric=self.column(lead).title,
         )
         rows = [(section, row) for section in sections for row in section.rows]
         panels, missing = self.all_panels([row for _, row in rows], progress)
         for section, row in rows:
             self.row(section, row, panels[row.page])
         return Written(len(rows), tuple(missing))
+
+    def column(self, metric: str) -> Column:
+        return column(metric, self.headings)
 
     # ------------------------------------------------------------ the board
 
@@ -191,12 +192,12 @@ class _Site:
         table = board(
             trials,
             metric if metric in names else None,
-            self.directions,
+            self.headings,
             per_category=False,
             images=lambda place: self.store.images(self.results[place].trial),
         )
         summary = summarise(trials, AXES)
-        shown = {column(name, self.directions).header: name for name in names}
+        shown = {self.column(name).header: name for name in names}
         groups = trials.groupby(list(AXES))
         shared = set.intersection(*map(set, trials["flags"]))
         rows, keys = [], []
@@ -224,7 +225,7 @@ class _Site:
             notes=table.notes,
             flags=sorted(shared),
             heads=[
-                Head(head, column(shown[head], self.directions).higher_is_better)
+                Head(head, self.column(shown[head]).higher_is_better)
                 if head in shown
                 else Head(head)
                 for head in table.headers
@@ -236,9 +237,9 @@ class _Site:
                 for axis in AXES
                 if axis != "dataset" and trials[axis].nunique() > 1
             },
-            metric=column(lead, self.directions).title,
+            metric=self.column(lead).title,
             cost_heads=[
-                Head(column(name, {}).title, False) for name in comparison.COSTS if name in names
+                Head(self.column(name).title, False) for name in comparison.COSTS if name in names
             ],
             costs=costs,
             plots=plots,
@@ -251,7 +252,7 @@ class _Site:
         if name is None:
             return Cell(text, best)
         value = float(means.loc[key, name])  # type: ignore[arg-type]  # a number, by its column
-        worst = -_WORST if column(name, self.directions).higher_is_better else _WORST
+        worst = -_WORST if self.column(name).higher_is_better else _WORST
         return Cell(text, best, worst if np.isnan(value) else value)
 
     def costs(
@@ -264,7 +265,7 @@ class _Site:
     ) -> tuple[list[Cost], list[Picture]]:
         """The rows that may be compared, with their costs, and a plot a cost."""
         names = [name for name in comparison.COSTS if summary.mean[name].notna().any()]
-        shown = column(metric, self.directions)
+        shown = self.column(metric)
         eligible = [
             place
             for place, key in enumerate(keys)
@@ -289,7 +290,7 @@ class _Site:
                 shown.show(values[number]),
                 [
                     Cell(
-                        column(name, {}).show(means[name].iloc[number]),
+                        self.column(name).show(means[name].iloc[number]),
                         bool(fronts[name][number]),
                         float(means[name].iloc[number]),
                     )
@@ -300,7 +301,7 @@ class _Site:
         ]
         plots = []
         for name, front in fronts.items():
-            cost = column(name, {})
+            cost = self.column(name)
             file = f"plots/{_named(dataset, name)}.svg"
             svg = figure.scatter(means[name].to_numpy(float), values, front, shown, cost)
             self.file(file, svg)
@@ -329,8 +330,11 @@ class _Site:
         counted = together.loc[together["reported"]]
         for name in measured(together):
             if counted[name].notna().any() and trials[name].notna().any():
-                table = pivot(together, "method", "category", name, self.directions)
-                yield column(name, {}).title, replace(table, notes=(*table.notes, *notes))
+                table = pivot(together, "method", "category", name, self.headings)
+                yield (
+                    self.column(name).title,
+                    replace(table, notes=(*table.notes, *notes)),
+                )
 
     def ranking(self, ranks: comparison.Ranks) -> Picture | None:
         if len(ranks.methods) < 2 or ranks.blocks < ranks.needed:
@@ -407,12 +411,12 @@ class _Site:
 
     def numbers(self, trials: pd.DataFrame, names: Sequence[str]) -> Table:
         """A line a category, and their mean."""
-        table = listing(trials, ["category"], names, self.directions)
+        table = listing(trials, ["category"], names, self.headings)
         rows = [list(row) for row in table.rows]
         if len(rows) > 1:
             mean = summarise(trials, AXES)
             cells = [
-                column(name, self.directions).cells(
+                self.column(name).cells(
                     mean.mean[name], mean.spread[name], mean.seen[name], mean.total
                 )[0]
                 for name in names

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from adbench_harness.errors import UserError, said
 from adbench_harness.results.trial import Trial
+from adbench_harness.types import Metric, Unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,14 +36,29 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """What a table says of a metric; the meaning of ``unit`` is ``types.Unit``'s."""
+
+    title: str
+    unit: Unit = "%"
+    higher_is_better: bool = True
+
+    @staticmethod
+    def of(metric: Metric) -> Heading:
+        """That of a metric, which is called by its name where it has no title."""
+        return Heading(metric.title or metric.name, metric.unit, metric.higher_is_better)
+
+
+@dataclass(frozen=True)
 class TrialResult:
     """A trial's outcome.
 
     ``metrics`` are fractions (AUROC ...) and costs by their column's name; an undefined one is
-    absent; ``lower_is_better`` names those that are so; ``intervals`` are the ends of 95%
-    confidence intervals of those that have one. ``seconds_alone`` are seconds by stage as if the
-    trial had run alone; ``seconds_shared`` are those that the run took since the result before,
-    ``other`` included, so that they add up to the run's time.
+    absent. ``columns`` are their headings, so that a table of them needs no plugin;
+    ``intervals`` are the ends of 95% confidence intervals of those that have one.
+    ``seconds_alone`` are seconds by stage as if the trial had run alone; ``seconds_shared`` are
+    those that the run took since the result before, ``other`` included, so that they add up to
+    the run's time.
     ``images`` holds one array an entry over the test images, in the data set's order: ``path``
     (relative to the data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32),
     ``probability`` (float32 [N, C]) with the names in ``class``; ``validation`` (float32 [V]) are
@@ -53,12 +69,12 @@ class TrialResult:
     trial: Trial
     status: Literal["ok", "failed"]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    columns: Mapping[str, Heading] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     seconds_alone: Mapping[str, float] = field(default_factory=dict)
     seconds_shared: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
-    lower_is_better: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     maps: Maps | None = None
@@ -84,7 +100,11 @@ class Store:
         start = time.perf_counter()
         self.trials.mkdir(parents=True, exist_ok=True)
         maps = encode(result.maps) if result.maps else {}
-        stored = {"images": result.images, "maps": maps, "curves": result.curves}
+        stored: dict[str, Mapping[str, Any]] = {
+            "images": result.images,
+            "maps": maps,
+            "curves": result.curves,
+        }
         for name, arrays in stored.items():
             path = self._file(result.trial.id, _ARRAYS[name])
             if arrays:
@@ -123,7 +143,7 @@ class Store:
                     **content,
                     "trial": Trial.from_json(content["trial"]),
                     "intervals": {n: tuple(i) for n, i in content["intervals"].items()},
-                    "lower_is_better": tuple(content["lower_is_better"]),
+                    "columns": {n: Heading(**h) for n, h in content["columns"].items()},
                     "flags": tuple(content["flags"]),
                     "failures": tuple(Failure(**failure) for failure in content["failures"]),
                 }

@@ -22,7 +22,7 @@ from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, TrainImages
 from adbench_harness.planning import plugins
 from adbench_harness.results.maps import Maps
-from adbench_harness.results.store import Failure, TrialResult
+from adbench_harness.results.store import Failure, Heading, TrialResult
 from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial
 from adbench_harness.running import contract, cost, learned
 from adbench_harness.running.checkpoint import FileCheckpoint
@@ -385,21 +385,20 @@ class _Runner:
             trial=one.trial,
             status="failed" if one.failures else "ok",
             metrics=one.metrics,
+            columns={name: self.heading(name) for name in one.metrics},
             intervals=one.intervals,
             seconds_alone=alone,
             provenance=self.provenance(one.trial),
             flags=flags(one.trial, model, one.scorer),
-            lower_is_better=tuple(
-                name
-                for name in one.metrics
-                if name in self.catalogue.offers["metric"]
-                and not self.catalogue.get("metric", name).higher_is_better
-            ),
             failures=tuple(one.failures),
             images=self.images(one),
             maps=maps,
             curves=self.curves,
         )
+
+    def heading(self, name: str) -> Heading:
+        """What a table says of a cost or of a metric."""
+        return cost.HEADINGS.get(name) or Heading.of(self.catalogue.get("metric", name))
 
     def images(self, one: _Scored) -> dict[str, NDArray[Any]]:
         """The per-image arrays of a trial; what its scorer said only if nothing failed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adbench_harness.results.store import Store, TrialResult
+from adbench_harness.results.store import Heading, Store, TrialResult
 from adbench_harness.results.trial import EvaluationSettings
 from adbench_harness.running import evaluating
 from adbench_harness.running.images import TrialImages
@@ -33,8 +33,8 @@ def rescore(
     ranged = {m.name: m.interval for m in metrics if m.interval and m.name in found}
     measured = {name.partition("@")[0] for name in result.trial.metrics}
     kept = {name: value for name, value in result.metrics.items() if name not in measured}
-    lower = {name for name in result.lower_is_better if name in kept}
-    lower |= {metric.name for metric in metrics if not metric.higher_is_better} & found.keys()
+    headings = {name: heading for name, heading in result.columns.items() if name in kept}
+    headings |= {metric.name: Heading.of(metric) for metric in metrics if metric.name in found}
     before = setting_flags(result.trial.evaluation)
     return replace(
         result,
@@ -44,8 +44,8 @@ def rescore(
             metrics=tuple(f"{metric.name}@{metric.version}" for metric in metrics),
         ),
         metrics=kept | found,
+        columns=headings,
         intervals={name: interval(seen) for name, interval in ranged.items()},
-        lower_is_better=tuple(sorted(lower)),
         flags=(*setting_flags(settings), *(flag for flag in result.flags if flag not in before)),
         images=images,
         maps=maps,
