@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adbench_harness.errors import UserError
 
 if TYPE_CHECKING:
-    from adbench_harness.downloads.fetch import Progress
+    from adbench_harness.downloads.fetch import DownloadProgress
 
 
 def add_license(parser: argparse.ArgumentParser) -> None:
@@ -166,7 +166,7 @@ def _download(url: str, target: Path, sha256: str | None, md5: str | None) -> No
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Progress]:
+def _bar(title: str) -> Iterator[DownloadProgress]:
     """A progress bar of bytes, on a terminal only."""
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn

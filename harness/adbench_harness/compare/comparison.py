@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from adbench_harness.compare.images import Images, changes
+from adbench_harness.compare.images import ImageChanges, changes
 from adbench_harness.leaderboard.columns import COUNTS
 from adbench_harness.planning.suite import Tolerance
 from adbench_harness.results.store import Store, TrialResult
@@ -68,7 +68,7 @@ class Pair:
     new: TrialResult | None
     versions: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
-    images: Images = field(default_factory=Images)
+    images: ImageChanges = field(default_factory=ImageChanges)
 
     @property
     def trial(self) -> Trial:
@@ -215,7 +215,7 @@ def _pair(
 def _differences(
     old: TrialResult,
     new: TrialResult,
-    images: Images,
+    images: ImageChanges,
     tolerance: Tolerance,
     growth: Mapping[Any, float],
 ) -> Iterator[Difference]:

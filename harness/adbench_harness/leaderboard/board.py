@@ -19,7 +19,7 @@ from adbench_harness.leaderboard.columns import (
 )
 from adbench_harness.leaderboard.frame import REPEATS, measured, summarise
 from adbench_harness.leaderboard.table import Table
-from adbench_harness.leaderboard.ties import Images, verdict
+from adbench_harness.leaderboard.ties import StoredImages, ties
 from adbench_harness.results.store import Heading
 from adbench_harness.results.trial import NONE
 
@@ -33,7 +33,7 @@ def board(
     headings: Mapping[str, Heading],
     *,
     per_category: bool,
-    images: Images = lambda _: {},
+    images: StoredImages = lambda _: {},
 ) -> Table:
     """Rank within each data set (and category) by ``metric``, or else by the ``primary`` one.
 
@@ -72,7 +72,7 @@ def board(
         ranks[ranked] = _ranks(columns[lead], means[ranked, lead], seen[ranked, lead])
         whole = ranked[competing[ranked, lead]]
         found = [trials_of[tuple(labels.loc[row, keys])] for row in whole]
-        told = verdict(
+        told = ties(
             [ran.iloc[chosen] for chosen in found],
             [" · ".join(v for v in labels.loc[row, varying] if v != NONE) for row in whole],
             names[lead],

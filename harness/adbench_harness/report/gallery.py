@@ -25,7 +25,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgment:
     """An image's place in its array, how wrong it is (a share), that in words, and whether."""
 
     place: int
@@ -34,7 +34,7 @@ class Verdict:
     mistaken: bool = False
 
 
-def verdicts(images: Arrays) -> list[Verdict]:
+def judgments(images: Arrays) -> list[Judgment]:
     """Every test image, the most wrong first; ties by how near its score is to being wrong.
 
     A defective image is as wrong as the share of normal images that score at least as high, and a
@@ -46,15 +46,15 @@ def verdicts(images: Arrays) -> list[Verdict]:
         return _classified(images)
     labels = images["label"]
     if "score" not in images:
-        return [Verdict(place, 0.0, "no image score") for place in range(len(labels))]
+        return [Judgment(place, 0.0, "no image score") for place in range(len(labels))]
     scores = images["score"].astype(float)
     normal, defective = scores[labels == 0], scores[labels == 1]
-    found: list[tuple[float, float, Verdict]] = []
+    found: list[tuple[float, float, Judgment]] = []
     for place, (label, score) in enumerate(zip(labels, scores, strict=True)):
         others = normal if label else defective
         if label < 0 or not len(others):
             words = "not judged: " + ("unknown label" if label < 0 else "nothing to compare with")
-            found.append((0.0, np.inf, Verdict(place, 0.0, words)))
+            found.append((0.0, np.inf, Judgment(place, 0.0, words)))
             continue
         ahead = int(np.count_nonzero(others >= score if label else others <= score))
         wrong = ahead / len(others)
@@ -68,11 +68,11 @@ def verdicts(images: Arrays) -> list[Verdict]:
                 f"above all {len(others)} normal" if label else f"below all {len(others)} defective"
             )
         margin = score - others.max() if label else others.min() - score
-        found.append((-wrong, float(margin), Verdict(place, wrong, words, wrong > 0)))
-    return [verdict for *_, verdict in sorted(found, key=lambda item: item[:2])]
+        found.append((-wrong, float(margin), Judgment(place, wrong, words, wrong > 0)))
+    return [judgment for *_, judgment in sorted(found, key=lambda item: item[:2])]
 
 
-def _classified(images: Arrays) -> list[Verdict]:
+def _classified(images: Arrays) -> list[Judgment]:
     names = images["class"].tolist()
     found = []
     for place, (row, defect) in enumerate(
@@ -81,8 +81,8 @@ def _classified(images: Arrays) -> list[Verdict]:
         said = names[int(row.argmax())]
         wrong = 1 - float(row[names.index(defect)]) if defect in names else 1.0
         verb = "taken for" if said != defect else "recognised as"
-        found.append(Verdict(place, wrong, f"{verb} {said} ({row.max():.0%})", said != defect))
-    return sorted(found, key=lambda verdict: -verdict.wrong)
+        found.append(Judgment(place, wrong, f"{verb} {said} ({row.max():.0%})", said != defect))
+    return sorted(found, key=lambda judgment: -judgment.wrong)
 
 
 def thumbnails(

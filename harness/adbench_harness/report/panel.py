@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.report import figure
-from adbench_harness.report.gallery import Arrays, save, thumbnails, verdicts
+from adbench_harness.report.gallery import Arrays, judgments, save, thumbnails
 from adbench_harness.results.maps import Maps
 from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.running import evaluating
@@ -97,16 +97,16 @@ class Panels:
         if not panel.plots:
             panel.notes.append("No scores of images or pixels were stored: there are no curves.")
         panel.total = len(images["path"])
-        for verdict in verdicts(images)[: self._count]:
-            path = str(images["path"][verdict.place])
+        for judgment in judgments(images)[: self._count]:
+            path = str(images["path"][judgment.place])
             item = Item(
                 path=path,
-                defect=str(images["defect"][verdict.place]),
-                score=f"{images['score'][verdict.place]:.4g}" if "score" in images else "",
-                words=verdict.words,
-                wrong=verdict.mistaken,
+                defect=str(images["defect"][judgment.place]),
+                score=f"{images['score'][judgment.place]:.4g}" if "score" in images else "",
+                words=judgment.words,
+                wrong=judgment.mistaken,
             )
-            panel.items.append(self._pictured(item, result, verdict.place, maps, here))
+            panel.items.append(self._pictured(item, result, judgment.place, maps, here))
         return panel
 
     def _pictured(

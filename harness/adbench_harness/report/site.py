@@ -38,8 +38,6 @@ _MARK = '<meta name="generator" content="adbench '
 _WORST = 1e300
 """Sorts what is absent behind everything, in either direction."""
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -115,7 +113,7 @@ def write(
     places: Places,
     metric: str | None = None,
     images: int = 12,
-    progress: Progress = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Written:
     """Write the site of a store's results into ``output``.
 
@@ -158,7 +156,9 @@ class _Site:
         )
         self.templates.globals |= {"version": __version__, "show": show}
 
-    def write(self, trials: pd.DataFrame, metric: str | None, progress: Progress) -> Written:
+    def write(
+        self, trials: pd.DataFrame, metric: str | None, progress: Callable[[int, int], None]
+    ) -> Written:
         sections = [
             self.section(str(name), part, metric)
             for name, part in trials.groupby("dataset", sort=True)
@@ -348,7 +348,7 @@ class _Site:
     # ------------------------------------------------------------ a row's page
 
     def all_panels(
-        self, rows: Iterable[Row], progress: Progress
+        self, rows: Iterable[Row], progress: Callable[[int, int], None]
     ) -> tuple[dict[str, list[Panel]], list[str]]:
         """The panels of every row's page, and why images are missing.
 
