@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 ProtocolName = Literal["unsupervised", "classification", "zero-shot"]
+Unit = Literal["%", "", "count", "s", "ms", "MB"]
+"""How a number is shown: a fraction in per cent, as it is, a count, or a cost in its unit."""
 GOOD = "good"
 
 
@@ -615,7 +617,8 @@ class Metric:
 
     ``needs`` names what must be present: "image", "map" or "classes". ``chance`` maps the share
     of positives to the value that constant scores earn (ranking metrics); None: not a ranking.
-    ``interval`` gives the ends of a 95% confidence interval, from the same test images.
+    ``interval`` gives the ends of a 95% confidence interval, from the same test images. ``title``
+    heads its column (empty: the name does), ``unit`` says how its numbers are shown.
     """
 
     name: str
@@ -626,6 +629,8 @@ class Metric:
     chance: Callable[[float], float] | None = None
     interval: Callable[[Evaluation], tuple[float, float]] | None = None
     version: int = 1
+    title: str = ""
+    unit: Unit = "%"
 
 
 @dataclass(frozen=True)

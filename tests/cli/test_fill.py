@@ -4,6 +4,7 @@ import pytest
 
 from adbench_harness.results.store import Store
 from adbench_harness.results.trial import Choice, EvaluationSettings, Trial
+from headings import columns
 
 TEXT = """# Board
 
@@ -34,7 +35,9 @@ def board(tmp_path):
         evaluation=EvaluationSettings(),
         metrics=("image_auroc@1",),
     )
-    Store(tmp_path / "results").write(TrialResult(trial, "ok", metrics={"image_auroc": 0.5}))
+    Store(tmp_path / "results").write(
+        TrialResult(trial, "ok", metrics={"image_auroc": 0.5}, columns=columns(["image_auroc"]))
+    )
     (tmp_path / "README.md").write_text(TEXT)
     return tmp_path
 

@@ -57,7 +57,7 @@ def test_the_contract_has_every_hook_and_type(reference):
     classes = {node.name for node in ast.parse(inspect.getsource(types)).body if is_class(node)}
     assert set(re.findall(r"^### `(\w+)`", text, re.MULTILINE)) == hooks | classes
     assert "`adbench_trial_finished(result: TrialResult) -> Any`" in text
-    assert "- `side: int`: Side of the square input in px." in text
+    assert "- `size: tuple[int, int]`: Height and width of the input in px." in text
     assert "- `images: Tensor`" in text
     for name in hooks:
         assert inspect.getdoc(getattr(hookspecs, name)).replace("``", "`") in text

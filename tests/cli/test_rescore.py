@@ -39,7 +39,7 @@ def test_the_same_protocol_gives_the_run_again(rescored):
     for before, after in zip(old, new, strict=True):
         assert after.trial.id == before.trial.id
         assert after.metrics == pytest.approx(before.metrics, abs=1e-4)
-        assert (after.flags, after.lower_is_better) == (before.flags, before.lower_is_better)
+        assert (after.flags, after.columns) == (before.flags, before.columns)
         assert after.intervals == before.intervals
 
 
@@ -89,4 +89,4 @@ def test_what_cannot_be_rescored_is_refused(rescored, error, toys, tmp_path):
     image = next(changed.rglob("*.png"))
     image.write_bytes(image.read_bytes() + b"\0")
     arguments = (*arguments, tmp_path / "x", "--data", f"toy-data={changed}")
-    assert "are not those that were run" in error(*arguments)
+    assert "are not those that the results were measured on" in error(*arguments)

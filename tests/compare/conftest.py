@@ -10,6 +10,7 @@ import pytest
 
 from adbench_harness.results.store import Failure, Store, TrialResult
 from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights
+from headings import columns
 
 LABELS = np.array([0] * 20 + [1] * 20, np.int8)
 COSTS = {"params": 1000.0, "flops": 5e6, "fit_seconds": 2.0, "ms_per_image": 40.0, "peak_mb": 900.0}
@@ -51,6 +52,7 @@ def result(trial: Trial = TRIAL, score: Any = None, **metrics: float) -> TrialRe
         trial=trial,
         status="ok",
         metrics=metrics,
+        columns=columns(metrics),
         provenance={"device": "cpu", "torch": "2.15", "threads": 2, "commit": "abc"},
         images=images(scores() if score is None else score),
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from adbench_harness.compare import compare
 from adbench_harness.planning.suite import Tolerance
+from adbench_harness.results.store import Heading
 from adbench_harness.results.trial import Choice, Weights
 
 from .conftest import LABELS, TRIAL, failed, result, scores
@@ -60,7 +61,9 @@ def test_metrics_have_a_direction_and_a_tolerance(verdict, metrics, wanted, exit
 
 
 def test_a_plugin_says_which_way_its_own_metric_is_better(verdict):
-    old = replace(result(depth_error=0.5), lower_is_better=("depth_error",))
+    old = result(depth_error=0.5)
+    error = Heading("depth error", "", higher_is_better=False)
+    old = replace(old, columns={**old.columns, "depth_error": error})
     assert verdict(old, result(depth_error=0.6))[0].verdict == "worse"
     assert verdict(old, result(depth_error=0.4))[0].verdict == "changed"
 

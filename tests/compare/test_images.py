@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import f1_score, precision_recall_curve
 
-from adbench_harness.compare.images import Flip, Images, changes, threshold
+from adbench_harness.compare.images import Flip, ImageChanges, changes, threshold
 from adbench_harness.statistics import delong
 
 SCORES = arrays.arrays(np.float32, 24, elements=st.integers(-8, 8).map(float))
@@ -102,4 +102,4 @@ def test_classes_flip_when_another_is_likeliest():
 
 
 def test_a_run_without_scores_says_nothing():
-    assert changes({}, images(np.ones(24)), 0.1) == Images()
+    assert changes({}, images(np.ones(24)), 0.1) == ImageChanges()

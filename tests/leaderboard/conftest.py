@@ -7,6 +7,7 @@ import pytest
 
 from adbench_harness.results.store import Failure, TrialResult
 from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights
+from headings import columns
 
 
 def _choice(name: str, **params: Any) -> Choice:
@@ -54,6 +55,7 @@ def _result(
         ),
         status="failed" if metrics is None else "ok",
         metrics=metrics or {},
+        columns=columns(metrics or {}),
         provenance={"device": device, "finished": finished} if device else {},
         flags=flags,
         failures=() if metrics is not None else (Failure("fit", "no memory", "Traceback ..."),),

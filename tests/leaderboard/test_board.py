@@ -3,11 +3,14 @@ from __future__ import annotations
 import pytest
 
 from adbench_harness.leaderboard.board import board
+from adbench_harness.leaderboard.columns import headings
 from adbench_harness.leaderboard.frame import frame
+from adbench_harness.results.store import Heading
 
 
-def table(results, metric=None, *, per_category=False, directions=None):
-    return board(frame(results), metric, directions or {}, per_category=per_category)
+def table(results, metric=None, *, per_category=False, **own):
+    known = headings(results) | own
+    return board(frame(results), metric, known, per_category=per_category)
 
 
 def column(shown, header):
@@ -122,7 +125,7 @@ def test_metric_and_direction_decide_the_order(result):
     assert column(by_time, "model") == ["a", "b"]
     assert column(by_time, "ms/image ↓") == ["12.3", "123"]
     assert column(table(results, "loss"), "model") == ["b", "a"]
-    by_loss = table(results, "loss", directions={"loss": False})
+    by_loss = table(results, "loss", loss=Heading("loss", "", higher_is_better=False))
     assert column(by_loss, "loss ↓") == ["0.100", "0.200"]
     assert best(by_loss, "loss ↓") == [0]
 

@@ -9,6 +9,7 @@ import pytest
 
 from adbench_harness.leaderboard import render
 from adbench_harness.leaderboard.board import board
+from adbench_harness.leaderboard.columns import headings
 from adbench_harness.leaderboard.frame import frame
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.results.store import Store
@@ -45,7 +46,7 @@ def table(results, metric=None, **options):
     return board(
         frame(results),
         metric,
-        {},
+        headings(results),
         images=lambda place: results[place].images,
         **{"per_category": False, **options},
     )

@@ -13,7 +13,7 @@ from adbench_harness import report
 from adbench_harness.cli import main
 from adbench_harness.planning import plugins
 from adbench_harness.planning.locations import Locations
-from adbench_harness.results.store import Failure, Store
+from adbench_harness.results.store import Failure, Heading, Store
 
 SCRIPT = "<script>alert(1)</script>"
 # A slash ends a folder's name, so a defect type cannot hold the whole of it.
@@ -64,6 +64,7 @@ def results(parts, tmp_path_factory) -> Path:
         flags=(SCRIPT,),
         provenance={**first.provenance, **weights, SCRIPT: SCRIPT},
         metrics={**first.metrics, SCRIPT: 0.5},
+        columns={**first.columns, SCRIPT: Heading(SCRIPT, "")},
         failures=(Failure(SCRIPT, SCRIPT, SCRIPT),),
         images=store.images(first.trial),
         maps=store.maps(first.trial),

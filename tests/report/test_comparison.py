@@ -13,6 +13,7 @@ from adbench_harness.report.comparison import MOST, front, ranked
 from adbench_harness.results.store import TrialResult
 from adbench_harness.results.trial import Choice, EvaluationSettings, Trial
 from adbench_harness.statistics import significance
+from headings import columns
 
 points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20)
 
@@ -49,6 +50,7 @@ def trials(values, flags=()):
             replace(first, model=Choice(f"m{i:02}", 1), category=f"c{j}", seed=seed),
             "ok",
             metrics={"image_auroc": value + 0.001 * seed},
+            columns=columns(["image_auroc"]),
             provenance={"device": "cpu"},
             flags=tuple(flags.get(i, ())) if flags else (),
         )

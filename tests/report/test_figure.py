@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from adbench_harness.leaderboard.columns import column
+from adbench_harness.leaderboard.columns import Column
 from adbench_harness.report import figure
 
 HOSTILE = ["<script>alert(1)</script>", "$a$ & $b", '"quoted"', "]]>"]
@@ -19,7 +19,7 @@ def plots():
     yield figure.curves(dict.fromkeys(HOSTILE[:2], LINE), "x", "y")
     yield figure.histogram(dict.fromkeys(HOSTILE, VALUES))
     yield figure.scatter(
-        COSTS, VALUES, VALUES > 0.85, column("image_auroc", {}), column("ms_per_image", {})
+        COSTS, VALUES, VALUES > 0.85, Column("image AUROC"), Column("ms/image", "ms")
     )
     yield figure.ranking(HOSTILE, np.arange(1.0, 5), [(0, 1), (1, 3)])
 
@@ -58,5 +58,5 @@ def test_a_histogram_has_a_row_a_defect_type_with_its_count():
 def test_one_score_and_one_method_can_be_drawn():
     ET.fromstring(figure.histogram({"good": np.array([0.5])}))
     ET.fromstring(figure.ranking(["a"], np.array([1.0]), []))
-    shown, cost = column("image_auroc", {}), column("flops", {})
+    shown, cost = Column("image AUROC"), Column("FLOPs", "count")
     ET.fromstring(figure.scatter(COSTS[:1], VALUES[:1], np.array([True]), shown, cost))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adbench_harness.report.gallery import verdicts
+from adbench_harness.report.gallery import judgments
 from adbench_harness.statistics.delong import Placements
 
 
@@ -16,20 +16,20 @@ def images(scores, labels, **more):
 def test_the_worst_mistakes_come_first():
     #        far missed, near missed, right, false alarm, right
     scores, labels = [0.0, 0.5, 0.9, 0.8, 0.2, 0.4], [1, 1, 1, 0, 0, 0]
-    found = verdicts(images(scores, labels))
-    assert [verdict.place for verdict in found] == [0, 3, 5, 1, 4, 2]
-    words = {verdict.place: verdict.words for verdict in found}
+    found = judgments(images(scores, labels))
+    assert [judgment.place for judgment in found] == [0, 3, 5, 1, 4, 2]
+    words = {judgment.place: judgment.words for judgment in found}
     assert words[0] == "missed: 3 of 3 normal images score at least as high"
     assert words[3] == "false alarm: 2 of 3 defective images score no higher"
     assert words[2] == "above all 3 normal images"
-    assert [verdict.wrong > 0 for verdict in found] == [True] * 5 + [False]
+    assert [judgment.wrong > 0 for judgment in found] == [True] * 5 + [False]
 
 
 def test_of_those_that_are_right_the_nearest_to_wrong_comes_first():
-    found = verdicts(images([0.1, 0.3, 0.5, 0.9], [0, 0, 1, 1]))
+    found = judgments(images([0.1, 0.3, 0.5, 0.9], [0, 0, 1, 1]))
     assert {found[0].place, found[1].place} == {1, 2}
     assert {found[2].place, found[3].place} == {0, 3}
-    assert not any(verdict.wrong for verdict in found)
+    assert not any(judgment.wrong for judgment in found)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))
@@ -37,32 +37,32 @@ def test_what_is_wrong_is_what_the_auroc_lacks(pairs):
     """Without ties, the mean of what is wrong over either kind is 1 - AUROC."""
     scores = np.array([score for score, _ in pairs]) * 100.0 + np.arange(len(pairs))
     labels = np.array([label for _, label in pairs])
-    found = verdicts(images(scores, labels))
-    assert sorted(verdict.place for verdict in found) == list(range(len(pairs)))
+    found = judgments(images(scores, labels))
+    assert sorted(judgment.place for judgment in found) == list(range(len(pairs)))
     assert [v.wrong for v in found] == sorted((v.wrong for v in found), reverse=True)
     if labels.all() or not labels.any():
-        assert all("no images to compare with" in verdict.words for verdict in found)
+        assert all("no images to compare with" in judgment.words for judgment in found)
         return
     expected = 1 - Placements.of(scores, labels).auroc
     for kind in (True, False):
-        wrong = [verdict.wrong for verdict in found if labels[verdict.place] == kind]
+        wrong = [judgment.wrong for judgment in found if labels[judgment.place] == kind]
         assert np.mean(wrong) == pytest.approx(expected)
 
 
 def test_unknown_labels_come_last_and_judge_nobody():
-    found = verdicts(images([9.0, 0.1, 0.5], [-1, 0, 1]))
+    found = judgments(images([9.0, 0.1, 0.5], [-1, 0, 1]))
     assert found[-1].place == 0
     assert "unknown label" in found[-1].words
-    assert not any(verdict.wrong for verdict in found)
+    assert not any(judgment.wrong for judgment in found)
 
 
 def test_maps_alone_have_no_order():
-    found = verdicts({"label": np.array([0, 1], np.int8)})
+    found = judgments({"label": np.array([0, 1], np.int8)})
     assert [(v.place, v.words) for v in found] == [(0, "no image score"), (1, "no image score")]
 
 
 def test_the_least_probable_classes_come_first():
-    found = verdicts(
+    found = judgments(
         {
             "label": np.ones(3, np.int8),
             "defect": np.array(["crack", "hole", "crack"]),
@@ -70,7 +70,7 @@ def test_the_least_probable_classes_come_first():
             "probability": np.array([[0.9, 0.1], [0.7, 0.3], [0.4, 0.6]], np.float32),
         }
     )
-    assert [verdict.place for verdict in found] == [1, 2, 0]
+    assert [judgment.place for judgment in found] == [1, 2, 0]
     assert found[0].words == "mistaken for crack (70%)"
     assert found[2].words == "recognised as crack (90%)"
-    assert [verdict.mistaken for verdict in found] == [True, True, False]
+    assert [judgment.mistaken for judgment in found] == [True, True, False]

@@ -148,7 +148,7 @@ def test_the_gallery_shows_images_maps_and_truth(site, read):
 
 
 def test_without_maps_the_page_says_so(changed, catalogue, locations, tmp_path, read):
-    store = changed(lambda result: replace(result, maps={}))
+    store = changed(lambda result: replace(result, maps=None))
     report.write(store, tmp_path / "site", catalogue=catalogue, locations=locations)
     page = page_of(read(tmp_path / "site"), "toy-mean(gain=2.0)")
     assert NO_MAPS in page.words()
@@ -162,7 +162,7 @@ def test_without_maps_the_page_says_so(changed, catalogue, locations, tmp_path, 
     ("change", "reason"),
     [
         (None, "is no folder"),
-        ("images", "the results were measured on other images"),
+        ("images", "are not those that the results were measured on"),
         ("plugins", "unknown dataset"),
     ],
 )

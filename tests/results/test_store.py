@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from adbench_harness.errors import UserError
-from adbench_harness.results.store import SCHEMA, Failure, Store, TrialResult
+from adbench_harness.results.maps import Maps, encode
+from adbench_harness.results.store import SCHEMA, Failure, Heading, Store, TrialResult
 from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights
+from adbench_harness.types import InputSpec
 
 TRIAL = Trial(
     dataset=Choice("mini", 1),
@@ -38,11 +40,12 @@ IMAGES: dict[str, Any] = {
     "label": np.array([0, -1], dtype=np.int8),
     "score": np.array([0.1, 1e-30], dtype=np.float32),
 }
-MAPS: dict[str, Any] = {
-    "map": np.arange(32, dtype=np.uint16).reshape(2, 4, 4),
-    "low": np.array(-1.5, dtype=np.float32),
-    "high": np.array(2.5, dtype=np.float32),
-}
+MAPS = Maps(
+    np.arange(32, dtype=np.uint16).reshape(2, 4, 4),
+    np.float32(-1.5),
+    np.float32(2.5),
+    InputSpec((4, 6), (4, 4)),
+)
 CURVES: dict[str, Any] = {"loss": np.array([3.0, 1e-300])}
 
 
@@ -51,11 +54,14 @@ def result(**changes: Any) -> TrialResult:
         trial=TRIAL,
         status="ok",
         metrics={"image_auroc": 0.5, "params": 3.0},
+        columns={
+            "image_auroc": Heading("image AUROC"),
+            "params": Heading("params", "count", False),
+        },
         intervals={"image_auroc": (0.25, 0.75)},
         seconds_alone={"fit": 1.25},
         provenance={"device": "cpu", "weights": [{"sha256": "f370"}], "commit": None},
         flags=("border=crop",),
-        lower_is_better=("error",),
         images=IMAGES,
         maps=MAPS,
         curves=CURVES,
@@ -90,18 +96,19 @@ def test_everything_comes_back(store: Store) -> None:
         status="failed",
         failures=(Failure("fit", "no", "Traceback\n é"), Failure("cost", "no", "")),
         images={},
-        maps={},
+        maps=None,
         curves={},
     )
     store.write(result())
     store.write(failed)
     found = {one.trial.seed: one for one in store.read()}
-    assert found[3] == result(images={}, maps={}, curves={})
+    assert found[3] == result(images={}, maps=None, curves={})
     assert found[4] == failed
     assert same(store.images(TRIAL), IMAGES)
-    assert same(store.maps(TRIAL), MAPS)
+    assert same(encode(store.maps(TRIAL)), encode(MAPS))
     assert same(store.curves(TRIAL), CURVES)
-    assert store.images(failed.trial) == store.maps(failed.trial) == {}
+    assert store.images(failed.trial) == {}
+    assert store.maps(failed.trial) is None
 
 
 def test_only_what_succeeded_is_finished(store: Store) -> None:
@@ -148,11 +155,11 @@ def test_a_file_says_its_schema_and_its_id(store: Store) -> None:
 
 def test_a_second_run_replaces_all_of_the_first(store: Store) -> None:
     store.write(result())
-    store.write(result(status="failed", images={}, maps={}, curves={}, metrics={}))
+    store.write(result(status="failed", images={}, maps=None, curves={}, metrics={}))
     (found,) = store.read()
     assert found.status == "failed"
     assert store.images(TRIAL) == {}
-    assert store.maps(TRIAL) == {}
+    assert store.maps(TRIAL) is None
     assert store.curves(TRIAL) == {}
 
 
@@ -183,6 +190,7 @@ WRITER = """
 import os, sys
 from pathlib import Path
 import test_store
+from adbench_harness.results.maps import Maps, encode
 from adbench_harness.results.store import Store
 store = Store(Path(sys.argv[1]))
 """
@@ -201,7 +209,7 @@ def child(tmp_path: Path, body: str) -> subprocess.Popen[str]:
 def test_a_writer_that_dies_half_way_leaves_the_last_result(
     store: Store, tmp_path: Path, moment: str
 ) -> None:
-    store.write(result(maps={}, curves={}))
+    store.write(result(maps=None, curves={}))
     module, _, name = moment.partition(".")
     die = child(
         tmp_path,
@@ -210,7 +218,7 @@ def test_a_writer_that_dies_half_way_leaves_the_last_result(
     )
     assert die.wait() == 9
     (found,) = store.read()
-    assert found == result(images={}, maps={}, curves={})
+    assert found == result(images={}, maps=None, curves={})
     assert same(store.images(TRIAL), IMAGES)
 
 
@@ -222,7 +230,7 @@ def test_a_writer_that_is_killed_leaves_whole_files(store: Store, tmp_path: Path
         "big = {'score': np.random.default_rng(0).random(200_000)}\n"
         "for seed in itertools.count():\n"
         "    trial = replace(test_store.TRIAL, seed=seed % 5)\n"
-        "    store.write(test_store.result(trial=trial, images=big, maps={}, curves={}))\n"
+        "    store.write(test_store.result(trial=trial, images=big, maps=None, curves={}))\n"
         "    print(seed, flush=True)\n",
     )
     assert writer.stdout is not None
@@ -249,7 +257,7 @@ def test_a_reader_never_sees_half_a_file(store: Store, tmp_path: Path) -> None:
     while any(writer.poll() is None for writer in writers):
         for one in store.read():
             assert same(store.images(one.trial), IMAGES)
-            assert same(store.maps(one.trial), MAPS)
+            assert same(encode(store.maps(one.trial)), encode(MAPS))
             seen += 1
     for writer in writers:
         assert writer.wait() == 0
@@ -264,7 +272,7 @@ def test_a_failed_write_leaves_nothing_behind(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(TypeError):
-        store.write(result(provenance={"device": object()}, images={}, maps={}, curves={}))
+        store.write(result(provenance={"device": object()}, images={}, maps=None, curves={}))
     assert list(store.trials.iterdir()) == []
 
 

@@ -107,10 +107,37 @@ def with_model(**changes: Any) -> Trial:
         replace(TRIAL, metrics=("image_auroc@2", "aupro@1")),
         replace(TRIAL, auxiliary=(("dtd", "efgh"),)),
         with_weights(precision="bfloat16"),
+        replace(TRIAL, protocol="zero-shot"),
+        replace(TRIAL, shots=4),
+        replace(TRIAL, shots=4, shot_seed=1),
+        replace(TRIAL, validation=0.1),
+        replace(TRIAL, unified=True),
+        replace(TRIAL, files=("a.toml",)),
     ],
 )
 def test_id_covers_all_that_may_change_numbers(other: Trial) -> None:
     assert other.id != TRIAL.id
+
+
+def test_an_id_is_what_it_was_for_the_first_results() -> None:
+    assert TRIAL.id == "52be8b62d85594ce"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"shots": 4}, "4-shot"),
+        ({"protocol": "zero-shot"}, "zero-shot"),
+        ({"unified": True}, "unified"),
+        ({"unified": True, "shots": 4}, "unified, 4-shot"),
+        ({"protocol": "classification"}, "classification"),
+    ],
+)
+def test_a_setting_is_named_where_it_is_not_the_usual_one(
+    changes: dict[str, Any], words: str
+) -> None:
+    assert replace(TRIAL, **changes).setting == words
 
 
 def test_id_does_not_cover_where_files_are() -> None:

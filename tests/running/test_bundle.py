@@ -116,15 +116,12 @@ def test_scores_are_those_of_a_run_by_hand(ran, catalogue):
 def test_kept_maps_give_the_pixel_metrics_again(planned, ran):
     (bundle,) = planned(keep_maps=True)
     (result,) = run_bundle(bundle)
-    stored = result.maps
-    assert stored["map"].dtype == np.uint16
-    assert stored["input"].tolist() == [32, 0, 0]
-    maps = stored["low"] + stored["map"] * (stored["high"] - stored["low"]) / np.float32(65535)
-    masks = truth(bundle)
-    met = [
-        geometry.meet(m.astype(np.float32), t, InputSpec(32, None), result.trial.evaluation)
-        for m, t in zip(maps, masks, strict=True)
-    ]
+    assert result.maps.spec == InputSpec(32, None)
+    met = geometry.met(
+        zip(result.maps.values, truth(bundle), strict=True),
+        result.maps.spec,
+        result.trial.evaluation,
+    )
     pixels = Ranking.of_pixels(*zip(*met, strict=True))
     again = {
         "pixel_auroc": pixels.auroc(),

@@ -12,7 +12,7 @@ import pytest
 from adbench_harness.errors import UserError
 from adbench_harness.images import decoding, folders
 from adbench_harness.planning import plan, suite
-from adbench_harness.planning.pipelines import Places
+from adbench_harness.planning.locations import Locations
 from adbench_harness.running import features
 from adbench_harness.running.bundle import load, run_bundle
 
@@ -30,7 +30,7 @@ def run(toys):
         catalogue = load(tuple(checked.plugins))
         seen = catalogue.manager.get_plugin("observers").SEEN
         seen.clear()
-        made = plan.make(checked, catalogue, Places(weights=weights), device="cpu")
+        made = plan.make(checked, catalogue, Locations(weights=weights), device="cpu")
         results = [result for bundle in made.bundles for result in run_bundle(bundle)]
         assert all(not r.failures for r in results), [r.failures for r in results]
         return results, seen
@@ -146,7 +146,7 @@ def test_a_data_set_without_the_further_images_fails_its_trial(toys):
         "test",
     )
     catalogue = load(tuple(checked.plugins))
-    [bundle] = plan.make(checked, catalogue, Places(), device="cpu").bundles
+    [bundle] = plan.make(checked, catalogue, Locations(), device="cpu").bundles
     [result] = run_bundle(bundle)
     assert "has no depth image beside it; the data set provides none" in result.failures[0].message
 

@@ -41,6 +41,7 @@ METRICS: Final = (
         "image",
         chance=_half,
         interval=_image_auroc_interval,
+        title="image AUROC",
     ),
     Metric(
         "image_ap",
@@ -48,6 +49,7 @@ METRICS: Final = (
         lambda evaluation: evaluation.images.average_precision(),
         "image",
         chance=_prevalence,
+        title="image AP",
     ),
     Metric(
         "image_f1",
@@ -55,6 +57,7 @@ METRICS: Final = (
         lambda evaluation: evaluation.images.f1_max(),
         "image",
         chance=_all_positive_f1,
+        title="image F1",
     ),
     Metric(
         "pixel_auroc",
@@ -62,6 +65,7 @@ METRICS: Final = (
         lambda evaluation: evaluation.pixels.auroc(),
         "map",
         chance=_half,
+        title="pixel AUROC",
     ),
     Metric(
         "pixel_ap",
@@ -69,6 +73,7 @@ METRICS: Final = (
         lambda evaluation: evaluation.pixels.average_precision(),
         "map",
         chance=_prevalence,
+        title="pixel AP",
     ),
     Metric(
         "pixel_f1",
@@ -76,6 +81,7 @@ METRICS: Final = (
         lambda evaluation: evaluation.pixels.f1_max(),
         "map",
         chance=_all_positive_f1,
+        title="pixel F1",
     ),
     Metric(
         "aupro",
@@ -83,6 +89,7 @@ METRICS: Final = (
         lambda evaluation: evaluation.pixels.aupro(0.3),
         "map",
         chance=lambda _: 0.15,
+        title="AUPRO",
     ),
     Metric(
         "aupro_005",
@@ -90,6 +97,7 @@ METRICS: Final = (
         lambda evaluation: evaluation.pixels.aupro(0.05),
         "map",
         chance=lambda _: 0.025,
+        title="AUPRO 5%",
     ),
     Metric(
         "accuracy",
@@ -102,12 +110,20 @@ METRICS: Final = (
         "Mean recall of the classes",
         _classes(classification.macro_recall),
         "classes",
+        title="macro recall",
     ),
     Metric(
         "macro_precision",
         "Mean precision of the classes",
         _classes(classification.macro_precision),
         "classes",
+        title="macro precision",
     ),
-    Metric("macro_f1", "Mean F1 of the classes", _classes(classification.macro_f1), "classes"),
+    Metric(
+        "macro_f1",
+        "Mean F1 of the classes",
+        _classes(classification.macro_f1),
+        "classes",
+        title="macro F1",
+    ),
 )

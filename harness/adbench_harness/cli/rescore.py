@@ -48,15 +48,15 @@ def handle(given: argparse.Namespace) -> int:
     catalogue = options.loaded(given)
     names = grammar.names(given.metrics or "") or list(catalogue.offers["metric"])
     metrics = [catalogue.get("metric", name) for name in names]
-    truths = _Truths(given, catalogue)
+    images = _Images(given, catalogue)
     done, bare = [], 0
     for result in sorted(old.read(), key=lambda result: _place(result.trial)):
         if result.status != "ok":
             continue
-        stored = bool(old.maps(result.trial))
+        stored = old.maps(result.trial) is not None
         bare += not stored
-        truth = truths.of(result.trial) if stored else None
-        done.append(rescore(result, old, truth, metrics, settings))
+        here = images.of(result.trial) if stored else None
+        done.append(rescore(result, old, here, metrics, settings))
         new.write(done[-1])
     if not done:
         raise UserError(f"no finished trial in '{given.results}'")
@@ -84,8 +84,8 @@ def _place(trial: Any) -> tuple[Any, ...]:
     return dataset, trial.category, trial.protocol, trial.split_seed, trial.fingerprint
 
 
-class _Truths:
-    """The ground truth of one category at a time: all masks may not fit in memory."""
+class _Images:
+    """The images of one category at a time: all masks may not fit in memory."""
 
     def __init__(self, given: argparse.Namespace, catalogue: Any) -> None:
         self._locations = options.data_locations(given)
@@ -93,12 +93,8 @@ class _Truths:
         self._last: tuple[Any, Any] = (None, None)
 
     def of(self, trial: Any) -> Any:
-        from adbench_harness.images import folders
-        from adbench_harness.planning import parameters
-        from adbench_harness.running.rescore import Truth
+        from adbench_harness.running.images import TrialImages
 
         if self._last[0] != _place(trial):
-            dataset = parameters.build(self._catalogue, "dataset", trial.dataset)
-            root = folders.locate(dataset, self._locations.data, self._locations.datasets)
-            self._last = _place(trial), Truth(trial, self._catalogue, root)
+            self._last = _place(trial), TrialImages(trial, self._catalogue, self._locations)
         return self._last[1]

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from adbench_harness.compare.images import Images, changes
-from adbench_harness.leaderboard.columns import COUNTS, column
+from adbench_harness.compare.images import ImageChanges, changes
+from adbench_harness.leaderboard.columns import COUNTS
 from adbench_harness.planning.suite import Tolerance
 from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.results.trial import Choice, Trial, show
@@ -68,7 +68,7 @@ class Pair:
     new: TrialResult | None
     versions: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
-    images: Images = field(default_factory=Images)
+    images: ImageChanges = field(default_factory=ImageChanges)
 
     @property
     def trial(self) -> Trial:
@@ -215,7 +215,7 @@ def _pair(
 def _differences(
     old: TrialResult,
     new: TrialResult,
-    images: Images,
+    images: ImageChanges,
     tolerance: Tolerance,
     growth: Mapping[Any, float],
 ) -> Iterator[Difference]:
@@ -241,8 +241,8 @@ def _verdict(
         return "missing"
     if metric in COUNTS:
         return "worse" if new > old * allowed else "better" if new * allowed < old else "as good"
-    higher = column(metric, dict.fromkeys(result.lower_is_better, False)).higher_is_better
-    gain = new - old if higher else old - new
+    heading = result.columns[metric]
+    gain = new - old if heading.higher_is_better else old - new
     if abs(gain) <= allowed:
         return "as good"
     if gain > 0:

@@ -32,7 +32,7 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageChanges:
     """N images: how many scores changed by more than allowed, and the largest change.
 
     Distances are in standard deviations of the old scores, or differences of probabilities.
@@ -62,16 +62,16 @@ def threshold(scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_]) -> f
     return float(candidates[max(best - 1, 0) : best + 1].mean())
 
 
-def changes(old: Arrays, new: Arrays, allowed: float) -> Images:
+def changes(old: Arrays, new: Arrays, allowed: float) -> ImageChanges:
     """The changes in the images of a trial; empty if a run stored no image scores."""
     if "score" in old and "score" in new:
         return _scores(old, new, allowed)
     if "probability" in old and "probability" in new:
         return _classes(old, new, allowed)
-    return Images()
+    return ImageChanges()
 
 
-def _scores(old: Arrays, new: Arrays, allowed: float) -> Images:
+def _scores(old: Arrays, new: Arrays, allowed: float) -> ImageChanges:
     before, after = old["score"].astype(float), new["score"].astype(float)
     known = old["label"] >= 0
     labels = old["label"][known] == 1
@@ -82,7 +82,7 @@ def _scores(old: Arrays, new: Arrays, allowed: float) -> Images:
     if 0 < np.count_nonzero(labels) < len(labels):
         placed = [delong.Placements.of(scores[known], labels) for scores in (before, after)]
         p = float(delong.paired(placed)[0, 1])
-    return Images(
+    return ImageChanges(
         total=len(before),
         moved=int(np.count_nonzero(distance > allowed)),
         furthest=float(distance.max(initial=0)),
@@ -92,11 +92,11 @@ def _scores(old: Arrays, new: Arrays, allowed: float) -> Images:
     )
 
 
-def _classes(old: Arrays, new: Arrays, allowed: float) -> Images:
+def _classes(old: Arrays, new: Arrays, allowed: float) -> ImageChanges:
     before, after = old["probability"].astype(float), new["probability"].astype(float)
     distance = np.abs(after - before).max(1)
     was, now = old["class"][before.argmax(1)], new["class"][after.argmax(1)]
-    return Images(
+    return ImageChanges(
         total=len(before),
         moved=int(np.count_nonzero(distance > allowed)),
         furthest=float(distance.max(initial=0)),

@@ -10,9 +10,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from adbench_harness.compare.comparison import VERDICTS, Comparison, Difference, Pair
-from adbench_harness.leaderboard.columns import ABSENT, COUNTS, METRICS, column, percent
+from adbench_harness.leaderboard.columns import ABSENT, COUNTS, METRICS, Column, column, headings
 from adbench_harness.leaderboard.table import Table, escaped
-from adbench_harness.results.store import TrialResult
 from adbench_harness.statistics.significance import LEVEL
 
 SCHEMA = 1
@@ -45,7 +44,8 @@ def reasons(pair: Pair) -> list[str]:
         return ["not in the baseline"]
     if pair.versions:
         return [*pair.versions, ACCEPT]
-    return [*map(_difference, _beyond(pair)), *_images(pair)]
+    beyond = (_difference(one, _column(one.metric, pair)) for one in _beyond(pair))
+    return [*beyond, *_images(pair)]
 
 
 def _beyond(pair: Pair) -> list[Difference]:
@@ -54,14 +54,17 @@ def _beyond(pair: Pair) -> list[Difference]:
     return sorted(beyond, key=lambda one: VERDICTS.index(one.verdict))
 
 
-def _difference(one: Difference) -> str:
-    name = METRICS[one.metric].title if one.metric in METRICS else one.metric
+def _column(metric: str, pair: Pair) -> Column:
+    return column(metric, headings(result for result in (pair.old, pair.new) if result))
+
+
+def _difference(one: Difference, shown: Column) -> str:
     if one.verdict == "missing":
-        return f"{name} {_exact(one.metric, one.old)} → missing"
-    change = f"{name} {_exact(one.metric, one.old)} → {_exact(one.metric, one.new)}"
+        return f"{shown.title} {_exact(shown, one.old)} → missing"
+    change = f"{shown.title} {_exact(shown, one.old)} → {_exact(shown, one.new)}"
     if not math.isnan(one.growth):
         return f"{change} (×{one.growth:.1f} over the model's trials, ×{one.allowed:g} is noise)"
-    allowed = f"{_exact(one.metric, one.allowed)} allowed"
+    allowed = f"{_exact(shown, one.allowed)} allowed"
     if one.metric in COUNTS:
         allowed = "no growth allowed" if one.allowed == 1 else f"×{one.allowed:g} allowed"
     if one.verdict == "better":
@@ -89,12 +92,11 @@ def _images(pair: Pair) -> Iterator[str]:
         yield f"  and {len(images.flips) - NAMED} more"
 
 
-def _exact(metric: str, value: float) -> str:
+def _exact(shown: Column, value: float) -> str:
     """A number with enough digits to see a difference."""
-    if metric in COUNTS:
+    if shown.unit == "count":
         return f"{value:,.0f}"
-    shown = column(metric, {}).show
-    return f"{100 * value:.2f}" if shown is percent else shown(value)
+    return f"{100 * value:.2f}" if shown.unit == "%" else shown.show(value)
 
 
 def _shown(comparison: Comparison) -> list[Pair]:
@@ -131,23 +133,24 @@ def _table(pairs: Sequence[Pair]) -> str:
     """One row per trial; a visible change is shown as old → new, in bold if beyond tolerance."""
     results = [result for pair in pairs for result in (pair.old, pair.new) if result]
     found = {metric for result in results for metric in result.metrics}
-    metrics = [*(m for m in METRICS if m in found), *sorted(found - METRICS.keys())]
-    directions = {name: False for result in results for name in result.lower_is_better}
+    metrics = [*(m for m in METRICS if m in found), *sorted(found.difference(METRICS))]
+    known = headings(results)
     bold = set()
     rows = []
     for i, pair in enumerate(pairs):
         beyond = {one.metric for one in _beyond(pair)}
         bold |= {(i, j) for j, metric in enumerate(metrics, 2) if metric in beyond}
-        cells = (_cell(metric, pair.old, pair.new) for metric in metrics)
+        cells = (_cell(metric, pair) for metric in metrics)
         rows.append([pair.verdict, pair.trial.title, *cells])
-    headers = ["verdict", "trial", *(column(m, directions).header for m in metrics)]
+    headers = ["verdict", "trial", *(column(m, known).header for m in metrics)]
     return Table(headers, rows, labels=2, best=frozenset(bold)).markdown().rstrip()
 
 
-def _cell(metric: str, old: TrialResult | None, new: TrialResult | None) -> str:
+def _cell(metric: str, pair: Pair) -> str:
+    show = _column(metric, pair).show
     shown = [
-        column(metric, {}).show(result.metrics[metric]) if metric in result.metrics else ABSENT
-        for result in (old, new)
+        show(result.metrics[metric]) if metric in result.metrics else ABSENT
+        for result in (pair.old, pair.new)
         if result
     ]
     return " → ".join(dict.fromkeys(shown))

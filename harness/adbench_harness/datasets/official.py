@@ -13,7 +13,7 @@ from adbench_harness.types import Dataset, Sample
 NON_COMMERCIAL = "CC BY-NC-SA 4.0"
 
 
-class Counts(NamedTuple):
+class SplitCounts(NamedTuple):
     """Images in train, test and validation, and how many types the test images' defects are of."""
 
     train: int
@@ -23,7 +23,7 @@ class Counts(NamedTuple):
     validation: int = 0
 
     @classmethod
-    def of(cls, samples: Sequence[Sample]) -> Counts:
+    def of(cls, samples: Sequence[Sample]) -> SplitCounts:
         """What ``samples`` hold."""
         test = [sample for sample in samples if sample.split == "test"]
         defects = [sample.defect for sample in test if sample.label]
@@ -54,7 +54,7 @@ class Official(Dataset):
     default: ClassVar[bool] = False
     license: ClassVar[str] = NON_COMMERCIAL
     folder_names: ClassVar[layout.Names] = layout.MVTEC
-    official_counts: ClassVar[Mapping[str, Counts]]
+    official_counts: ClassVar[Mapping[str, SplitCounts]]
 
     def categories(self, root: Path) -> list[str]:
         """The official categories that lie under ``root``; raises UserError where none does."""
@@ -80,7 +80,7 @@ class Official(Dataset):
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
         """How the counts differ from the official split's, in words; None where they do not."""
-        found, official = Counts.of(samples), self.official_counts[category]
+        found, official = SplitCounts.of(samples), self.official_counts[category]
         return None if found == official else f"{found}; the official split has {official}"
 
     def home(self, root: Path) -> Path:

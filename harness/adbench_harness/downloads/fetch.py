@@ -25,7 +25,7 @@ from filelock import FileLock
 
 from adbench_harness.errors import UserError
 
-Progress = Callable[[int, int | None], None]
+DownloadProgress = Callable[[int, int | None], None]
 """Called with the bytes done (fewer after a restart) and the total, or None if unknown."""
 
 TIMEOUT_SECONDS = 30.0
@@ -41,7 +41,7 @@ def download(
     *,
     sha256: str | None,
     md5: str | None = None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> None:
     """Fetch an http, https or file URL; a file that already exists is only checked.
 
@@ -89,7 +89,7 @@ def sha256(path: Path) -> str:
 
 
 def _complete(
-    url: str, file: BinaryIO, note: Path, checked: bool, progress: Progress | None
+    url: str, file: BinaryIO, note: Path, checked: bool, progress: DownloadProgress | None
 ) -> None:
     """Repeat requests until the file is complete; only failures without progress count."""
     failures, furthest = 0, file.seek(0, SEEK_END)
@@ -115,7 +115,7 @@ def _complete(
 
 
 def _request(
-    url: str, file: BinaryIO, note: Path, checked: bool, progress: Progress | None
+    url: str, file: BinaryIO, note: Path, checked: bool, progress: DownloadProgress | None
 ) -> None:
     """Download the rest of the file, or start over if the server has another file."""
     try:
@@ -180,7 +180,7 @@ def extract(
     destination: Path,
     *,
     max_bytes: int | None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
     finish: Callable[[Path], object] | None = None,
 ) -> None:
     """Unpack zip or tar archives (plain, gzip, bzip2, xz) into one folder, `destination`.
@@ -217,7 +217,9 @@ def extract(
         ) from error
 
 
-def _unpack(archive: Path, folder: Path, max_bytes: int | None, progress: Progress | None) -> None:
+def _unpack(
+    archive: Path, folder: Path, max_bytes: int | None, progress: DownloadProgress | None
+) -> None:
     size = archive.stat().st_size
     limit = MAX_RATIO * size if max_bytes is None else max_bytes
     earlier = {path for path in folder.rglob("*") if path.is_file()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -10,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from adbench_harness.images.folders import workers
 from adbench_harness.types import InputSpec
 
 if TYPE_CHECKING:
@@ -87,6 +90,20 @@ def from_input(
     whole = np.full(size, inner.min(), dtype=np.float32)
     whole[top:bottom, left:right] = inner
     return whole
+
+
+def met(
+    pairs: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_] | None]],
+    spec: InputSpec,
+    settings: EvaluationSettings,
+) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Maps and masks, each pair at one size; maps whose mask is None are left out."""
+
+    def one(pair: tuple[Any, Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        return meet(*pair, spec, settings)
+
+    with ThreadPoolExecutor(workers()) as pool:
+        return list(pool.map(one, (pair for pair in pairs if pair[1] is not None)))
 
 
 def meet(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.board import board
-from adbench_harness.leaderboard.columns import primary
+from adbench_harness.leaderboard.columns import headings, primary
 from adbench_harness.leaderboard.frame import aggregate, frame, measured, method, select
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, listing, pivot
 from adbench_harness.leaderboard.printed import beside
@@ -55,7 +55,7 @@ def render(
     metric.
     """
     results = list(results)
-    directions = {name: False for result in results for name in result.lower_is_better}
+    known = headings(results)
     only = only or {}
     reported = [r for r in reported if all(getattr(r, a, v) == v for a, v in only.items())]
     if reported and not (rows or columns):
@@ -75,7 +75,7 @@ def render(
         if format == "csv":
             cells = grid(trials, rows)
             return cells.mean[chosen].where(cells.whole[chosen]).to_csv()
-        table = listing(trials, rows or ["method"], chosen, directions)
+        table = listing(trials, rows or ["method"], chosen, known)
     elif rows or columns:
         down = rows[0] if rows else _opposite(columns)
         across = columns or _opposite(down)
@@ -83,7 +83,7 @@ def render(
         if format == "csv":
             cells = grid(trials, [down, across])
             return cells.mean[metric].where(cells.whole[metric]).unstack(across).to_csv()
-        table = pivot(trials, down, across, metric, directions)
+        table = pivot(trials, down, across, metric, known)
     elif format == "csv":
         return aggregate(trials).to_csv(index=False)
     else:
@@ -91,7 +91,7 @@ def render(
         table = board(
             trials,
             metrics[0] if metrics else None,
-            directions,
+            known,
             per_category=per_category,
             images=lambda place: kept.images(results[place].trial),
         )

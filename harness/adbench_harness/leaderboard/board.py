@@ -15,12 +15,12 @@ from adbench_harness.leaderboard.columns import (
     KEYS,
     Column,
     column,
-    percent,
     primary,
 )
 from adbench_harness.leaderboard.frame import REPEATS, measured, summarise
 from adbench_harness.leaderboard.table import Table
-from adbench_harness.leaderboard.ties import Images, verdict
+from adbench_harness.leaderboard.ties import StoredImages, ties
+from adbench_harness.results.store import Heading
 from adbench_harness.results.trial import NONE
 
 INTERVAL = "image_auroc"
@@ -30,10 +30,10 @@ INTERVAL = "image_auroc"
 def board(
     trials: pd.DataFrame,
     metric: str | None,
-    directions: Mapping[str, bool],
+    headings: Mapping[str, Heading],
     *,
     per_category: bool,
-    images: Images = lambda _: {},
+    images: StoredImages = lambda _: {},
 ) -> Table:
     """Rank within each data set (and category) by ``metric``, or else by the ``primary`` one.
 
@@ -45,7 +45,7 @@ def board(
     keys = list(KEYS if per_category else AXES)
     summary = summarise(trials, keys)
     names = measured(trials, [metric] if metric else ())
-    columns = [column(name, directions) for name in names]
+    columns = [column(name, headings) for name in names]
     means, seen = summary.mean[names].to_numpy(), summary.seen[names].to_numpy()
     fair = summary.fair.to_numpy()
     competing = summary.whole[names].to_numpy() & fair[:, None]
@@ -72,7 +72,7 @@ def board(
         ranks[ranked] = _ranks(columns[lead], means[ranked, lead], seen[ranked, lead])
         whole = ranked[competing[ranked, lead]]
         found = [trials_of[tuple(labels.loc[row, keys])] for row in whole]
-        told = verdict(
+        told = ties(
             [ran.iloc[chosen] for chosen in found],
             [" · ".join(v for v in labels.loc[row, varying] if v != NONE) for row in whole],
             names[lead],
@@ -194,6 +194,6 @@ def caption(
             parts.append(value if axis == "device" else f"{axis} {value}")
     if repeated:
         parts.append(repeated)
-    if any(shown.show is percent for shown in columns):
+    if any(shown.unit == "%" for shown in columns):
         parts.append("scores in %")
     return " · ".join(parts)

@@ -10,6 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from adbench_harness.results.store import Heading, TrialResult
+from adbench_harness.types import Unit
+
 AXES = ("dataset", "preprocessor", "augmenter", "model", "scorer", "backbone", "device")
 KEYS = ("dataset", "category", "preprocessor", "augmenter", "model", "scorer", "backbone", "device")
 UNRANKED = frozenset({"test-selected", "transductive"})
@@ -50,13 +53,24 @@ def _plus_minus(value: float, spread: float, decimals: int) -> str:
     return text if math.isnan(spread) else f"{text} ± {spread:.{decimals}f}"
 
 
+_SHOWN: Mapping[Unit, Show] = {
+    "%": percent,
+    "": plain,
+    "count": count,
+    "s": cost,
+    "ms": cost,
+    "MB": cost,
+}
+
+
 @dataclass(frozen=True)
-class Column:
+class Column(Heading):
     """A metric as a table shows it."""
 
-    title: str
-    show: Show = plain
-    higher_is_better: bool = True
+    @property
+    def show(self) -> Show:
+        """How a number reads."""
+        return _SHOWN[self.unit]
 
     @property
     def header(self) -> str:
@@ -88,33 +102,26 @@ class Column:
         return np.logical_and(eligible, ties)
 
 
-METRICS = {
-    "image_auroc": Column("image AUROC", percent),
-    "image_ap": Column("image AP", percent),
-    "image_f1": Column("image F1", percent),
-    "pixel_auroc": Column("pixel AUROC", percent),
-    "pixel_ap": Column("pixel AP", percent),
-    "pixel_f1": Column("pixel F1", percent),
-    "aupro": Column("AUPRO", percent),
-    "aupro_005": Column("AUPRO 5%", percent),
-    "accuracy": Column("accuracy", percent),
-    "macro_recall": Column("macro recall", percent),
-    "macro_precision": Column("macro precision", percent),
-    "macro_f1": Column("macro F1", percent),
-    "params": Column("params", count, higher_is_better=False),
-    "flops": Column("FLOPs", count, higher_is_better=False),
-    "fit_seconds": Column("fit s", cost, higher_is_better=False),
-    "ms_per_image": Column("ms/image", cost, higher_is_better=False),
-    "ms_per_image_batched": Column("ms/image batched", cost, higher_is_better=False),
-    "peak_mb": Column("peak MB", cost, higher_is_better=False),
-}
+METRICS = (
+    *("image_auroc", "image_ap", "image_f1"),
+    *("pixel_auroc", "pixel_ap", "pixel_f1", "aupro", "aupro_005"),
+    *("accuracy", "macro_recall", "macro_precision", "macro_f1"),
+    *("params", "flops", "fit_seconds", "ms_per_image", "ms_per_image_batched", "peak_mb"),
+)
+"""Those that every table begins with, in this order."""
 COUNTS = ("params", "flops")
 PRIMARY = ("image_auroc", "pixel_auroc", "accuracy")
 
 
-def column(metric: str, directions: Mapping[str, bool]) -> Column:
-    """A metric's column; ``directions`` says of a plugin's own whether higher is better."""
-    return METRICS.get(metric) or Column(metric, higher_is_better=directions.get(metric, True))
+def headings(results: Iterable[TrialResult]) -> dict[str, Heading]:
+    """Those of all metrics that some result has."""
+    return {name: found for result in results for name, found in result.columns.items()}
+
+
+def column(metric: str, headings: Mapping[str, Heading]) -> Column:
+    """A metric's column, named after it where no result has it: then it was only printed."""
+    found = headings.get(metric) or Heading(metric)
+    return Column(found.title, found.unit, found.higher_is_better)
 
 
 def primary(metrics: Sequence[str]) -> str:

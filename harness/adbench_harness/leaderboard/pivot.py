@@ -17,11 +17,11 @@ from adbench_harness.leaderboard.columns import (
     UNRANKED,
     Column,
     column,
-    percent,
 )
 from adbench_harness.leaderboard.frame import Summary, method, summarise
 from adbench_harness.leaderboard.printed import MEAN, footnotes, means_first, symbol
 from adbench_harness.leaderboard.table import Table
+from adbench_harness.results.store import Heading
 
 PIVOTS = (*KEYS, "seed", "method")
 _AVERAGED = ("category", "dataset", "seed")
@@ -50,7 +50,7 @@ def listing(
     trials: pd.DataFrame,
     keys: Sequence[str],
     metrics: Sequence[str],
-    directions: Mapping[str, bool],
+    headings: Mapping[str, Heading],
 ) -> Table:
     """A row a combination of ``keys``, a column a metric; printed numbers do not compete."""
     trials = _with_method(means_first(trials), keys)
@@ -63,7 +63,7 @@ def listing(
     total, fair = summary.total.loc[index], summary.fair.loc[index]
     competing = fair & ~trials.groupby(list(keys))["reported"].all().loc[index]
     footnotes = Footnotes(trials, metrics)
-    shown = [column(name, directions) for name in metrics]
+    shown = [column(name, headings) for name in metrics]
     cells, best = [], []
     for name, one in zip(metrics, shown, strict=True):
         texts = one.cells(mean[name], spread[name], seen[name], total)
@@ -90,7 +90,7 @@ def listing(
 
 
 def pivot(
-    trials: pd.DataFrame, rows: str, columns: str, metric: str, directions: Mapping[str, bool]
+    trials: pd.DataFrame, rows: str, columns: str, metric: str, headings: Mapping[str, Heading]
 ) -> Table:
     """``metric`` by two axes, with a mean over the complete cells where one can be averaged over.
 
@@ -105,7 +105,7 @@ def pivot(
     everything, mean_rows = trials, trials["reported"] & trials["category"].eq(MEAN)
     trials, overall = trials[~mean_rows], trials[mean_rows]
     summary = grid(trials, [rows, columns])
-    shown = column(metric, directions)
+    shown = column(metric, headings)
     mean, seen = summary.mean[metric], summary.seen[metric]
     texts = shown.cells(mean, summary.spread[metric], seen, summary.total)
     footnotes = Footnotes(everything, [metric])
@@ -218,7 +218,7 @@ class Footnotes:
 def _caption(trials: pd.DataFrame, shown: Sequence[Column], keys: Sequence[str]) -> str:
     own = trials[~trials["reported"]]
     if own.empty:
-        return "as reported" + (" · scores in %" if any(c.show is percent for c in shown) else "")
+        return "as reported" + (" · scores in %" if any(c.unit == "%" for c in shown) else "")
     constant = [axis for axis in KEYS if axis == "category" or own[axis].nunique() == 1]
     return caption(
         own,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from adbench_harness.errors import UserError
-from adbench_harness.leaderboard.columns import column, percent
+from adbench_harness.leaderboard.columns import column, headings
 from adbench_harness.leaderboard.frame import measured, select
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, natural
 from adbench_harness.results.trial import NONE
@@ -47,7 +47,9 @@ def sweep(
     Bands are the deviation over seeds; what lacks ``x`` is a dashed line.
     """
     axes = [axis for axis in (x, *by) if axis not in PIVOTS]
-    trials = select(list(store.read()), axes, only or {})
+    results = list(store.read())
+    known = headings(results)
+    trials = select(results, axes, only or {})
     wanted = list(metrics) or measured(trials)[:1]
     measured(trials, wanted)
     summary = grid(trials, [*by, x])
@@ -55,8 +57,8 @@ def sweep(
         figure = Figure((_PANEL[0] * len(wanted), _PANEL[1]), layout="constrained")
         panels = np.atleast_1d(figure.subplots(1, len(wanted)))
         for panel, metric in zip(panels, wanted, strict=True):
-            shown = column(metric, {})
-            scale = 100 if shown.show is percent else 1
+            shown = column(metric, known)
+            scale = 100 if shown.unit == "%" else 1
             lines = pd.DataFrame(
                 {"mean": summary.mean[metric], "spread": summary.spread[metric].fillna(0)}
             ).mul(scale)
@@ -81,7 +83,7 @@ def sweep(
             panel.set(xlabel=x, ylabel=shown.title + (" (%)" if scale == 100 else ""))
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         _save(figure, output)
-    return f"{', '.join(column(metric, {}).title for metric in wanted)} by {x}"
+    return f"{', '.join(column(metric, known).title for metric in wanted)} by {x}"
 
 
 def curves(

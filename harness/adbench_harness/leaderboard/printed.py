@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from adbench_harness.leaderboard.columns import AXES, METRICS
+from adbench_harness.leaderboard.columns import AXES
 from adbench_harness.results.trial import NONE, SHORTENED
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame
         axis: trials[axis].iloc[0] for axis in ("backbone", "device") if trials[axis].nunique() == 1
     }
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    numbers = set(trials.select_dtypes(float).columns)
     for row in rows:
         key = (row.method, row.dataset, row.category)
         entry = found.setdefault(
@@ -57,13 +58,13 @@ def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame
         }
         metric = min(as_printed, default=row.metric)
         entry[metric] = row.value
+        numbers.add(metric)
         entry["flags"] += row.marks
         entry["marks"][metric] = dict.fromkeys(row.marks, row.source)
     together = pd.concat([trials[~short], pd.DataFrame(list(found.values()))], ignore_index=True)
-    numbers = list(METRICS.keys() | trials.select_dtypes(float).columns)
     texts = together.columns.difference([*numbers, "covers", "reported"])
     together = together.fillna(dict.fromkeys(texts, NONE))
-    return together.astype(dict.fromkeys(together.columns.intersection(numbers), float)), notes
+    return together.astype({name: float for name in numbers if name in together}), notes
 
 
 def means_first(trials: pd.DataFrame) -> pd.DataFrame:

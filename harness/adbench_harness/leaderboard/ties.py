@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from adbench_harness.leaderboard.columns import Column
 from adbench_harness.statistics import delong, significance
 
-Images = Callable[[int], Mapping[str, NDArray[Any]]]
+StoredImages = Callable[[int], Mapping[str, NDArray[Any]]]
 """The per-image arrays of the trial at a place among the results; empty where none are stored."""
 
 TESTED = "image_auroc"
@@ -22,16 +22,20 @@ MOST = 50
 """Rows beyond which nothing is tested: so many pairs leave no power."""
 
 
-class Verdict(NamedTuple):
+class Ties(NamedTuple):
     """Ranks of the rows, or None where nothing was tested; and what there is to say."""
 
     ranks: NDArray[np.int64] | None
     sentence: str
 
 
-def verdict(
-    rows: Sequence[pd.DataFrame], names: Sequence[str], metric: str, shown: Column, images: Images
-) -> Verdict:
+def ties(
+    rows: Sequence[pd.DataFrame],
+    names: Sequence[str],
+    metric: str,
+    shown: Column,
+    images: StoredImages,
+) -> Ties:
     """Compare complete rows, each of whose trials are a frame, the best first.
 
     Seeds are averaged. With one category its images are the sample (DeLong's paired test), with
@@ -39,14 +43,14 @@ def verdict(
     """
     if not 1 < len(rows) <= MOST:
         many = f"{len(rows)} rows are too many to test every pair" if len(rows) > MOST else ""
-        return Verdict(None, many)
+        return Ties(None, many)
     by_category = [row.groupby("category")[metric].mean() for row in rows]
     values = pd.DataFrame(by_category).to_numpy() * (1 if shown.higher_is_better else -1)
     count = values.shape[1]
     if count > 1:
         needed = significance.needed(len(rows))
         if count < needed:
-            return Verdict(
+            return Ties(
                 None,
                 f"{shown.title}: {count} categories are too few to say which of {len(rows)} rows "
                 f"differ ({needed} needed)",
@@ -54,18 +58,20 @@ def verdict(
         p = significance.holm(significance.wilcoxon(values))
         how = f"Wilcoxon signed-rank tests over {count} categories, Holm"
     elif metric != TESTED:
-        return Verdict(None, "")
+        return Ties(None, "")
     else:
         placements = _placements(rows, images)
         if placements is None:
-            return Verdict(None, "")
+            return Ties(None, "")
         p = significance.holm(delong.paired(placements))
         how = "paired DeLong tests on the same images, Holm"
     ranks = significance.ranks(values.mean(axis=1), p)
-    return Verdict(ranks, _sentence(names, values, p, f"{shown.title}; {how}"))
+    return Ties(ranks, _sentence(names, values, p, f"{shown.title}; {how}"))
 
 
-def _placements(rows: Sequence[pd.DataFrame], images: Images) -> list[delong.Placements] | None:
+def _placements(
+    rows: Sequence[pd.DataFrame], images: StoredImages
+) -> list[delong.Placements] | None:
     """Each row's, averaged over its seeds; None unless all were run on the same images."""
     stored = [[images(place) for place in row.index] for row in rows]
     every = [arrays for row in stored for arrays in row]

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from adbench_harness.leaderboard.columns import Column, percent
+from adbench_harness.leaderboard.columns import Column
 
 # Placeholders that are replaced by variables of the style sheet in the written file.
 _INK, _SOFT, _ONE, _TWO, _PAPER = (f"#0{n}0{n}0{n}" for n in range(1, 6))
@@ -86,7 +86,7 @@ def scatter(
     costs: Array, values: Array, front: NDArray[np.bool_], shown: Column, cost: Column
 ) -> str:
     """A metric against a cost; points are numbered, and those on the ``front`` are filled."""
-    scale = 100 if shown.show is percent else 1
+    scale = 100 if shown.unit == "%" else 1
     with mpl.rc_context(_STYLE):
         figure, axes = _axes((3.8, 3.2), left=0.2)
         axes.set_xscale("log")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench_harness.errors import UserError
-from adbench_harness.images import decoding, folders, geometry
+from adbench_harness.images import geometry
 from adbench_harness.images.geometry import Image
-from adbench_harness.metrics.ranking import Ranking
-from adbench_harness.planning import parameters
-from adbench_harness.planning.locations import Locations
-from adbench_harness.planning.plugins import Catalogue
-from adbench_harness.planning.samples import listed
-from adbench_harness.results.trial import EvaluationSettings, Trial
-from adbench_harness.types import InputSpec
+from adbench_harness.results.maps import Maps
+from adbench_harness.running.images import TrialImages
 
 SIDE = 256
 """The longer side of a thumbnail in px."""
@@ -32,7 +25,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgment:
     """An image's index, how wrong its score is (a fraction), that in words, and whether it is."""
 
     place: int
@@ -41,7 +34,7 @@ class Verdict:
     mistaken: bool = False
 
 
-def verdicts(images: Arrays) -> list[Verdict]:
+def judgments(images: Arrays) -> list[Judgment]:
     """Every test image, the most wrong first; ties by how close the score is to being wrong.
 
     How wrong a defective image is, is the fraction of normal images that score at least as high;
@@ -53,15 +46,15 @@ def verdicts(images: Arrays) -> list[Verdict]:
         return _classified(images)
     labels = images["label"]
     if "score" not in images:
-        return [Verdict(place, 0.0, "no image score") for place in range(len(labels))]
+        return [Judgment(place, 0.0, "no image score") for place in range(len(labels))]
     scores = images["score"].astype(float)
     normal, defective = scores[labels == 0], scores[labels == 1]
-    found: list[tuple[float, float, Verdict]] = []
+    found: list[tuple[float, float, Judgment]] = []
     for place, (label, score) in enumerate(zip(labels, scores, strict=True)):
         others = normal if label else defective
         if label < 0 or not len(others):
             words = "not judged: " + ("unknown label" if label < 0 else "no images to compare with")
-            found.append((0.0, np.inf, Verdict(place, 0.0, words)))
+            found.append((0.0, np.inf, Judgment(place, 0.0, words)))
             continue
         ahead = int(np.count_nonzero(others >= score if label else others <= score))
         wrong = ahead / len(others)
@@ -73,11 +66,11 @@ def verdicts(images: Arrays) -> list[Verdict]:
             side, kind = ("above", "normal") if label else ("below", "defective")
             words = f"{side} all {len(others)} {kind} images"
         margin = score - others.max() if label else others.min() - score
-        found.append((-wrong, float(margin), Verdict(place, wrong, words, wrong > 0)))
-    return [verdict for *_, verdict in sorted(found, key=lambda item: item[:2])]
+        found.append((-wrong, float(margin), Judgment(place, wrong, words, wrong > 0)))
+    return [judgment for *_, judgment in sorted(found, key=lambda item: item[:2])]
 
 
-def _classified(images: Arrays) -> list[Verdict]:
+def _classified(images: Arrays) -> list[Judgment]:
     names = images["class"].tolist()
     found = []
     for place, (row, defect) in enumerate(
@@ -86,94 +79,36 @@ def _classified(images: Arrays) -> list[Verdict]:
         said = names[int(row.argmax())]
         wrong = 1 - float(row[names.index(defect)]) if defect in names else 1.0
         verb = "mistaken for" if said != defect else "recognised as"
-        found.append(Verdict(place, wrong, f"{verb} {said} ({row.max():.0%})", said != defect))
-    return sorted(found, key=lambda verdict: -verdict.wrong)
+        found.append(Judgment(place, wrong, f"{verb} {said} ({row.max():.0%})", said != defect))
+    return sorted(found, key=lambda judgment: -judgment.wrong)
 
 
-class Pictures:
-    """The images and masks of one category, by the paths in the results.
-
-    Raises UserError if they are missing, or are not those that the results were measured on.
-    """
-
-    def __init__(self, trial: Trial, catalogue: Catalogue, locations: Locations) -> None:
-        dataset = parameters.build(catalogue, "dataset", trial.dataset)
-        root = folders.locate(dataset, locations.data, locations.datasets)
-        samples = listed(dataset, root, trial.category, trial.protocol, trial.split_seed)
-        if folders.fingerprint(root, samples) != trial.fingerprint:
-            raise UserError(f"the results were measured on other images than those in '{root}'")
-        self._threshold = dataset.mask_threshold
-        self._samples = {folders.relative(root, sample.image): sample for sample in samples}
-        self._truth: dict[str, NDArray[np.bool_] | None] = {}
-
-    def image(self, path: str) -> Image:
-        """An image, decoded."""
-        return decoding.decode(self._samples[path].image)
-
-    def truth(self, path: str) -> NDArray[np.bool_] | None:
-        """An image's pixel truth, at the image's size; None if it is unknown."""
-        if path not in self._truth:
-            size = self.image(path).shape
-            self._truth[path] = decoding.mask(
-                self._samples[path], self._threshold, (size[0], size[1])
-            )
-        return self._truth[path]
-
-    def thumbnails(self, path: str, heat: Heat | None) -> tuple[Image, Image | None]:
-        """An image with and without its anomaly map, both with the defect's outline."""
-        image = self.image(path)
-        scale = min(1.0, SIDE / max(image.shape[:2]))
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        truth = self.truth(path)
-        under = heat.over(small) if heat else None
-        if truth is not None and truth.any():
-            # A partly covered pixel counts, so that a thin scratch does not vanish.
-            shrunk = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-            for picture in (small, *([under] if under is not None else ())):
-                _outline(picture, shrunk)
-        return small, under
+def thumbnails(
+    here: TrialImages, path: str, maps: Maps | None, place: int
+) -> tuple[Image, Image | None]:
+    """An image with and without its anomaly map, both with the defect's outline."""
+    image = here.image(path)
+    scale = min(1.0, SIDE / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    truth = here.mask(path)
+    under = None if maps is None else _heated(small, maps, place)
+    if truth is not None and truth.any():
+        # A partly covered pixel counts, so that a thin scratch does not vanish.
+        shrunk = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        for picture in (small, *([under] if under is not None else ())):
+            _outline(picture, shrunk)
+    return small, under
 
 
-@dataclass(frozen=True)
-class Heat:
-    """One anomaly map [h, w] in [0, 1], over the input rectangle of ``spec``."""
-
-    values: NDArray[np.float32]
-    spec: InputSpec
-
-    def over(self, image: Image) -> Image:
-        """The image in grey under the map in colour."""
-        placed = geometry.from_input(self.values, self.spec, image.shape[:2])
-        heat = cv2.applyColorMap((placed * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        mixed = cv2.addWeighted(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), 0.65, grey, 0.35, 0)
-        return np.asarray(mixed, np.uint8)
-
-
-class Maps:
-    """A trial's stored maps, as ``results.TrialResult`` describes them."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        resize, crop, squash = arrays["input"].tolist()
-        self.spec = InputSpec(resize, crop or None, "squash" if squash else "keep")
-        self.scores = arrays["map"].astype(np.float32) / 65535
-
-    def heat(self, place: int) -> Heat:
-        return Heat(self.scores[place], self.spec)
-
-    def ranking(
-        self, settings: EvaluationSettings, pictures: Pictures, paths: Sequence[str]
-    ) -> Ranking | None:
-        """The ranking of the pixels by score; None if no pixel truth is known."""
-        with ThreadPoolExecutor(folders.workers()) as pool:
-            truths = pool.map(pictures.truth, paths)
-        met = [
-            geometry.meet(scores, truth, self.spec, settings)
-            for scores, truth in zip(self.scores, truths, strict=True)
-            if truth is not None
-        ]
-        return Ranking.of_pixels(*zip(*met, strict=True)) if met else None
+def _heated(image: Image, maps: Maps, place: int) -> Image:
+    """The image in grey under its map in colour; the trial's maps share the scale."""
+    shares = maps.steps[place].astype(np.float32) / 65535
+    placed = geometry.from_input(shares, maps.spec, image.shape[:2])
+    heat = cv2.applyColorMap((placed * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    mixed = cv2.addWeighted(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), 0.65, grey, 0.35, 0)
+    return np.asarray(mixed, np.uint8)
 
 
 def save(image: Image, path: Path) -> None:

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.report import figure
-from adbench_harness.report.gallery import Arrays, Maps, Pictures, save, verdicts
+from adbench_harness.report.gallery import Arrays, judgments, save, thumbnails
+from adbench_harness.results.maps import Maps
 from adbench_harness.results.store import Store, TrialResult
+from adbench_harness.running import evaluating
+from adbench_harness.running.images import TrialImages
 from adbench_harness.types import GOOD
 
 PRO_LIMIT = 0.3
@@ -75,7 +78,7 @@ class Panels:
         self._count = count
         self._written: set[str] = set()
 
-    def of(self, result: TrialResult, here: Pictures | None) -> Panel:
+    def of(self, result: TrialResult, here: TrialImages | None) -> Panel:
         """The panel of a trial; ``here`` are its images, or None if they are missing."""
         trial = result.trial
         panel = Panel(trial.category, result)
@@ -83,8 +86,7 @@ class Panels:
         if not images:
             panel.notes.append("This trial stored no data of single images.")
             return panel
-        arrays = self._store.maps(trial)
-        maps = Maps(arrays) if arrays else None
+        maps = self._store.maps(trial)
         if here is None:
             panel.notes.append(NO_IMAGES)
         if maps is None and ("score" in images or "probability" not in images):
@@ -96,25 +98,30 @@ class Panels:
         if not panel.plots:
             panel.notes.append("No image or pixel scores were stored, so there are no curves.")
         panel.total = len(images["path"])
-        for verdict in verdicts(images)[: self._count]:
-            path = str(images["path"][verdict.place])
+        for judgment in judgments(images)[: self._count]:
+            path = str(images["path"][judgment.place])
             item = Item(
                 path=path,
-                defect=str(images["defect"][verdict.place]),
-                score=f"{images['score'][verdict.place]:.4g}" if "score" in images else "",
-                words=verdict.words,
-                wrong=verdict.mistaken,
+                defect=str(images["defect"][judgment.place]),
+                score=f"{images['score'][judgment.place]:.4g}" if "score" in images else "",
+                words=judgment.words,
+                wrong=judgment.mistaken,
             )
-            panel.items.append(self._pictured(item, result, verdict.place, maps, here))
+            panel.items.append(self._pictured(item, result, judgment.place, maps, here))
         return panel
 
     def _pictured(
-        self, item: Item, result: TrialResult, place: int, maps: Maps | None, here: Pictures | None
+        self,
+        item: Item,
+        result: TrialResult,
+        place: int,
+        maps: Maps | None,
+        here: TrialImages | None,
     ) -> Item:
         if here is None:
             return item
         trial = result.trial
-        image, under = here.thumbnails(item.path, maps.heat(place) if maps else None)
+        image, under = thumbnails(here, item.path, maps, place)
         # Rows of one category share their images.
         named = f"{trial.dataset.label}\0{trial.fingerprint}\0{item.path}"
         name = f"images/{hashlib.sha256(named.encode()).hexdigest()[:16]}.webp"
@@ -134,20 +141,17 @@ class Panels:
 
 
 def _plots(
-    result: TrialResult, images: Arrays, maps: Maps | None, here: Pictures | None
+    result: TrialResult, images: Arrays, maps: Maps | None, here: TrialImages | None
 ) -> Iterator[tuple[str, str, str]]:
     """(title, SVG, description) of each plot that the stored arrays allow."""
     said: Callable[[str], str] = lambda metric: (  # noqa: E731
         f"{100 * result.metrics[metric]:.1f}%" if metric in result.metrics else "undefined"
     )
-    pixels = None
-    if maps is not None and here is not None:
-        pixels = maps.ranking(result.trial.evaluation, here, images["path"].tolist())
-        pixels = pixels if pixels and pixels.defined else None
+    seen = evaluating.stored(images, maps, here, result.trial.evaluation)
+    pixels = seen.pixels if seen.has("map") and seen.pixels.defined else None
     lines, words = {}, []
     if "score" in images and {0, 1} <= set(images["label"].tolist()):
-        known = images["label"] >= 0
-        ranking = Ranking.of_images(images["score"][known], images["label"][known] == 1)
+        ranking = seen.images
         lines["images"] = curve(ranking, ranking.true_positives / ranking.positives, 1.0)
         words.append(f"image AUROC {said('image_auroc')}")
     if pixels:

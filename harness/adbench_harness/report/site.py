@@ -18,16 +18,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from adbench_harness import __version__
 from adbench_harness.errors import UserError, said
 from adbench_harness.leaderboard.board import board
-from adbench_harness.leaderboard.columns import AXES, column, primary
+from adbench_harness.leaderboard.columns import AXES, Column, column, headings, primary
 from adbench_harness.leaderboard.frame import measured, method, select, summarise
 from adbench_harness.leaderboard.pivot import listing, pivot
 from adbench_harness.leaderboard.printed import MEAN, beside
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.report import comparison, figure
-from adbench_harness.report.gallery import Pictures
 from adbench_harness.report.panel import Panel, Panels, Picture
 from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.results.trial import show
+from adbench_harness.running.images import TrialImages
 
 if TYPE_CHECKING:
     from adbench_harness.planning.locations import Locations
@@ -37,8 +37,6 @@ _OURS = ("index.html", "rows", "plots", "images", "static")
 _MARK = '<meta name="generator" content="adbench '
 _WORST = 1e300
 """Sorts missing values last, in both directions."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def write(
     locations: Locations,
     metric: str | None = None,
     images: int = 12,
-    progress: Progress = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Written:
     """Write the site of a store's results into ``output``.
 
@@ -147,7 +145,7 @@ class _Site:
         self.catalogue = catalogue
         self.locations = locations
         self.reported = catalogue.reported()
-        self.directions = {name: False for r in results for name in r.lower_is_better}
+        self.headings = headings(results)
         self.panels = Panels(store, output, images)
         self.templates = Environment(
             loader=PackageLoader("adbench_harness.report"),
@@ -158,7 +156,9 @@ class _Site:
         )
         self.templates.globals |= {"version": __version__, "show": show}
 
-    def write(self, trials: pd.DataFrame, metric: str | None, progress: Progress) -> Written:
+    def write(
+        self, trials: pd.DataFrame, metric: str | None, progress: Callable[[int, int], None]
+    ) -> Written:
         sections = [
             self.section(str(name), part, metric)
             for name, part in trials.groupby("dataset", sort=True)
@@ -166,22 +166,23 @@ class _Site:
         for file in files("adbench_harness.report").joinpath("static").iterdir():
             self.file(f"static/{file.name}", file.read_text(encoding="utf-8"))
         lead = metric or primary(measured(trials))
-        ranks = comparison.ranked(
-            trials, lead, higher_is_better=column(lead, self.directions).higher_is_better
-        )
+        ranks = comparison.ranked(trials, lead, higher_is_better=self.column(lead).higher_is_better)
         self.page(
             "index.html",
             "index.html",
             sections=sections,
             ranks=ranks,
             ranking=self.ranking(ranks),
-            metric=column(lead, self.directions).title,
+            metric=self.column(lead).title,
         )
         rows = [(section, row) for section in sections for row in section.rows]
         panels, missing = self.all_panels([row for _, row in rows], progress)
         for section, row in rows:
             self.row(section, row, panels[row.page])
         return Written(len(rows), tuple(missing))
+
+    def column(self, metric: str) -> Column:
+        return column(metric, self.headings)
 
     # ------------------------------------------------------------ the board
 
@@ -191,12 +192,12 @@ class _Site:
         table = board(
             trials,
             metric if metric in names else None,
-            self.directions,
+            self.headings,
             per_category=False,
             images=lambda place: self.store.images(self.results[place].trial),
         )
         summary = summarise(trials, AXES)
-        shown = {column(name, self.directions).header: name for name in names}
+        shown = {self.column(name).header: name for name in names}
         groups = trials.groupby(list(AXES))
         shared = set.intersection(*map(set, trials["flags"]))
         rows, keys = [], []
@@ -224,7 +225,7 @@ class _Site:
             notes=table.notes,
             flags=sorted(shared),
             heads=[
-                Head(head, column(shown[head], self.directions).higher_is_better)
+                Head(head, self.column(shown[head]).higher_is_better)
                 if head in shown
                 else Head(head)
                 for head in table.headers
@@ -236,9 +237,9 @@ class _Site:
                 for axis in AXES
                 if axis != "dataset" and trials[axis].nunique() > 1
             },
-            metric=column(lead, self.directions).title,
+            metric=self.column(lead).title,
             cost_heads=[
-                Head(column(name, {}).title, False) for name in comparison.COSTS if name in names
+                Head(self.column(name).title, False) for name in comparison.COSTS if name in names
             ],
             costs=costs,
             plots=plots,
@@ -251,7 +252,7 @@ class _Site:
         if name is None:
             return Cell(text, best)
         value = float(means.loc[key, name])  # type: ignore[arg-type]  # a number, by its column
-        worst = -_WORST if column(name, self.directions).higher_is_better else _WORST
+        worst = -_WORST if self.column(name).higher_is_better else _WORST
         return Cell(text, best, worst if np.isnan(value) else value)
 
     def costs(
@@ -264,7 +265,7 @@ class _Site:
     ) -> tuple[list[Cost], list[Picture]]:
         """The rows that may be compared, with their costs, and a plot per cost."""
         names = [name for name in comparison.COSTS if summary.mean[name].notna().any()]
-        shown = column(metric, self.directions)
+        shown = self.column(metric)
         eligible = [
             place
             for place, key in enumerate(keys)
@@ -289,7 +290,7 @@ class _Site:
                 shown.show(values[number]),
                 [
                     Cell(
-                        column(name, {}).show(means[name].iloc[number]),
+                        self.column(name).show(means[name].iloc[number]),
                         bool(fronts[name][number]),
                         float(means[name].iloc[number]),
                     )
@@ -300,7 +301,7 @@ class _Site:
         ]
         plots = []
         for name, front in fronts.items():
-            cost = column(name, {})
+            cost = self.column(name)
             file = f"plots/{_named(dataset, name)}.svg"
             svg = figure.scatter(means[name].to_numpy(float), values, front, shown, cost)
             self.file(file, svg)
@@ -329,8 +330,11 @@ class _Site:
         counted = together.loc[together["reported"]]
         for name in measured(together):
             if counted[name].notna().any() and trials[name].notna().any():
-                table = pivot(together, "method", "category", name, self.directions)
-                yield column(name, {}).title, replace(table, notes=(*table.notes, *notes))
+                table = pivot(together, "method", "category", name, self.headings)
+                yield (
+                    self.column(name).title,
+                    replace(table, notes=(*table.notes, *notes)),
+                )
 
     def ranking(self, ranks: comparison.Ranks) -> Picture | None:
         if len(ranks.methods) < 2 or ranks.blocks < ranks.needed:
@@ -344,7 +348,7 @@ class _Site:
     # ------------------------------------------------------------ a row's page
 
     def all_panels(
-        self, rows: Iterable[Row], progress: Progress
+        self, rows: Iterable[Row], progress: Callable[[int, int], None]
     ) -> tuple[dict[str, list[Panel]], list[str]]:
         """The panels of every row's page, and why images are missing.
 
@@ -360,22 +364,22 @@ class _Site:
         panels: dict[str, list[Panel]] = {row.page: [] for row in rows}
         missing: dict[str, None] = {}
         before: Any = None
-        pictures: Pictures | UserError = UserError("")
+        images: TrialImages | UserError = UserError("")
         for done, (key, page, result) in enumerate(sorted(todo, key=lambda item: item[0])):
             progress(done, len(todo))
             if key != before:
-                before, pictures = key, self.pictures(result)
-                if isinstance(pictures, UserError):
-                    missing[f"{key[0]}/{key[1]}: {pictures}"] = None
+                before, images = key, self.images(result)
+                if isinstance(images, UserError):
+                    missing[f"{key[0]}/{key[1]}: {images}"] = None
             # Local paths are only for the command line: a site is for other people.
-            here = None if isinstance(pictures, UserError) else pictures
+            here = None if isinstance(images, UserError) else images
             panels[page].append(self.panels.of(result, here))
         progress(len(todo), len(todo))
         return panels, list(missing)
 
-    def pictures(self, result: TrialResult) -> Pictures | UserError:
+    def images(self, result: TrialResult) -> TrialImages | UserError:
         try:
-            return Pictures(result.trial, self.catalogue, self.locations)
+            return TrialImages(result.trial, self.catalogue, self.locations)
         except UserError as error:
             return error
         except Exception as error:  # a plugin's data set may raise anything
@@ -407,12 +411,12 @@ class _Site:
 
     def numbers(self, trials: pd.DataFrame, names: Sequence[str]) -> Table:
         """One line per category, and their mean."""
-        table = listing(trials, ["category"], names, self.directions)
+        table = listing(trials, ["category"], names, self.headings)
         rows = [list(row) for row in table.rows]
         if len(rows) > 1:
             mean = summarise(trials, AXES)
             cells = [
-                column(name, self.directions).cells(
+                self.column(name).cells(
                     mean.mean[name], mean.spread[name], mean.seen[name], mean.total
                 )[0]
                 for name in names

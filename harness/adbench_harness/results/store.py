@@ -14,10 +14,13 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from adbench_harness.errors import UserError, said
 from adbench_harness.results.trial import Trial
+from adbench_harness.types import Metric, Unit
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from adbench_harness.results.maps import Maps
 
 SCHEMA = 2
 _ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
@@ -33,34 +36,48 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """What a table says of a metric; the meaning of ``unit`` is ``types.Unit``'s."""
+
+    title: str
+    unit: Unit = "%"
+    higher_is_better: bool = True
+
+    @staticmethod
+    def of(metric: Metric) -> Heading:
+        """That of a metric, which is called by its name where it has no title."""
+        return Heading(metric.title or metric.name, metric.unit, metric.higher_is_better)
+
+
+@dataclass(frozen=True)
 class TrialResult:
     """A trial's outcome.
 
     ``metrics`` are fractions (AUROC ...) and costs by their column's name; an undefined one is
-    absent; ``lower_is_better`` names those that are so; ``intervals`` are the ends of 95%
-    confidence intervals of those that have one. ``seconds_alone`` are seconds by stage as if the
-    trial had run alone; ``seconds_shared`` are those that the run took since the result before,
-    ``other`` included, so that they add up to the run's time.
+    absent. ``columns`` are their headings, so that a table of them needs no plugin;
+    ``intervals`` are the ends of 95% confidence intervals of those that have one.
+    ``seconds_alone`` are seconds by stage as if the trial had run alone; ``seconds_shared`` are
+    those that the run took since the result before, ``other`` included, so that they add up to
+    the run's time.
     ``images`` holds one array an entry over the test images, in the data set's order: ``path``
     (relative to the data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32),
     ``probability`` (float32 [N, C]) with the names in ``class``; ``validation`` (float32 [V]) are
-    the scores of the held-out normal images. ``maps`` holds ``map`` uint16
-    [N, h, w] over the input rectangle, with ``low`` and ``high`` of their one linear scale.
-    ``curves`` are what the training logged, in order.
+    the scores of the held-out normal images. ``maps`` are there if they were kept. ``curves`` are
+    what the training logged, in order.
     """
 
     trial: Trial
     status: Literal["ok", "failed"]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    columns: Mapping[str, Heading] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     seconds_alone: Mapping[str, float] = field(default_factory=dict)
     seconds_shared: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
-    lower_is_better: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    maps: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    maps: Maps | None = None
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -102,11 +119,18 @@ class Store:
         """
         import numpy as np
 
+        from adbench_harness.results.maps import encode
+
         start = time.perf_counter()
         self.trials.mkdir(parents=True, exist_ok=True)
-        for name, suffix in _ARRAYS.items():
-            arrays = getattr(result, name)
-            path = self._file(result.trial.id, suffix)
+        maps = encode(result.maps) if result.maps else {}
+        stored: dict[str, Mapping[str, Any]] = {
+            "images": result.images,
+            "maps": maps,
+            "curves": result.curves,
+        }
+        for name, arrays in stored.items():
+            path = self._file(result.trial.id, _ARRAYS[name])
             if arrays:
                 with _atomic(path) as file:
                     np.savez_compressed(file, **arrays)
@@ -122,7 +146,7 @@ class Store:
             seconds_shared=result.seconds_shared
             and {**result.seconds_shared, "store": time.perf_counter() - start},
             images={},
-            maps={},
+            maps=None,
             curves={},
         )
         content = {key: value for key, value in asdict(plain).items() if key not in _ARRAYS}
@@ -143,7 +167,7 @@ class Store:
                     **content,
                     "trial": Trial.from_json(content["trial"]),
                     "intervals": {n: tuple(i) for n, i in content["intervals"].items()},
-                    "lower_is_better": tuple(content["lower_is_better"]),
+                    "columns": {n: Heading(**h) for n, h in content["columns"].items()},
                     "flags": tuple(content["flags"]),
                     "failures": tuple(Failure(**failure) for failure in content["failures"]),
                 }
@@ -172,9 +196,12 @@ class Store:
         """The per-image arrays of a stored trial."""
         return self._arrays(trial, "images")
 
-    def maps(self, trial: Trial) -> dict[str, NDArray[Any]]:
-        """The anomaly maps of a trial that was run with ``--keep-maps``; empty otherwise."""
-        return self._arrays(trial, "maps")
+    def maps(self, trial: Trial) -> Maps | None:
+        """The anomaly maps of a trial that was run with ``--keep-maps``; None otherwise."""
+        from adbench_harness.results.maps import decode
+
+        arrays = self._arrays(trial, "maps")
+        return decode(arrays) if arrays else None
 
     def _arrays(self, trial: Trial, name: str) -> dict[str, NDArray[Any]]:
         import numpy as np

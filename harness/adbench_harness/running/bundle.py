@@ -7,7 +7,6 @@ import random
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -19,14 +18,15 @@ import torch
 from numpy.typing import NDArray
 
 from adbench_harness.errors import ContractError
-from adbench_harness.evaluation import Evaluation
 from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, TrainImages
 from adbench_harness.planning import plugins
-from adbench_harness.results.store import Failure, TrialResult
+from adbench_harness.results.maps import Maps
+from adbench_harness.results.store import Failure, Heading, TrialResult
 from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial
 from adbench_harness.running import contract, cost, learned
 from adbench_harness.running.checkpoint import FileCheckpoint
+from adbench_harness.running.evaluating import evaluation
 from adbench_harness.running.material import Material, Progress
 from adbench_harness.running.provenance import flags, provenance
 from adbench_harness.types import (
@@ -349,40 +349,17 @@ class _Runner:
     def evaluate(self, spec: InputSpec, one: _Scored) -> None:
         """Every metric that the trial names and its scores allow; each failure is its own."""
         with self.timed("metrics", one.seconds), one.guarded("metrics"):
-            evaluation = self.evaluation(spec, one)
+            test = self.material.test(one.trial) if one.maps else ()
+            pairs = ((one.maps[i], self.material.masks.get(i)) for i in test)
+            met = geometry.met(pairs, spec, one.trial.evaluation)
+            seen = evaluation(self.images(one), met)
             for name in one.trial.metrics:
                 metric = self.catalogue.get("metric", name.partition("@")[0])
-                if evaluation.has(metric.needs):
+                if seen.has(metric.needs):
                     with one.guarded(f"metric {metric.name}"):
-                        one.metrics[metric.name] = float(metric.compute(evaluation))
+                        one.metrics[metric.name] = float(metric.compute(seen))
                         if metric.interval is not None:
-                            one.intervals[metric.name] = metric.interval(evaluation)
-
-    def evaluation(self, spec: InputSpec, one: _Scored) -> Evaluation:
-        test = self.material.test(one.trial)
-        maps = masks = predicted = true = None
-        truth = {i: self.material.masks[i] for i in test if i in self.material.masks}
-        if one.maps and truth:
-            settings = one.trial.evaluation
-
-            def meet(item: tuple[int, NDArray[np.bool_]]) -> tuple[Any, Any]:
-                return geometry.meet(one.maps[item[0]], item[1], spec, settings)
-
-            with ThreadPoolExecutor(folders.workers()) as pool:
-                maps, masks = zip(*pool.map(meet, truth.items()), strict=True)
-        if one.classes:
-            names = one.class_names
-            predicted = np.array([int(one.classes[i].argmax()) for i in test])
-            true = np.array([names.index(self.material.samples[i].defect) for i in test])
-        return Evaluation(
-            labels=self.material.labels(one.trial),
-            scores=np.array([one.image[i] for i in test], np.float32) if one.image else None,
-            maps=maps,
-            masks=masks,
-            predicted=predicted,
-            true=true,
-            classes=one.class_names,
-        )
+                            one.intervals[metric.name] = metric.interval(seen)
 
     # ------------------------------------------------------------ results
 
@@ -393,14 +370,7 @@ class _Runner:
         alone = self.once | one.seconds
         # What was measured once for all scorers, each would have measured alone.
         alone["cost"] = sum(book.get("cost", 0.0) for book in (self.once, one.seconds))
-        images: dict[str, NDArray[Any]] = {
-            "path": np.array(
-                [folders.relative(material.root, material.samples[i].image) for i in test]
-            ),
-            "defect": np.array([material.samples[i].defect for i in test]),
-            "label": material.labels(one.trial),
-        }
-        maps: dict[str, NDArray[Any]] = {}
+        maps = None
         if not one.failures:
             one.metrics["fit_seconds"] = (
                 float(seconds[material.index["train"]].sum())
@@ -409,34 +379,45 @@ class _Runner:
                 + alone["fit"]
                 + alone.get("scorer fit", 0.0)
             )
-            if one.image:
-                images["score"] = np.array([one.image[i] for i in test], dtype=np.float32)
-            if one.validation:
-                images["validation"] = np.array(one.validation, dtype=np.float32)
-            if one.classes:
-                images["probability"] = np.stack([one.classes[i] for i in test])
-                images["class"] = np.array(one.class_names)
             if one.maps and self.bundle.keep_maps:
-                maps = _quantised(np.stack([one.maps[i] for i in test]), spec)
+                maps = Maps.of(np.stack([one.maps[i] for i in test]), spec)
         return TrialResult(
             trial=one.trial,
             status="failed" if one.failures else "ok",
             metrics=one.metrics,
+            columns={name: self.heading(name) for name in one.metrics},
             intervals=one.intervals,
             seconds_alone=alone,
             provenance=self.provenance(one.trial),
             flags=flags(one.trial, model, one.scorer),
-            lower_is_better=tuple(
-                name
-                for name in one.metrics
-                if name in self.catalogue.offers["metric"]
-                and not self.catalogue.get("metric", name).higher_is_better
-            ),
             failures=tuple(one.failures),
-            images=images,
+            images=self.images(one),
             maps=maps,
             curves=self.curves,
         )
+
+    def heading(self, name: str) -> Heading:
+        """What a table says of a cost or of a metric."""
+        return cost.HEADINGS.get(name) or Heading.of(self.catalogue.get("metric", name))
+
+    def images(self, one: _Scored) -> dict[str, NDArray[Any]]:
+        """The per-image arrays of a trial; what its scorer said only if nothing failed."""
+        material, test = self.material, self.material.test(one.trial)
+        found: dict[str, NDArray[Any]] = {
+            "path": np.array(
+                [folders.relative(material.root, material.samples[i].image) for i in test]
+            ),
+            "defect": np.array([material.samples[i].defect for i in test]),
+            "label": material.labels(one.trial),
+        }
+        if one.image and not one.failures:
+            found["score"] = np.array([one.image[i] for i in test], dtype=np.float32)
+        if one.validation and not one.failures:
+            found["validation"] = np.array(one.validation, dtype=np.float32)
+        if one.classes and not one.failures:
+            found["probability"] = np.stack([one.classes[i] for i in test])
+            found["class"] = np.array(one.class_names)
+        return found
 
     def failed(self, trial: Trial, error: Exception, seconds: dict[str, float]) -> TrialResult:
         return TrialResult(
@@ -513,14 +494,3 @@ def _score_afresh(scorer: Any, outputs: Outputs) -> None:
             tuple(Level(level.values.clone(), level.box, level.valid) for level in levels)
         )
     scorer.score(Outputs(outputs.input_size, *ports.values()))
-
-
-def _quantised(maps: NDArray[np.float32], spec: InputSpec) -> dict[str, NDArray[Any]]:
-    """A trial's maps on one linear 16-bit scale, with what is needed to place them again."""
-    low, high = float(maps.min()), float(maps.max())
-    return {
-        "map": np.round((maps - low) / ((high - low) or 1.0) * 65535).astype(np.uint16),
-        "low": np.array(low, dtype=np.float32),
-        "high": np.array(high, dtype=np.float32),
-        "input": np.array([spec.resize, spec.crop or 0, spec.aspect == "squash"]),
-    }

@@ -18,8 +18,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from adbench_harness.nn import neighbours
+from adbench_harness.results.store import Heading
 
 T = TypeVar("T")
+
+HEADINGS = {
+    "params": Heading("params", "count", higher_is_better=False),
+    "flops": Heading("FLOPs", "count", higher_is_better=False),
+    "fit_seconds": Heading("fit s", "s", higher_is_better=False),
+    "ms_per_image": Heading("ms/image", "ms", higher_is_better=False),
+    "ms_per_image_batched": Heading("ms/image batched", "ms", higher_is_better=False),
+    "peak_mb": Heading("peak MB", "MB", higher_is_better=False),
+}
+"""The costs that every run reports beside its metrics."""
 
 
 def flops(work: Callable[[], Any]) -> int:

@@ -33,11 +33,13 @@ class Placements:
     @classmethod
     def of(cls, scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_]) -> Placements:
         """The placements of scores [P+N], with labels [P+N] true where anomalous."""
+        from scipy.stats import rankdata  # takes long to load
+
         positives, negatives = scores[labels], scores[~labels]
-        every = _midranks(np.concatenate([positives, negatives]))
+        every = rankdata(np.concatenate([positives, negatives]))
         return cls(
-            above=(every[: len(positives)] - _midranks(positives)) / len(negatives),
-            below=1 - (every[len(positives) :] - _midranks(negatives)) / len(positives),
+            above=(every[: len(positives)] - rankdata(positives)) / len(negatives),
+            below=1 - (every[len(positives) :] - rankdata(negatives)) / len(positives),
         )
 
     @classmethod
@@ -106,11 +108,3 @@ def paired(methods: Sequence[Placements]) -> Array:
     p = np.vectorize(math.erfc, otypes=[float])(z / math.sqrt(2))
     decided = (variance[:, None] > 0) & (variance > 0) & ~np.eye(count, dtype=bool)
     return np.where(decided, p, math.nan)
-
-
-def _midranks(values: NDArray[np.floating[Any]]) -> Array:
-    """The rank of each value, from 1; equal values share the mean of their ranks."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    middle: Array = last - (counts - 1) / 2
-    return middle[inverse]

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from adbench_harness.basic.datasets import MVTecAD
-from adbench_harness.datasets.official import Counts
+from adbench_harness.datasets.official import SplitCounts
 from adbench_harness.errors import UserError
 from adbench_harness.types import Dataset
 
@@ -63,7 +63,7 @@ def test_an_incomplete_category_is_refused(tree):
 
 def test_a_departure_from_the_official_split_is_told(tree):
     samples = MVTecAD().samples(tree(*BOTTLE), "bottle", 0)
-    assert Counts.of(samples) == (1, 1, 1, 1, 0)
+    assert SplitCounts.of(samples) == (1, 1, 1, 1, 0)
     assert MVTecAD().departure("bottle", samples) == (
         "1 train, 1 good and 1 defective test images of 1 type; the official split has "
         "209 train, 20 good and 63 defective test images of 3 types"
@@ -85,7 +85,7 @@ def test_the_official_split_departs_in_nothing(tree):
 def test_the_real_bottle_has_the_official_split(real):
     root = real / "mvtec_ad"
     samples = MVTecAD().samples(root, "bottle", 0)
-    assert Counts.of(samples) == (209, 20, 63, 3, 0)
+    assert SplitCounts.of(samples) == (209, 20, 63, 3, 0)
     assert MVTecAD().departure("bottle", samples) is None
     assert all(bool(sample.masks) == bool(sample.label) for sample in samples)
     assert Counter(sample.defect for sample in samples if sample.label) == {

@@ -8,7 +8,7 @@ import pytest
 
 import miniatures
 from adbench_harness.basic.datasets import BTAD, MPDD, MVTecAD2, MVTecLOCO, VisA
-from adbench_harness.datasets.official import Counts
+from adbench_harness.datasets.official import SplitCounts
 from adbench_harness.errors import UserError
 from adbench_harness.images import decoding
 from adbench_harness.types import Dataset
@@ -24,11 +24,11 @@ TOTALS = {
     "mpdd": [888, 176, 282, 11, 0],
 }
 LISTED = {
-    "mvtec_loco": ("pushpins", Counts(1, 1, 3, 2, 1)),
-    "mvtec_ad_2": ("rice", Counts(1, 1, 1, 1, 1)),
-    "visa": ("candle", Counts(1, 1, 1, 1)),
-    "btad": ("02", Counts(1, 1, 2, 1)),
-    "mpdd": ("connector", Counts(1, 1, 1, 1)),
+    "mvtec_loco": ("pushpins", SplitCounts(1, 1, 3, 2, 1)),
+    "mvtec_ad_2": ("rice", SplitCounts(1, 1, 1, 1, 1)),
+    "visa": ("candle", SplitCounts(1, 1, 1, 1)),
+    "btad": ("02", SplitCounts(1, 1, 2, 1)),
+    "mpdd": ("connector", SplitCounts(1, 1, 1, 1)),
 }
 everyone = pytest.mark.parametrize("dataset", OFFICIAL, ids=lambda dataset: dataset.name)
 
@@ -53,7 +53,7 @@ def test_its_archive_is_read_as_it_unpacks(dataset, miniature):
     category, counts = LISTED[dataset.name]
     assert category in dataset().categories(root)
     samples = dataset().samples(root, category, 0)
-    assert Counts.of(samples) == counts
+    assert SplitCounts.of(samples) == counts
     for sample in samples:
         assert sample.image.is_file()
         assert bool(sample.masks) == bool(sample.label)

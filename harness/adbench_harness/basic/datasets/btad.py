@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from adbench_harness.datasets.layout import Names
-from adbench_harness.datasets.official import NON_COMMERCIAL, Counts, Official
+from adbench_harness.datasets.official import NON_COMMERCIAL, Official, SplitCounts
 from adbench_harness.types import Archive
 
 
@@ -32,9 +32,9 @@ class BTAD(Official):
         ),
     )
     folder_names: ClassVar[Names] = Names(good="ok")
-    official_counts: ClassVar[Mapping[str, Counts]] = {
-        "01": Counts(400, 21, 49, 1),
-        "02": Counts(399, 30, 200, 1),
-        "03": Counts(1000, 400, 41, 1),
+    official_counts: ClassVar[Mapping[str, SplitCounts]] = {
+        "01": SplitCounts(400, 21, 49, 1),
+        "02": SplitCounts(399, 30, 200, 1),
+        "03": SplitCounts(1000, 400, 41, 1),
     }
     empty_masks: ClassVar[Mapping[str, int]] = {"02": 1, "03": 10}

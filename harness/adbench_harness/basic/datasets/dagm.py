@@ -11,7 +11,7 @@ from adbench_harness.errors import UserError
 from adbench_harness.types import GOOD, SPLITS, Archive, Dataset, Sample
 
 
-class Counts(NamedTuple):
+class ClassCounts(NamedTuple):
     """Images in train and test, and how many of both are defective."""
 
     train: int
@@ -43,8 +43,10 @@ class DAGM(Dataset):
         Archive(f"https://zenodo.org/records/8086136/files/Class{number}.zip")
         for number in range(1, 11)
     )
-    official_counts: ClassVar[Mapping[str, Counts]] = {
-        f"Class{number}": Counts(575, 575, 150) if number <= 6 else Counts(1150, 1150, 300)
+    official_counts: ClassVar[Mapping[str, ClassCounts]] = {
+        f"Class{number}": ClassCounts(575, 575, 150)
+        if number <= 6
+        else ClassCounts(1150, 1150, 300)
         for number in range(1, 11)
     }
 
@@ -83,7 +85,7 @@ class DAGM(Dataset):
         """How the counts differ from the published ones, in words; None where they do not."""
         train = sum(sample.split == "train" for sample in samples)
         defective = sum(sample.label == 1 for sample in samples)
-        found = Counts(train, len(samples) - train, defective)
+        found = ClassCounts(train, len(samples) - train, defective)
         official = self.official_counts[category]
         return None if found == official else f"{found}; published are {official}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from adbench_harness.datasets.official import NON_COMMERCIAL, Counts, Official
+from adbench_harness.datasets.official import NON_COMMERCIAL, Official, SplitCounts
 from adbench_harness.types import Archive
 
 
@@ -21,11 +21,11 @@ class MPDD(Official):
     license: ClassVar[str] = f"{NON_COMMERCIAL} according to others; read LICENSE at its source"
     page: ClassVar[str] = "https://github.com/stepanje/MPDD"
     archives: ClassVar[tuple[Archive, ...]] = (Archive(None, file="MPDD.zip"),)
-    official_counts: ClassVar[Mapping[str, Counts]] = {
-        "bracket_black": Counts(289, 32, 47, 2),
-        "bracket_brown": Counts(185, 26, 51, 2),
-        "bracket_white": Counts(110, 30, 30, 2),
-        "connector": Counts(128, 30, 14, 1),
-        "metal_plate": Counts(54, 26, 71, 3),
-        "tubes": Counts(122, 32, 69, 1),
+    official_counts: ClassVar[Mapping[str, SplitCounts]] = {
+        "bracket_black": SplitCounts(289, 32, 47, 2),
+        "bracket_brown": SplitCounts(185, 26, 51, 2),
+        "bracket_white": SplitCounts(110, 30, 30, 2),
+        "connector": SplitCounts(128, 30, 14, 1),
+        "metal_plate": SplitCounts(54, 26, 71, 3),
+        "tubes": SplitCounts(122, 32, 69, 1),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from adbench_harness.datasets.layout import Names
-from adbench_harness.datasets.official import Counts, Official
+from adbench_harness.datasets.official import Official, SplitCounts
 from adbench_harness.errors import UserError
 from adbench_harness.images import decoding
 from adbench_harness.types import Archive, Sample
@@ -31,22 +31,22 @@ class MVTecAD(Official):
             gigabytes=4.9,
         ),
     )
-    official_counts: ClassVar[Mapping[str, Counts]] = {
-        "bottle": Counts(209, 20, 63, 3),
-        "cable": Counts(224, 58, 92, 8),
-        "capsule": Counts(219, 23, 109, 5),
-        "carpet": Counts(280, 28, 89, 5),
-        "grid": Counts(264, 21, 57, 5),
-        "hazelnut": Counts(391, 40, 70, 4),
-        "leather": Counts(245, 32, 92, 5),
-        "metal_nut": Counts(220, 22, 93, 4),
-        "pill": Counts(267, 26, 141, 7),
-        "screw": Counts(320, 41, 119, 5),
-        "tile": Counts(230, 33, 84, 5),
-        "toothbrush": Counts(60, 12, 30, 1),
-        "transistor": Counts(213, 60, 40, 4),
-        "wood": Counts(247, 19, 60, 5),
-        "zipper": Counts(240, 32, 119, 7),
+    official_counts: ClassVar[Mapping[str, SplitCounts]] = {
+        "bottle": SplitCounts(209, 20, 63, 3),
+        "cable": SplitCounts(224, 58, 92, 8),
+        "capsule": SplitCounts(219, 23, 109, 5),
+        "carpet": SplitCounts(280, 28, 89, 5),
+        "grid": SplitCounts(264, 21, 57, 5),
+        "hazelnut": SplitCounts(391, 40, 70, 4),
+        "leather": SplitCounts(245, 32, 92, 5),
+        "metal_nut": SplitCounts(220, 22, 93, 4),
+        "pill": SplitCounts(267, 26, 141, 7),
+        "screw": SplitCounts(320, 41, 119, 5),
+        "tile": SplitCounts(230, 33, 84, 5),
+        "toothbrush": SplitCounts(60, 12, 30, 1),
+        "transistor": SplitCounts(213, 60, 40, 4),
+        "wood": SplitCounts(247, 19, 60, 5),
+        "zipper": SplitCounts(240, 32, 119, 7),
     }
 
 
@@ -71,12 +71,12 @@ class MVTecLOCO(Official):
             sha256="9e7c84dba550fd2e59d8e9e231c929c45ba737b6b6a6d3814100f54d63aae687",
         ),
     )
-    official_counts: ClassVar[Mapping[str, Counts]] = {
-        "breakfast_box": Counts(351, 102, 173, 2, 62),
-        "juice_bottle": Counts(335, 94, 236, 2, 54),
-        "pushpins": Counts(372, 138, 172, 2, 69),
-        "screw_bag": Counts(360, 122, 219, 2, 60),
-        "splicing_connectors": Counts(360, 119, 193, 2, 60),
+    official_counts: ClassVar[Mapping[str, SplitCounts]] = {
+        "breakfast_box": SplitCounts(351, 102, 173, 2, 62),
+        "juice_bottle": SplitCounts(335, 94, 236, 2, 54),
+        "pushpins": SplitCounts(372, 138, 172, 2, 69),
+        "screw_bag": SplitCounts(360, 122, 219, 2, 60),
+        "splicing_connectors": SplitCounts(360, 119, 193, 2, 60),
     }
 
 
@@ -105,15 +105,15 @@ class MVTecAD2(Official):
         ),
     )
     folder_names: ClassVar[Names] = Names(test="test_public", truth="test_public/ground_truth")
-    official_counts: ClassVar[Mapping[str, Counts]] = {
-        "can": Counts(412, 72, 90, 1, 46),
-        "fabric": Counts(387, 66, 90, 1, 43),
-        "fruit_jelly": Counts(263, 20, 60, 1, 37),
-        "rice": Counts(313, 42, 90, 1, 35),
-        "sheet_metal": Counts(137, 24, 90, 1, 19),
-        "vial": Counts(291, 35, 105, 1, 41),
-        "wallplugs": Counts(293, 60, 90, 1, 33),
-        "walnuts": Counts(432, 60, 90, 1, 48),
+    official_counts: ClassVar[Mapping[str, SplitCounts]] = {
+        "can": SplitCounts(412, 72, 90, 1, 46),
+        "fabric": SplitCounts(387, 66, 90, 1, 43),
+        "fruit_jelly": SplitCounts(263, 20, 60, 1, 37),
+        "rice": SplitCounts(313, 42, 90, 1, 35),
+        "sheet_metal": SplitCounts(137, 24, 90, 1, 19),
+        "vial": SplitCounts(291, 35, 105, 1, 41),
+        "wallplugs": SplitCounts(293, 60, 90, 1, 33),
+        "walnuts": SplitCounts(432, 60, 90, 1, 48),
     }
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
@@ -129,7 +129,7 @@ class MVTecAD2(Official):
         """As for any official split, but the damaged file may be missing."""
         official = self.official_counts[category]
         short = official._replace(train=official.train - 1)
-        if self.DAMAGED.startswith(f"{category}/") and Counts.of(samples) == short:
+        if self.DAMAGED.startswith(f"{category}/") and SplitCounts.of(samples) == short:
             return None
         return super().departure(category, samples)
 

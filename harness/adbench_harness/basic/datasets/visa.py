@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from adbench_harness.datasets import layout
-from adbench_harness.datasets.official import Counts, Official
+from adbench_harness.datasets.official import Official, SplitCounts
 from adbench_harness.errors import UserError
 from adbench_harness.types import GOOD, SPLITS, Archive, Sample
 
@@ -36,19 +36,19 @@ class VisA(Official):
             gigabytes=1.9,
         ),
     )
-    official_counts: ClassVar[Mapping[str, Counts]] = {
-        "candle": Counts(900, 100, 100, 1),
-        "capsules": Counts(542, 60, 100, 1),
-        "cashew": Counts(450, 50, 100, 1),
-        "chewinggum": Counts(453, 50, 100, 1),
-        "fryum": Counts(450, 50, 100, 1),
-        "macaroni1": Counts(900, 100, 100, 1),
-        "macaroni2": Counts(900, 100, 100, 1),
-        "pcb1": Counts(904, 100, 100, 1),
-        "pcb2": Counts(901, 100, 100, 1),
-        "pcb3": Counts(905, 101, 100, 1),
-        "pcb4": Counts(904, 101, 100, 1),
-        "pipe_fryum": Counts(450, 50, 100, 1),
+    official_counts: ClassVar[Mapping[str, SplitCounts]] = {
+        "candle": SplitCounts(900, 100, 100, 1),
+        "capsules": SplitCounts(542, 60, 100, 1),
+        "cashew": SplitCounts(450, 50, 100, 1),
+        "chewinggum": SplitCounts(453, 50, 100, 1),
+        "fryum": SplitCounts(450, 50, 100, 1),
+        "macaroni1": SplitCounts(900, 100, 100, 1),
+        "macaroni2": SplitCounts(900, 100, 100, 1),
+        "pcb1": SplitCounts(904, 100, 100, 1),
+        "pcb2": SplitCounts(901, 100, 100, 1),
+        "pcb3": SplitCounts(905, 101, 100, 1),
+        "pcb4": SplitCounts(904, 101, 100, 1),
+        "pipe_fryum": SplitCounts(450, 50, 100, 1),
     }
 
     def __init__(

@@ -1,7 +1,7 @@
 """A data set: striped plates that are drawn when they are needed; some are scratched.
 
-To provide your own images instead, remove ``build``, name the downloads in ``archives`` (or leave it
-empty: ``--data`` then names the folder), and list the files under ``root`` in ``samples``.
+To provide your own images instead, remove ``build``, name the downloads in ``archives`` (or leave
+it empty: ``--data`` then names the folder), and list the files under ``root`` in ``samples``.
 """
 
 from __future__ import annotations

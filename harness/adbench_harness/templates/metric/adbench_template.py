@@ -25,6 +25,7 @@ TEMPLATE = Metric(
     detected,
     needs="image",
     chance=lambda _: FALSE_ALARMS,
+    title="detected at 5%",
 )
 
 

@@ -26,4 +26,5 @@ DETECTED_AT_5 = Metric(
     detected_at_5,
     "image",
     chance=lambda _: 0.05,
+    title="detected at 5%",
 )

@@ -1,0 +1,58 @@
+"""The images that a stored trial was measured on, as its data set has them now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbench_harness.errors import UserError
+from adbench_harness.images import decoding, folders
+from adbench_harness.images.geometry import Image
+from adbench_harness.planning import parameters
+from adbench_harness.planning.locations import Locations
+from adbench_harness.planning.plugins import Catalogue
+from adbench_harness.planning.samples import listed
+from adbench_harness.results.trial import Trial
+
+Mask = NDArray[np.bool_]
+
+
+class TrialImages:
+    """The images and masks of a trial's category, by the path that results have.
+
+    Images are read when they are asked for, and so are masks, which are kept. Raises UserError
+    where the files are not here, or are not those that the trial was measured on.
+    """
+
+    def __init__(self, trial: Trial, catalogue: Catalogue, locations: Locations) -> None:
+        dataset = parameters.build(catalogue, "dataset", trial.dataset)
+        root = folders.locate(dataset, locations.data, locations.datasets)
+        samples = listed(dataset, root, trial.category, trial.protocol, trial.split_seed)
+        if folders.fingerprint(root, samples) != trial.fingerprint:
+            raise UserError(
+                f"'{root}': the images of '{trial.dataset.label}/{trial.category}' are not those "
+                "that the results were measured on; name their folder with "
+                f"--data {dataset.name}=DIR"
+            )
+        self._threshold = dataset.mask_threshold
+        self._samples = {folders.relative(root, sample.image): sample for sample in samples}
+        self._masks: dict[str, Mask | None] = {}
+
+    def image(self, path: str) -> Image:
+        """An image, uint8 RGB [H, W, 3]."""
+        return decoding.decode(self._samples[path].image)
+
+    def mask(self, path: str) -> Mask | None:
+        """An image's truth by pixel, at its own size; None where it is unknown."""
+        if path not in self._masks:
+            height, width = self.image(path).shape[:2]
+            self._masks[path] = decoding.mask(self._samples[path], self._threshold, (height, width))
+        return self._masks[path]
+
+    def masks(self, paths: Iterable[str]) -> list[Mask | None]:
+        """The masks of many images, read in parallel."""
+        with ThreadPoolExecutor(folders.workers()) as pool:
+            return list(pool.map(self.mask, paths))
