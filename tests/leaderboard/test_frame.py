@@ -69,7 +69,7 @@ def test_what_is_absent_is_none(result):
         (
             {"protocol": "classification"},
             "dataset",
-            ["mini [unsupervised]", "mini [classification]"],
+            ["mini", "mini [classification]"],
         ),
         (
             {"evaluation": EvaluationSettings(border="crop")},

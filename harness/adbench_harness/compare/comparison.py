@@ -118,7 +118,10 @@ def latest(store: Store) -> dict[str, TrialResult]:
 
 def _identity(trial: Trial) -> str:
     return json.dumps(
-        [trial.title, trial.protocol, trial.split_seed, trial.backbone, asdict(trial.evaluation)]
+        [
+            *(trial.title, trial.protocol, trial.setting, trial.split_seed, trial.shot_seed),
+            *(trial.backbone, asdict(trial.evaluation)),
+        ]
     )
 
 

@@ -170,10 +170,11 @@ def _ranks(shown: Column, means: NDArray[np.float64], seen: NDArray[np.int64]) -
 
 
 def repeats(trials: pd.DataFrame) -> str:
-    """How often everything was run: over seeds, over splits, or over both."""
-    counts = {"split": trials["split_seed"].nunique(), "seed": trials["seed"].nunique()}
-    said = [f"{n} {name}{'s' if n > 1 else ''}" for name, n in counts.items() if n > 1]
-    return " x ".join(said) or "1 seed" * bool(counts["seed"])
+    """How often everything was run: over seeds, splits, draws of shots, or several of these."""
+    names = {"splits": "split_seed", "draws of shots": "shot_seed", "seeds": "seed"}
+    counts = {name: trials[column].nunique() for name, column in names.items()}
+    several = [f"{n} {name}" for name, n in counts.items() if n > 1]
+    return " x ".join(several) or "1 seed" * bool(counts["seeds"])
 
 
 def caption(

@@ -14,7 +14,9 @@ from adbench_harness.leaderboard.columns import AXES, COUNTS, KEYS, METRICS, PRI
 from adbench_harness.results.store import TrialResult
 from adbench_harness.results.trial import NONE, Choice, Trial, show
 
-REPEATS = ("seed", "split_seed")
+REPEATS = ("seed", "split_seed", "shot_seed")
+SETTING = "setting"
+"""What a model may learn from: part of the data set's label unless it is an axis itself."""
 FIELDS = (*KEYS, *REPEATS, "status", "flags", "intervals", "marks", "covers", "reported")
 
 
@@ -200,12 +202,15 @@ def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
         name: next((show(c.params[name]) for c in components(trial) if name in c.params), NONE)
         for name in parameters
     }
+    setting = f" [{trial.setting}]" if trial.setting else ""
+    if SETTING in parameters:
+        shown[SETTING], setting = trial.setting or trial.protocol, ""
 
     def label(choice: Choice) -> str:
         return _without(choice, parameters).label
 
     return {
-        "dataset": label(trial.dataset),
+        "dataset": label(trial.dataset) + setting,
         "category": trial.category,
         "preprocessor": "+".join(map(label, trial.preprocessors)) or NONE,
         "augmenter": label(trial.augmenter) if trial.augmenter else NONE,
@@ -215,6 +220,7 @@ def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
         "device": result.provenance.get("device"),
         "seed": trial.seed,
         "split_seed": trial.split_seed,
+        "shot_seed": trial.shot_seed,
         "status": result.status,
         "flags": result.flags,
         "intervals": result.intervals,
@@ -235,7 +241,6 @@ def _variants(trials: Sequence[Trial]) -> dict[str, list[tuple[str, ...]]]:
         "dataset": [
             (
                 _version(trial.dataset),
-                trial.protocol,
                 f"size={trial.evaluation.size or 'native'}",
                 f"border={trial.evaluation.border}",
             )
@@ -244,7 +249,10 @@ def _variants(trials: Sequence[Trial]) -> dict[str, list[tuple[str, ...]]]:
         "preprocessor": [("+".join(map(_version, trial.preprocessors)),) for trial in trials],
         "augmenter": [(_version(trial.augmenter),) for trial in trials],
         "model": [
-            (_version(trial.model), *(f"{name} {data[:8]}" for name, data in trial.auxiliary))
+            (
+                _version(trial.model),
+                *(f"{n} {data[:8]}" for n, data in trial.auxiliary if n != trial.dataset.name),
+            )
             for trial in trials
         ],
         "scorer": [(_version(trial.scorer),) for trial in trials],

@@ -44,6 +44,7 @@ def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame
                 "model": f"{row.method} (reported)",
                 "seed": 0,
                 "split_seed": 0,
+                "shot_seed": 0,
                 "status": "ok",
                 "flags": (),
                 "marks": {},

@@ -159,7 +159,8 @@ class Trial:
         """What a board says of how the model learned; empty for all of one category's normals."""
         learned = "" if self.protocol == "unsupervised" else self.protocol
         shots = "" if self.shots is None else f"{self.shots}-shot"
-        return ", ".join(filter(None, ("unified" if self.unified else "", learned, shots)))
+        held = f"{self.validation:.0%} held out" if self.validation else ""
+        return ", ".join(filter(None, ("unified" if self.unified else "", learned, shots, held)))
 
     @property
     def title(self) -> str:
@@ -167,6 +168,8 @@ class Trial:
         parts = [f"{self.dataset.label}/{self.category}", self.preprocessor, self.model.label]
         if self.augmenter:
             parts.insert(2, self.augmenter.label)
+        if self.setting:
+            parts.insert(1, self.setting)
         return " · ".join([*parts, self.scorer.label, f"seed {self.seed}"])
 
     @staticmethod
