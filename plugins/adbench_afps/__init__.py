@@ -1,4 +1,4 @@
-"""AFPS (Ono and Meng): which defect is it? A small ViT on the patches around the worst one."""
+"""AFPS (Ono and Meng): classifies defects with a small ViT on patches around the worst one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KolektorSDD2: one grey surface, images beside their masks."""
+"""KolektorSDD2: one grey surface, with masks next to the images."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ NEXT_STEP = "run 'adbench data fetch ksdd2' or name its folder with --data ksdd2
 class KolektorSDD2(Dataset):
     """``<id>.png`` and its mask ``<id>_GT.png`` in ``root/train`` and ``root/test``.
 
-    The data set tells normal from defective by the mask alone: an image is defective if a pixel of
-    its mask is not zero. It has no defect types; ``labels`` is your own table of them, a CSV file
-    with the columns ``image`` (a file name) and ``defect``. With it, defective images that the
-    table does not name are left out, as the paper uses 171 of them.
+    Only the mask tells normal from defective: an image is defective if a pixel of its mask is not
+    zero. The data set has no defect types; ``labels`` is your own table of them, a CSV file with
+    the columns ``image`` (a file name) and ``defect``. Defective images that are not in the table
+    are then left out, since the paper uses only 171 of them.
     """
 
     name: ClassVar[str] = "ksdd2"
@@ -62,15 +62,15 @@ class KolektorSDD2(Dataset):
         self.labels = labels
 
     def categories(self, root: Path) -> list[str]:
-        """The one category; raises UserError where train or test holds no image."""
+        """The only category; raises UserError if train or test has no images."""
         _home(root)
         return [CATEGORY]
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
         """The samples of the official split, train first; ``split_seed`` changes nothing.
 
-        Defective training images are among them: an unsupervised run leaves them out. Raises
-        UserError for an image without a mask and for a table that cannot be followed.
+        They include defective training images; an unsupervised run leaves these out. Raises
+        UserError for an image without a mask and for an invalid table.
         """
         if category != CATEGORY:
             raise UserError(
@@ -99,7 +99,7 @@ class KolektorSDD2(Dataset):
         return f"{_counted(found)}; the official split has {_counted(self.official_counts)}"
 
     def _labelled(self, root: Path, samples: Sequence[Sample]) -> list[Sample]:
-        """The normal samples, and the defective ones that the table names, with their types."""
+        """The normal samples, and the defective ones in the table, with their types."""
         file = root / self.labels
         types = _types(file)
         by_name = {sample.image.name: sample for sample in samples}
@@ -115,7 +115,7 @@ class KolektorSDD2(Dataset):
 
 
 def _home(root: Path) -> Path:
-    # An unpacked archive may hold everything in one folder.
+    # An unpacked archive may have everything in one folder.
     folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     home = next((path for path in (root, *folders) if (path / "train").is_dir()), root)
     for split in ("train", "test"):
@@ -125,7 +125,7 @@ def _home(root: Path) -> Path:
 
 
 def _images(folder: Path) -> list[Path]:
-    """The images in ``folder``, masks and hidden files left out, by name."""
+    """The images in ``folder`` by name, without masks and hidden files."""
     files = (path for path in folder.glob("*.png") if not path.name.startswith("."))
     return sorted(path for path in files if not path.stem.endswith("_GT"))
 
@@ -150,7 +150,7 @@ def _has_pixels(mask: Path, _changed: int) -> bool:
 
 
 def _types(file: Path) -> dict[str, str]:
-    """Defect type by file name; raises UserError where the table cannot be followed."""
+    """Defect type by file name; raises UserError if the table is invalid."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             rows = list(csv.DictReader(text, strict=True, skipinitialspace=True))

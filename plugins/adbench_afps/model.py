@@ -1,7 +1,7 @@
 """AFPS: defect types from the patches around the most anomalous one.
 
 Ono and Meng, "Anomaly-Focused Patch Selection" on KolektorSDD2. The paper leaves much open; the
-README says how each gap was filled.
+README states each assumption.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ SAVE_EVERY = 10  # epochs
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {"epochs": 60},
-    # The paper prints no schedule; this one is long enough to converge.
+    # The paper gives no schedule; this one is long enough to converge.
     "paper": {},
     "smoke": {"epochs": 2},
 }
 
 
 class Candidates(NamedTuple):
-    """All patches of some images: tokens [B, cells, 64], and log-weights [B, cells] to draw by."""
+    """All patches of some images: tokens [B, cells, 64], and log-weights [B, cells] for drawing."""
 
     tokens: Tensor
     weights: Tensor
@@ -57,8 +57,9 @@ class AFPS(Model):
 
     The detector is any model with patch embeddings whose ports the scorer accepts. It learns from
     the normal training images, the classifier (Adam, 1e-3, cosine schedule) from the defective
-    ones. Embeddings of another width than 64 are cut to a fixed random subset of 64 dimensions, or
-    padded with zeros. Patches are drawn anew every epoch, and in ``predict`` from the image's seed.
+    ones. Embeddings wider than 64 are reduced to a fixed random subset of 64 dimensions; narrower
+    ones are padded with zeros. Patches are drawn again in every epoch, and in ``predict`` from the
+    image's seed.
     """
 
     name: ClassVar[str] = "afps"
@@ -79,32 +80,32 @@ class AFPS(Model):
         detector: Annotated[
             Model, "the model whose embeddings are classified"
         ] = "padim(dimensions=64)",  # type: ignore[assignment]
-        scorer: Annotated[Scorer, "the scorer whose map says which patch is worst"] = "mahalanobis",  # type: ignore[assignment]
+        scorer: Annotated[Scorer, "the scorer whose map selects the worst patch"] = "mahalanobis",  # type: ignore[assignment]
         patches: Annotated[
-            int, Field(ge=1, description="patches drawn from an image, N; at most all of them")
+            int, Field(ge=1, description="patches drawn from an image, N; all if there are fewer")
         ] = 100,
         sd: Annotated[
             float,
-            Field(gt=0, le=1, description="spread around the worst patch, share of a grid side"),
+            Field(gt=0, le=1, description="spread around the worst patch, fraction of a grid side"),
         ] = 0.20,
         selection: Annotated[
             Literal["afps", "random"], "around the worst patch, or anywhere (the baseline)"
         ] = "afps",
         positions: Annotated[
-            Literal["none", "sincos"], "whether a token knows its place in the grid"
+            Literal["none", "sincos"], "whether tokens contain their position in the grid"
         ] = "none",
         epochs: Annotated[int, Field(ge=1, description="passes over the defective images")] = 200,
-        batch: Annotated[int, Field(ge=1, description="images a step of the classifier")] = 16,
+        batch: Annotated[int, Field(ge=1, description="images per step of the classifier")] = 16,
     ) -> None:
         missing = ({PatchEmbeddings} | scorer.accepts) - detector.emits
         if missing:
             names = ", ".join(sorted(port.__name__ for port in missing))
             raise ValueError(
                 f"detector '{detector.name}' does not emit {names}, which afps with scorer "
-                f"'{scorer.name}' needs; choose a scorer that goes with the detector"
+                f"'{scorer.name}' needs; choose a scorer that fits the detector"
             )
         if "unsupervised" not in detector.protocols:
-            raise ValueError(f"detector '{detector.name}' does not learn from normal images alone")
+            raise ValueError(f"detector '{detector.name}' cannot learn from only normal images")
         self.detector = detector
         self.scorer = scorer
         self.input = detector.input
@@ -161,13 +162,13 @@ class AFPS(Model):
         return Outputs((height, width), DefectLogits(logits, self.classes))
 
     def rebuild(self, state: Mapping[str, Any], tools: Tools) -> None:
-        """The classifier, before its weights are put into it."""
+        """The classifier, before its weights are loaded."""
         self.network = PatchViT(len(state["classes"])).to(tools.device)
 
     # ------------------------------------------------------------ patches
 
     def _candidates(self, batch: Batch) -> Candidates:
-        """The finest level's patches as tokens, and how likely each is to be drawn."""
+        """The finest level's patches as tokens, with the log-weight of each."""
         outputs = self.detector.predict(batch)
         level = outputs[PatchEmbeddings].levels[0]
         height, width = level.values.shape[1:3]
@@ -189,7 +190,7 @@ class AFPS(Model):
         maps = self.scorer.score(outputs).map
         if maps is None:
             raise UserError(
-                f"afps: scorer '{self.scorer.name}' gives no map to find the worst patch in; "
+                f"afps: scorer '{self.scorer.name}' gives no map in which to find the worst patch; "
                 "choose one that does"
             )
         level = outputs[PatchEmbeddings].levels[0]
@@ -208,7 +209,7 @@ class AFPS(Model):
     # ------------------------------------------------------------ training
 
     def _train(self, candidates: Candidates, labels: Tensor, tools: Tools) -> None:
-        """Adam with a cosine schedule; goes on bit for bit where a checkpoint left off."""
+        """Adam with a cosine schedule; resumes from a checkpoint with identical results."""
         optimiser = torch.optim.Adam(self.network.parameters(), lr=1e-3)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
         parts: dict[str, Any] = {
@@ -247,7 +248,7 @@ class AFPS(Model):
 
 
 class _Section:
-    """One name's state inside a checkpoint that several trainings share."""
+    """The state under one name in a checkpoint that several trainings share."""
 
     def __init__(self, whole: Checkpoint, states: dict[str, Any], name: str) -> None:
         self.whole = whole
@@ -263,7 +264,7 @@ class _Section:
 
 
 def _network(classes: int, tools: Tools) -> nn.Module:
-    """The classifier with initial weights that depend on the trial's generator alone."""
+    """The classifier with initial weights that depend only on the trial's generator."""
     seed = int(torch.randint(2**62, (1,), generator=tools.generator))
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
@@ -271,6 +272,6 @@ def _network(classes: int, tools: Tools) -> nn.Module:
 
 
 def _exponential(count: int, like: Candidates, generator: torch.Generator) -> Tensor:
-    """Exponential noise [count, cells], drawn on the CPU, where every device's candidates are."""
+    """Exponential noise [count, cells], drawn on the CPU so that every device gets the same."""
     noise = torch.empty(count, like.weights.shape[1], dtype=torch.float64)
     return noise.exponential_(generator=generator).to(like.weights.device)

@@ -15,9 +15,9 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Subset:
-    """The images of ``train`` that are ``normal``, or those that are not; implements ``TrainSet``.
+    """The ``normal`` images of ``train``, or the others; implements ``TrainSet``.
 
-    Handles stay, so that features once computed serve these images too.
+    Handles are kept, so that features that were already computed are used for these images too.
     """
 
     train: TrainSet
@@ -29,7 +29,7 @@ class Subset:
     def batches(
         self, size: int | None = None, generator: torch.Generator | None = None
     ) -> Iterator[Batch]:
-        """Full batches, in the set's order or in one that ``generator`` draws."""
+        """Full batches, in the set's order or in an order drawn by ``generator``."""
         images = self.train.batches(1, generator)
         kept = (image for image in images if self._kept(image))
         while part := list(islice(kept, size or BATCH)):
@@ -53,7 +53,7 @@ class Subset:
         return self.train.categories
 
     def _kept(self, batch: Batch) -> torch.Tensor:
-        assert batch.classes is not None, "a classification split shows the classes"
+        assert batch.classes is not None, "a classification split provides the classes"
         good = self.classes.index(GOOD) if GOOD in self.classes else -1
         return (batch.classes == good) == self.normal
 

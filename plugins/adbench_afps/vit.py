@@ -24,7 +24,7 @@ class PatchViT(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention and an MLP, each on normalised tokens and added to them."""
+    """Self-attention and an MLP, each applied to normalised tokens and added to the tokens."""
 
     def __init__(self) -> None:
         super().__init__()

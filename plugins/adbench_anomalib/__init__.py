@@ -1,4 +1,4 @@
-"""Every image model of anomalib, as adbench models that say what the model says, raw."""
+"""Every image model of anomalib as an adbench model with raw output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ require("anomalib")
 @hookimpl
 def adbench_models() -> Iterable[type[Model]]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what anomalib's own imports will no longer be
+        warnings.simplefilter("ignore")  # deprecation warnings of anomalib's own imports
         from adbench_anomalib.zoo import models
 
     return models()

@@ -1,4 +1,4 @@
-"""One anomalib model behind adbench's contract: trained by itself, asked for its raw output."""
+"""Adapts an anomalib model to adbench's contract: its own training, its raw output."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _OFF: Final = ("post_processor", "evaluator", "visualizer")
 SET_BY_US: Final = frozenset(
     {"self", "pre_processor", "epochs", "batch_size", "api_key", "image_size", "input_shape", *_OFF}
 )
-"""Parameters of anomalib's constructors that follow from ours, or that no result may hold."""
+"""Constructor parameters of anomalib that are set here, or that must not be in a result."""
 
 UNABLE: Final = {
-    "CFM": "it needs a point cloud beside each image",
-    "VlmAd": "it reads images from their files, and no component is told where they are",
+    "CFM": "it needs a point cloud for each image",
+    "VlmAd": "it reads image files by their path, and components do not get the paths",
 }
-"""What the harness's images are not enough for."""
+"""Models that need more than images."""
 
 
 class AnomalibModel(Model):
-    """What the generated classes share; ``source`` is anomalib's class."""
+    """Base of the generated classes; ``source`` is anomalib's class."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -63,7 +63,7 @@ class AnomalibModel(Model):
         self.input = self._input()
 
     def _input(self) -> InputSpec:
-        """What the model's own pre-processor does to an image's size."""
+        """The resizing and cropping of the model's own pre-processor."""
         sides = {type(step): step.size for step in self._steps() if hasattr(step, "size")}
         resize, crop = sides.get(v2.Resize), sides.get(v2.CenterCrop)
         if resize is None:
@@ -73,12 +73,12 @@ class AnomalibModel(Model):
         return InputSpec(resize[0], inner, "squash" if squash else "keep")
 
     def fit(self, train: TrainSet, tools: Tools) -> AnomalibModel:
-        """Build the anomalib model and train it as its own steps and hooks say."""
+        """Build the anomalib model and train it with its own steps and hooks."""
         if reason := UNABLE.get(self.source.__name__):
             raise UserError(f"{self.name} cannot run on images alone: {reason}; leave it out")
         seed = int(torch.randint(2**32, (), generator=tools.generator))
         random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002  # what anomalib's models draw from
+        np.random.seed(seed)  # noqa: NPY002  # anomalib's models use it
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             try:
@@ -87,16 +87,16 @@ class AnomalibModel(Model):
                 if (missing := _missing(error)) is None:
                     raise
                 raise UserError(
-                    f"{self.name} needs '{missing}', which is not here and cannot be fetched "
-                    f"({type(error).__name__}); run it once with a connection, or put the file "
-                    "into the cache that is looked at"
+                    f"{self.name} needs '{missing}', which is not on this machine and cannot be "
+                    f"downloaded ({type(error).__name__}); run it once with a network connection, "
+                    "or put the file into the cache"
                 ) from error
         return self
 
     def predict(self, batch: Batch) -> Outputs:
         """The map [B, H, W] and the score [B] before any post-processing.
 
-        Where the model gives no score it is the map's maximum, as in anomalib's post-processor.
+        If the model gives no score, it is the map's maximum, as in anomalib's post-processor.
         """
         images = self.module.pre_processor.transform(batch.images)
         said = self.module.predict_step(ImageBatch(image=images), 0)
@@ -112,7 +112,7 @@ class AnomalibModel(Model):
         return Outputs((batch.images.shape[2], batch.images.shape[3]), *ports)
 
     def learned(self) -> Sequence[Tensor]:
-        """Parameters, and what the fit remembered: buffers other than batch normalisation's."""
+        """Parameters, and buffers other than those of batch normalisation."""
         remembered = (
             buffer
             for module in self.module.model.modules()
@@ -124,7 +124,7 @@ class AnomalibModel(Model):
     # ------------------------------------------------------------ anomalib's side
 
     def _steps(self) -> list[Any]:
-        """The transforms of the model's own pre-processor, at our size where one was named."""
+        """The transforms of the model's own pre-processor, with our size if one was set."""
         known = inspect.signature(self.source.configure_pre_processor).parameters
         side = self.size or 0
         wanted = {
@@ -137,10 +137,10 @@ class AnomalibModel(Model):
         return list(getattr(transform, "transforms", [transform]))
 
     def _built(self) -> Any:
-        """The anomalib module for images that the harness has resized and cropped already."""
+        """The anomalib module for images that the harness has already resized and cropped."""
         side = self.input.size[0]
         steps = [step for step in self._steps() if not isinstance(step, v2.Resize | v2.CenterCrop)]
-        # Resizing to the size that they have changes nothing, and tells the model the size.
+        # Resizing to the images' own size changes nothing, but tells the model the size.
         transform = v2.Compose([v2.Resize((side, side), antialias=True), *steps])
         known = inspect.signature(self.source.__init__).parameters
         ours = {
@@ -163,7 +163,7 @@ def _plain(values: Tensor) -> Tensor:
 
 
 def _missing(error: BaseException | None) -> str | None:
-    """What a download that failed was to bring: its address or its repository on a hub."""
+    """The address or hub repository of a failed download."""
     while error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
             for name in ("repo_id", "url"):

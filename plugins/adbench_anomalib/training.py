@@ -1,4 +1,4 @@
-"""An anomalib module under a Lightning trainer that writes no file and says nothing."""
+"""Trains an anomalib module with a Lightning trainer that writes no files and prints nothing."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def train_module(
 ) -> Any:
     """``build``'s module, trained; in eval mode on the device.
 
-    Its own trainer arguments hold, but for ``epochs`` where they are given. Hooks that wait for a
-    validation run after the training, on the held-out normal images or, without any, on the
-    training ones: anomalib's usual choice, the test images, is not to be had here.
+    Its own trainer arguments are used, except for ``epochs`` if given. Hooks that need a validation
+    run after the training, on the held-out normal images or, if there are none, on the training
+    images: anomalib usually takes the test images, which are not available here.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
@@ -38,7 +38,7 @@ def train_module(
             own |= {"max_epochs": epochs, "check_val_every_n_epoch": 1}
         if module.learning_type not in UNTRAINED:
             _trainer(tools, folder, own, [_Watch(tools)]).fit(module, datamodule=data)
-        # The hooks of a validation's start see to all of its images; one batch is enough.
+        # The hooks at the start of a validation process all of its images; one batch is enough.
         _trainer(tools, folder, {"limit_val_batches": 1}, []).validate(
             module, datamodule=data, verbose=False
         )

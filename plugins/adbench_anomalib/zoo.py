@@ -1,7 +1,7 @@
 """anomalib's registry of image models, each as an adbench model class.
 
-A model of a later version comes along by itself: its name, its summary, its parameters and its
-input size are read from it. What cannot be read stands in the tables here.
+Models of later versions are included automatically: name, summary, parameters and input size are
+read from the model. The tables here have what cannot be read.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from adbench_anomalib.training import UNTRAINED
 from adbench_harness.types import AnomalyMap, ImageScore
 
 ADAPTER: Final = 1
-"""Grows whenever this adapter may change a number; anomalib's own version counts besides."""
+"""Raised whenever this adapter may change a number, in addition to anomalib's own version."""
 WITHOUT_MAP: Final = frozenset({"dfkde", "ganomaly", "vlm_ad"})
 BATCH: Final = {"efficient_ad": 1}
-"""Images a step where a model refuses anomalib's 32."""
+"""Images per step for models that do not accept anomalib's 32."""
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {"fast": {"epochs": 10}, "anomalib": {}}
 CHECKED: Final[Mapping[str, Mapping[str, Any]]] = {
     "anomaly_dino": {"size": 70},
@@ -50,11 +50,11 @@ CHECKED: Final[Mapping[str, Mapping[str, Any]]] = {
     "supersimplenet": {"size": 128},
     "uflow": {"network": "resnet18", "size": 256},
 }
-"""What is quick to check where 64 px, an epoch and untrained weights do not do by themselves."""
+"""Parameters for quick checks, if 64 px, one epoch and untrained weights are not enough."""
 
 XFAIL: Final = {
     "patchcore": {
-        "subset_invariance": "distances from one matrix product, which rounds by the batch: 1.5e-5"
+        "subset_invariance": "the rounding of its matrix product depends on the batch: 1.5e-5"
     }
 }
 
@@ -95,20 +95,20 @@ def _model(source: type[Any]) -> type[AnomalibModel]:
 
 
 def passes(source: type[Any]) -> int | None:
-    """The epochs that the model asks of a trainer, 0 if none; None where it leaves them open."""
+    """The number of epochs that the model sets, 0 for no training; None if it sets none."""
     known = inspect.signature(source.__init__).parameters
     unbuilt = SimpleNamespace(**{name: signed.default for name, signed in known.items()})
     try:
         if source.learning_type.fget(unbuilt) in UNTRAINED:
             return 0
         epochs: int | None = source.trainer_arguments.fget(unbuilt).get("max_epochs")
-    except AttributeError:  # it looks at what only a built model has
+    except AttributeError:  # it needs attributes that only a built model has
         return None
     return epochs
 
 
 def _headline(source: type[Any], about: str) -> str:
-    """The first line of the module's docstring, or of the class's where that says nothing."""
+    """The first line of the module's docstring or, if that is not informative, of the class's."""
     lines = [text.partition("\n")[0].strip(" .") for text in (about, inspect.getdoc(source) or "")]
     return next((line for line in lines if line), source.__name__)
 
@@ -124,7 +124,7 @@ def _number(text: str) -> int:
 _Typed = tuple[Any, Any]
 """A parameter's annotation and its default."""
 _NAMES: Final = {"backbone": "network"}
-"""Parameters by another name here: the harness's backbones do not reach into anomalib's models."""
+"""Parameters with another name here: anomalib's models do not use the harness's backbones."""
 _COMMON: Final = ("size", "epochs", "batch")
 
 
@@ -132,23 +132,24 @@ def _common(batch: int) -> dict[str, _Typed]:
     return {
         "size": (
             Annotated[
-                Annotated[int, Field(ge=1)] | None, "both sides of the input in px; none: its own"
+                Annotated[int, Field(ge=1)] | None,
+                "both sides of the input in px; none: the model's own",
             ],
             None,
         ),
         "epochs": (
             Annotated[
                 Annotated[int, Field(ge=1)] | None,
-                "passes over the training images; none: its own, or else Lightning's 1000",
+                "passes over the training images; none: the model's own, else Lightning's 1000",
             ],
             None,
         ),
-        "batch": (Annotated[int, Field(ge=1, description="images a training step")], batch),
+        "batch": (Annotated[int, Field(ge=1, description="images per training step")], batch),
     }
 
 
 def _offered(source: type[Any]) -> dict[str, _Typed]:
-    """The constructor's own parameters of plain types, under the names that we give them."""
+    """The constructor's parameters of plain types, under the names used here."""
     names = {"Path": Path, "Sequence": Sequence, **vars(inspect.getmodule(source))}
     offered = {}
     for name, signed in inspect.signature(source.__init__).parameters.items():
@@ -160,7 +161,7 @@ def _offered(source: type[Any]) -> dict[str, _Typed]:
             adapter = TypeAdapter(annotation)
             adapter.dump_json(adapter.validate_python(signed.default))
         except (NameError, PydanticSchemaGenerationError, ValidationError):
-            continue  # a module, a callable: nothing that a suite could write down
+            continue  # a module or a callable, which a suite cannot express
         default = tuple(signed.default) if isinstance(signed.default, list) else signed.default
         offered[_NAMES.get(name, name)] = (annotation, default)
     return offered
@@ -173,12 +174,12 @@ def _plain(annotation: Any) -> Any:
         return tuple[inner[0], ...]  # type: ignore[valid-type]
     if origin and len(inner) > 1 and type(None) in inner:
         others = [_plain(part) for part in inner if part is not type(None)]
-        return typing.Union[(*others, None)]  # made of what was read
+        return typing.Union[(*others, None)]  # built at run time
     return annotation
 
 
 def _constructor(offered: Mapping[str, _Typed]) -> Any:
-    """An ``__init__`` whose signature the harness reads as it reads a written one."""
+    """An ``__init__`` whose signature the harness can read like that of a written one."""
 
     def construct(self: AnomalibModel, **given: Any) -> None:
         if unknown := given.keys() - offered.keys():

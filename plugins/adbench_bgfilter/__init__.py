@@ -38,7 +38,7 @@ def adbench_recipes() -> Iterable[Recipe]:
     filtered = {"preprocessors": ["mean:size=11"]}
     averaged = {"scorers": ["knn-mean:image=hcw-00:distance=squared"]}
     return [
-        Recipe("bgfilter-baseline", "PatchCore 1% as the paper runs it (hcw-00's code).", base),
+        Recipe("bgfilter-baseline", "PatchCore 1% as in the paper (hcw-00's code).", base),
         Recipe("bgfilter", "The baseline on a mean-filtered background.", base | filtered),
         Recipe("bgfilter-knn-mean", "The baseline with the averaged map.", base | averaged),
     ]

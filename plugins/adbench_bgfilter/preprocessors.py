@@ -1,4 +1,4 @@
-"""Low-pass filters of the bright background, so that dust on it is no anomaly."""
+"""Low-pass filters of the bright background, so that dust on it does not count as an anomaly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adbench_harness.types import Preprocessor
 Grey = NDArray[np.uint8]
 Image = NDArray[np.uint8]
 
-Size = Annotated[int, "side of the filter's window in px of the image as stored"]
+Size = Annotated[int, "side of the filter's window in px of the stored image"]
 Level = Annotated[int, Field(ge=0, le=255)]
 Threshold = Annotated[Level, "the background's darkest value of R, G and B"]
 Upper = Annotated[Level, "the background's brightest value of R, G and B"]
@@ -25,14 +25,14 @@ Kernel = Annotated[
 ]
 Order = Annotated[
     Literal["background-only", "literal"],
-    "literal filters the whole image, so that the object's rim leaks into the background",
+    "literal filters the whole image, so that the object's colours leak into the background",
 ]
 
 
 class _BackgroundFilter(Preprocessor):
-    """Background -> grey -> low-pass filter; the object stays as it is.
+    """Converts the background to grey and filters it; the object is unchanged.
 
-    ``sizes`` are the legal windows; any other raises ValueError.
+    ``sizes`` are the valid windows; any other raises ValueError.
     """
 
     paper: ClassVar[str | None] = (
@@ -47,7 +47,7 @@ class _BackgroundFilter(Preprocessor):
             some = ", ".join(map(str, self.sizes[:4]))
             raise ValueError(f"size must be one of {some} ... {self.sizes[-1]}, not {size}")
         if threshold > upper:
-            raise ValueError(f"threshold {threshold} is above upper {upper}: no pixel qualifies")
+            raise ValueError(f"threshold {threshold} is above upper {upper}, so no pixel qualifies")
         self.size = size
         self.threshold = threshold
         self.upper = upper
@@ -59,7 +59,7 @@ class _BackgroundFilter(Preprocessor):
         """The filtered image [H, W]."""
 
     def __call__(self, image: Image) -> Image:
-        """``image`` with its background, and nothing else, grey and filtered."""
+        """``image`` with a grey, filtered background."""
         background = self.background(image)
         grey: Grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         if self.order == "background-only":
@@ -74,7 +74,7 @@ class _BackgroundFilter(Preprocessor):
 
     def _without_object(self, grey: Grey, background: NDArray[np.bool_]) -> Grey:
         """``grey`` with the object replaced by the mean of the background around each pixel."""
-        # An odd window reaches every object pixel that the filter of a background pixel reaches.
+        # An odd window covers every object pixel that the filter of a background pixel covers.
         window = (self.size // 2 * 2 + 1,) * 2
         known = background.astype(np.uint8)
         count, total = (
@@ -86,10 +86,10 @@ class _BackgroundFilter(Preprocessor):
 
 
 class MeanFilter(_BackgroundFilter):
-    """The average filter, the paper's best (11 x 11)."""
+    """The mean filter, the paper's best (11 x 11)."""
 
     name: ClassVar[str] = "mean"
-    summary: ClassVar[str] = "Average filter of the bright background."
+    summary: ClassVar[str] = "Mean filter of the bright background."
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class MeanFilter(_BackgroundFilter):
 
 
 class MedianFilter(_BackgroundFilter):
-    """The median filter; it has a centre, so its sizes are odd."""
+    """The median filter; its window has a centre, so its sizes are odd."""
 
     name: ClassVar[str] = "median"
     summary: ClassVar[str] = "Median filter of the bright background."

@@ -21,13 +21,13 @@ from adbench_harness.types import Level, Outputs, PatchBank, PatchEmbeddings, Sc
 class NeighbourMean(Scorer):
     """A patch's score is its mean distance to the bank vectors around the one nearest to it.
 
-    The paper leaves the image score as it was: ``image`` "nearest" is the worst patch's distance
-    to its match (scorer ``nn``), "hcw-00" that of the code which the paper builds on, weighted over
-    as many neighbours; "mean" reads equation 3 as an image score.
+    The paper does not change the image score: ``image`` "nearest" is the worst patch's distance to
+    its match (scorer ``nn``); "hcw-00" is the score of the code that the paper builds on, weighted
+    over the same number of neighbours; "mean" uses equation 3 as the image score.
     """
 
     name: ClassVar[str] = "knn-mean"
-    summary: ClassVar[str] = "Distance averaged over the bank vectors around the nearest one."
+    summary: ClassVar[str] = "Mean distance to the bank vectors around the nearest one."
     paper: ClassVar[str | None] = (
         "Son, Kim, Kang, Lee, background-anomaly filtering and a kNN-averaged score for "
         "PatchCore, KAIST project report"
@@ -39,7 +39,7 @@ class NeighbourMean(Scorer):
         self,
         *,
         neighbours: Annotated[
-            int, Field(ge=1, description="bank vectors averaged over, the match included, b")
+            int, Field(ge=1, description="number of averaged bank vectors, with the match, b")
         ] = 9,
         image: Annotated[
             Literal["nearest", "hcw-00", "mean"], "where the image score comes from"

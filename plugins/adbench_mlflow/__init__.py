@@ -1,4 +1,4 @@
-"""Each finished trial as a run of MLflow."""
+"""Logs each finished trial as a run of MLflow."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A trial's result in MLflow's words: parameters, metrics, curves, tags, status.
+"""Logs a trial's result to MLflow: parameters, metrics, curves, tags, status.
 
-The server is MLflow's own to find (MLFLOW_TRACKING_URI); the experiment is
+MLflow itself finds the server (MLFLOW_TRACKING_URI); the experiment is
 MLFLOW_EXPERIMENT_NAME, or ``adbench``.
 """
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 EXPERIMENT: Final = "adbench"
 LONGEST: Final = 500
-"""Characters of a value that every MLflow server takes."""
+"""Maximum length of a value that every MLflow server accepts."""
 _METRICS: Final = 1000
-"""Metrics that a server takes at once."""
+"""Maximum number of metrics in a request."""
 
 
 def log(result: TrialResult) -> None:
-    """One run for ``result``, closed as finished or as failed; raises what MLflow raises."""
-    # A server that is away must not hold up every trial for minutes.
+    """Log one run for ``result``, closed as finished or failed; MLflow's errors propagate."""
+    # A server that cannot be reached must not delay every trial for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     client = MlflowClient()
@@ -51,7 +51,7 @@ def log(result: TrialResult) -> None:
 
 
 def _params(result: TrialResult) -> dict[str, Any]:
-    """What was run: each axis, and each parameter of the components on it."""
+    """Each axis, and each parameter of its components."""
     trial = result.trial
     found: dict[str, Any] = {
         "category": trial.category,
@@ -70,7 +70,7 @@ def _params(result: TrialResult) -> dict[str, Any]:
 
 
 def _metrics(result: TrialResult) -> Iterator[tuple[str, float, int]]:
-    """(name, value, step) of every number; the seconds of a stage under its name."""
+    """(name, value, step) of every number; the seconds of a stage have its name."""
     for name, value in result.metrics.items():
         yield name, float(value), 0
     for name, value in result.seconds_alone.items():
@@ -81,7 +81,7 @@ def _metrics(result: TrialResult) -> Iterator[tuple[str, float, int]]:
 
 
 def _tags(result: TrialResult) -> dict[str, Any]:
-    """The trial's id, what marks its row, what failed, and where it was made."""
+    """The trial's id, flags, failures and provenance."""
     found: dict[str, Any] = {
         "adbench.trial": result.trial.id,
         "adbench.status": result.status,
@@ -95,7 +95,7 @@ def _tags(result: TrialResult) -> dict[str, Any]:
 
 
 def _key(name: str) -> str:
-    """A name that MLflow takes: letters, digits, ``_ - . / `` and spaces."""
+    """A name that MLflow accepts: letters, digits, ``_ - . / `` and spaces."""
     return re.sub(r"[^\w./ -]", "_", name.replace("%", "pct"))
 
 

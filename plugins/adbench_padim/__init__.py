@@ -1,4 +1,4 @@
-"""PaDiM (Defard et al., ICPR 2020): a Gaussian at every position, and Mahalanobis distances."""
+"""PaDiM (Defard et al., ICPR 2020): a Gaussian per position and Mahalanobis distances."""
 
 from __future__ import annotations
 

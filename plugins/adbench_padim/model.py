@@ -1,4 +1,4 @@
-"""PaDiM: a Gaussian of normal patch embeddings at every position.
+"""PaDiM: a Gaussian of the normal patch embeddings at every position.
 
 Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and
 Localization", ICPR 2020.
@@ -48,11 +48,14 @@ class PaDiM(Model):
         *,
         backbone: Annotated[str, "frozen network"] = "wide_resnet50_2",
         layers: Annotated[
-            tuple[str, ...], Field(min_length=1, description="its layers, joined on the finest")
+            tuple[str, ...],
+            Field(min_length=1, description="its layers, joined on the finest grid"),
         ] = ("layer1", "layer2", "layer3"),
         dimensions: Annotated[
             int,
-            Field(ge=1, description="randomly chosen channels of the layers; at most all of them"),
+            Field(
+                ge=1, description="randomly chosen channels of the layers; all if there are fewer"
+            ),
         ] = 550,
         epsilon: Annotated[
             float, Field(gt=0, description="added to the diagonal of the covariance")
@@ -103,7 +106,7 @@ class PaDiM(Model):
         return [layers[layer] for layer in self.feature_requests[0].layers]
 
     def _drawn(self, grids: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
-        """Which channels of each layer are kept: a random subset of them all, in their order."""
+        """The channels of each layer to keep: a random subset of all channels, in their order."""
         counts = [grid.shape[1] for grid in grids]
         chosen = torch.zeros(sum(counts), dtype=torch.bool)
         chosen[torch.randperm(sum(counts), generator=generator)[: self.dimensions]] = True
@@ -118,11 +121,11 @@ class PaDiM(Model):
 
 
 def precision(centred: Tensor, epsilon: float) -> Tensor:
-    """Inverse [P, D, D] of covariance + ``epsilon`` I, of N centred vectors at P places [P, N, D].
+    """Inverse [P, D, D] of covariance + ``epsilon`` I for N centred vectors at P places [P, N, D].
 
-    The covariance has the divisor N - 1 (1 for a single vector). Where there are no more vectors
-    than dimensions, the inverse comes from their [N, N] products (Woodbury), which is as exact and
-    many times faster. Meant for float64.
+    The covariance has the divisor N - 1 (1 for a single vector). If there are no more vectors than
+    dimensions, the inverse is computed from their [N, N] products (Woodbury), which is as exact and
+    many times faster. Use float64.
     """
     count, depth = centred.shape[1:]
     divisor = max(1, count - 1)
@@ -145,7 +148,7 @@ def _finest(grids: Sequence[Tensor]) -> tuple[int, int]:
 
 
 def _joined(grids: Sequence[Tensor], rows: slice = slice(None)) -> Tensor:
-    """Grids [h, w, B, C] side by side on the finest, coarse cells duplicated: [rows, w, B, D]."""
+    """Grids [h, w, B, C] concatenated on the finest, coarse cells duplicated: [rows, w, B, D]."""
     parts = []
     for grid in grids:
         down, across = (

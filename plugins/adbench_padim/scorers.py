@@ -1,4 +1,4 @@
-"""Mahalanobis distances of patches to the Gaussian of normal ones."""
+"""Mahalanobis distances of patches to the Gaussian of normal patches."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Mahalanobis(Scorer):
 def distances(level: Level, mean: Tensor, precision: Tensor) -> Tensor:
     """sqrt((x - mean)^T precision (x - mean)) of every patch x, [B, h, w] (eq. 1).
 
-    ``mean`` [h, w, D] and ``precision`` [h, w, D, D] are each position's, or [D] and [D, D] of all.
+    ``mean`` [h, w, D] and ``precision`` [h, w, D, D] are per position, or [D] and [D, D] for all.
     """
     deviations = (level.values - mean).permute(1, 2, 0, 3)  # the batch of one position, [B, D]
     squares = (deviations @ precision * deviations).sum(-1)

@@ -1,4 +1,4 @@
-"""Patch AE (Cui, Liu and Lian, 2023): features trained to rebuild their own patch of the image."""
+"""Patch AE (Cui, Liu and Lian, 2023): features trained to reconstruct their own patch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def adbench_models() -> Iterable[type[Model]]:
 def adbench_recipes() -> Iterable[Recipe]:
     yield Recipe(
         "patchae",
-        "Patch AE on the paper's network, trained on normal and on cut-and-pasted images.",
+        "Patch AE with the paper's network, trained on normal and on cut-and-pasted images.",
         {
             "models": ["patchae:preset=paper"],
             "backbone": "wide_resnet101_2",

@@ -1,4 +1,4 @@
-"""Cut and paste: a rectangle of a normal image, recoloured and turned, pasted somewhere else.
+"""Cut and paste: a rectangle of a normal image, recoloured and rotated, pasted somewhere else.
 
 Li et al., "CutPaste", CVPR 2021, as Patch AE uses it: pieces of varied shape, position, angle and
 size. Patch AE gives no ranges; those of area, aspect, scar and colour are CutPaste's.
@@ -17,22 +17,22 @@ from torch.nn import functional
 from adbench_harness.types import Augmented, Augmenter, Batch
 
 PATCH_AREA = (0.02, 0.15)
-"""Share of the image that a patch covers."""
+"""Fraction of the image that a patch covers."""
 PATCH_ASPECT = 3.3
-"""Longer over shorter side of the longest patch."""
+"""Maximum ratio of the longer to the shorter side of a patch."""
 SCAR_WIDTH, SCAR_LENGTH = (2 / 256, 16 / 256), (10 / 256, 25 / 256)
-"""Sides of a scar, of the image's."""
+"""Sides of a scar, as fractions of the image's sides."""
 
 
 class CutPaste(Augmenter):
-    """Pastes a rectangle (patch) or a thin one (scar) into a part of the images.
+    """Pastes a rectangle (patch) or a thin rectangle (scar) into some of the images.
 
-    An image that is chosen gets one or the other, with equal chance. The piece lies within the
-    image that it is cut from and, turned, within the one that it is pasted into.
+    A chosen image gets one of the two, with equal probability. The piece is inside the image that
+    it is cut from and, after its rotation, inside the image that it is pasted into.
     """
 
     name: ClassVar[str] = "cutpaste"
-    summary: ClassVar[str] = "A piece of the image, recoloured and turned, pasted somewhere else."
+    summary: ClassVar[str] = "Pastes a recoloured and rotated piece of the image somewhere else."
     paper: ClassVar[str | None] = (
         "Li et al., CutPaste: Self-Supervised Learning for Anomaly Detection and Localization, "
         "CVPR 2021"
@@ -44,10 +44,11 @@ class CutPaste(Augmenter):
         self,
         *,
         probability: Annotated[
-            float, Field(ge=0, le=1, description="that an image gets one")
+            float, Field(ge=0, le=1, description="probability that an image gets a piece")
         ] = 0.5,
         rotation: Annotated[
-            float, Field(ge=0, le=180, description="greatest turn either way in degrees")
+            float,
+            Field(ge=0, le=180, description="maximum rotation in either direction in degrees"),
         ] = 45,
         source: Annotated[
             Literal["same", "other"], "cut from the image itself, or from another of its batch"
@@ -57,7 +58,7 @@ class CutPaste(Augmenter):
             Field(
                 ge=0,
                 le=0.5,
-                description="greatest change of brightness, contrast, saturation and hue (turns)",
+                description="maximum change of brightness, contrast, saturation and hue (turns)",
             ),
         ] = 0.1,
     ) -> None:
@@ -67,7 +68,7 @@ class CutPaste(Augmenter):
         self.jitter = jitter
 
     def augment(self, batch: Batch, generator: torch.Generator) -> Augmented:
-        """The batch, its pieces pasted; masks are the pieces' outlines."""
+        """The batch with pasted pieces; the masks are the areas of the pieces."""
         images = batch.images
         count, _, height, width = images.shape
 
@@ -77,7 +78,7 @@ class CutPaste(Augmenter):
         chosen = uniform() < self.probability
         kind = torch.where(chosen, 1 + (uniform() < 0.5).long(), 0)
         piece = torch.where((kind == 2)[:, None], scars(uniform(2)), patches(uniform(2)))
-        # A rectangle at least as wide as a pixel's diagonal holds a pixel's centre.
+        # A rectangle at least as wide as a pixel's diagonal contains a pixel's centre.
         piece = (piece * torch.tensor([width, height])).clamp(min=1.5)
         angle = math.radians(self.rotation) * (2 * uniform() - 1)
         cut, pasted, colour = uniform(2), uniform(2), 2 * uniform(4) - 1
@@ -100,17 +101,17 @@ class CutPaste(Augmenter):
 
 
 def patches(uniform: Tensor) -> Tensor:
-    """Width and height of patches [B, 2], of the image's, from uniform numbers [B, 2]."""
+    """Width and height of patches [B, 2], relative to the image, from uniform numbers [B, 2]."""
     low, high = PATCH_AREA
     area = low + (high - low) * uniform[:, 0]
-    # As long as wide, or the other way round, with equal chance.
+    # Upright or lying, with equal probability.
     place = 2 * uniform[:, 1] - 1
     aspect = (1 + (PATCH_ASPECT - 1) * place.abs()) ** place.sign()
     return torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], 1)
 
 
 def scars(uniform: Tensor) -> Tensor:
-    """Width and height of scars [B, 2], of the image's, from uniform numbers [B, 2]."""
+    """Width and height of scars [B, 2], relative to the image, from uniform numbers [B, 2]."""
     low, high = torch.tensor([SCAR_WIDTH, SCAR_LENGTH]).T
     return torch.lerp(low, high, uniform)
 
@@ -118,10 +119,11 @@ def scars(uniform: Tensor) -> Tensor:
 def placed(
     piece: Tensor, angle: Tensor, cut: Tensor, pasted: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Where pieces go, bool [n, H, W], and what comes there, a sampling grid [n, H, W, 2].
+    """The areas of pasted pieces, bool [n, H, W], and their source, a sampling grid [n, H, W, 2].
 
-    ``piece`` [n, 2] are widths and heights in px, ``angle`` [n] radians, ``cut`` and ``pasted``
-    [n, 2] in [0, 1] where between the borders the upright piece is cut and the turned one pasted.
+    ``piece`` [n, 2] are widths and heights in px, ``angle`` [n] is in radians. ``cut`` and
+    ``pasted`` [n, 2] in [0, 1] are the positions between the borders where the upright piece is cut
+    and the rotated piece is pasted.
     """
     height, width = size
     whole = torch.tensor([width, height])
@@ -144,10 +146,10 @@ def recoloured(images: Tensor, inside: Tensor, change: Tensor) -> Tensor:
     """Images [n, 3, H, W] in [0, 1] with other colours.
 
     ``change`` [n, 4] is the change of brightness, contrast (about the mean grey ``inside``, bool
-    [n, H, W]) and saturation, as shares, and of hue, in turns about the grey axis.
+    [n, H, W]) and saturation, as fractions, and of hue, in turns about the grey axis.
     """
     brightness, contrast, saturation, hue = change.T[:, :, None, None]
-    # Rodrigues' rotation about the unit vector (1, 1, 1) / sqrt(3), colour stretched on the way.
+    # Rodrigues' rotation about the unit vector (1, 1, 1) / sqrt(3), combined with the saturation.
     grey = change.new_full((3, 3), 1 / 3)
     chroma = torch.eye(3).to(grey) - grey
     across = change.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)

@@ -1,4 +1,4 @@
-"""Patch AE: an encoder trained until each of its vectors can rebuild its own patch of the image.
+"""Patch AE: an encoder trained until each of its vectors can reconstruct its own image patch.
 
 Cui, Liu, Lian, "Patch-wise Auto-Encoder for Visual Anomaly Detection", arXiv 2308.00429. The
 equation numbers are the paper's.
@@ -38,14 +38,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 class PatchAE(Model):
-    """Patch features of a network trained on reconstruction, remembered as a coreset.
+    """Patch features of a network trained on reconstruction, stored as a coreset.
 
-    It trains on normal images and, where there is an augmenter, on damaged ones, which it is to
-    rebuild too, defects and all. The memory bank holds normal images' features only.
+    It trains on normal images and, if there is an augmenter, on images with pseudo-anomalies, which
+    it also learns to reconstruct. The memory bank has only the features of normal images.
     """
 
     name: ClassVar[str] = "patchae"
-    summary: ClassVar[str] = "Memory bank of features that were trained to rebuild their own patch."
+    summary: ClassVar[str] = "Memory bank of features trained to reconstruct their own patch."
     paper: ClassVar[str | None] = (
         "Cui, Liu, Lian, Patch-wise Auto-Encoder for Visual Anomaly Detection, arXiv 2308.00429"
     )
@@ -61,17 +61,18 @@ class PatchAE(Model):
         epochs: Annotated[
             int, Field(ge=0, description="passes over the training images; 0: no training")
         ] = 100,
-        batch: Annotated[int, Field(ge=1, description="images a step")] = 8,
+        batch: Annotated[int, Field(ge=1, description="images per step")] = 8,
         width: Annotated[int, Field(ge=1, description="channels of the features, c3")] = 512,
-        backbone: Annotated[str, "network that the training starts from"] = "wide_resnet101_2",
+        backbone: Annotated[str, "pretrained network"] = "wide_resnet101_2",
         layers: Annotated[
-            tuple[str, ...], Field(min_length=1, description="its layers, joined on the finest")
+            tuple[str, ...],
+            Field(min_length=1, description="its layers, joined on the finest grid"),
         ] = ("layer2", "layer3"),
         alpha: Annotated[
             float, Field(ge=0, le=1, description="weight of the normalised patches' distance")
         ] = 0.5,
         std: Annotated[
-            Literal["population", "unbiased"], "how a patch's standard deviation is taken"
+            Literal["population", "unbiased"], "kind of standard deviation of a patch"
         ] = "population",
         learning_rate: Annotated[float, Field(gt=0, description="Adam's")] = 1e-4,
         coreset_ratio: Ratio = 0.01,
@@ -90,25 +91,25 @@ class PatchAE(Model):
         self.input = InputSpec(resize, crop, aspect)
 
     def fit(self, train: TrainSet, tools: Tools) -> PatchAE:
-        """Train the network, then remember the coreset of the normal images' features."""
+        """Train the network, then store the coreset of the normal images' features."""
         self.network = self._initial(train, tools)
         self._train(train, tools)
         self.bank = Neighbours(self._memory(train, tools))
         return self
 
     def predict(self, batch: Batch) -> Outputs:
-        """The features of the batch's patches beside those of the memory bank."""
+        """The features of the batch's patches, and the memory bank."""
         size = (batch.images.shape[2], batch.images.shape[3])
         level = Level(self.embed(batch))
         return Outputs(size, PatchEmbeddings((level,)), PatchBank((self.bank,)))
 
     def learned(self) -> Sequence[Tensor]:
-        """The memory bank [M, D] and the encoder; the decoder has served its purpose."""
+        """The memory bank [M, D] and the encoder; the decoder is no longer needed."""
         encoder = (self.network.backbone, self.network.compress)
         return [self.bank.bank, *(p for part in encoder for p in part.parameters())]
 
     def rebuild(self, state: Mapping[str, Any], tools: Tools) -> None:
-        """The network, before its weights are put into it."""
+        """The network, before its weights are loaded."""
         example = torch.zeros(1, 3, *self.input.size, device=tools.device)
         backbone = tools.trainable(self.feature_requests[0]).eval()
         self.network = PatchAutoEncoder(backbone, self.width, example).to(tools.device)
@@ -119,18 +120,18 @@ class PatchAE(Model):
             return self.network.encode(batch.images).permute(0, 2, 3, 1).contiguous()
 
     def _initial(self, train: TrainSet, tools: Tools) -> PatchAutoEncoder:
-        """The backbone as it was published, and new layers after it."""
+        """The published backbone, with new layers after it."""
         seed = int(torch.randint(2**62, (), generator=tools.generator))
         example = next(train.batches(1)).images
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            # Evaluation mode keeps batch normalisation's statistics as they are.
+            # Evaluation mode keeps the statistics of batch normalisation fixed.
             backbone = tools.trainable(self.feature_requests[0]).eval()
             return PatchAutoEncoder(backbone, self.width, example).to(tools.device)
 
     def _train(self, train: TrainSet, tools: Tools) -> None:
-        """Minimise equation 3 over the training images, damaged where there is an augmenter."""
-        # Apart, because a backbone names its state as its weights' file does.
+        """Minimise equation 3 over the training images, with pseudo-anomalies if available."""
+        # Stored separately, since a backbone's state has the names of its weights file.
         parts = dict(self.network.named_children())
         optimiser = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
         start = 0
@@ -180,7 +181,7 @@ class PatchAE(Model):
                 features = patches.new_empty(len(train) * per_image, patches.shape[1])
             features[filled : filled + len(patches)] = patches
             filled += len(patches)
-        assert features is not None, "a training set holds at least one image"
+        assert features is not None, "a training set has at least one image"
         count = max(1, int(self.coreset_ratio * len(features)))
         if count < len(features):
             features = features[greedy_coreset(features, count, tools.generator)]

@@ -1,4 +1,4 @@
-"""Patch AE's network, in which every feature vector rebuilds its own patch, and its loss."""
+"""Patch AE's network, in which every feature vector reconstructs its own patch, and its loss."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch.nn import functional
 from adbench_harness.errors import UserError
 
 EPS = 1e-6
-"""Added to a patch's variance before it is divided by, as in MAE (He et al., CVPR 2022)."""
+"""Added to a patch's variance before the division, as in MAE (He et al., CVPR 2022)."""
 
 
 class PatchAutoEncoder(nn.Module):
-    """Images [B, 3, H, W] in [0, 1] -> the same, rebuilt patch by patch from features R.
+    """Images [B, 3, H, W] in [0, 1] -> the same, reconstructed patch by patch from features R.
 
-    ``backbone`` gives a dict of grids of ``example`` [1, 3, H, W]; coarse ones are resized
-    bilinearly to the finest, h x w, and concatenated. Two 1 x 1 convolutions with ReLU compress
-    them to R of ``width`` channels; two more rebuild from each of its vectors the patch of
-    H/h x W/w px that the vector covers. Nothing but the backbone looks beyond a position. Raises
-    UserError where the grid does not divide the image into square patches.
+    ``backbone`` gives a dict of grids for ``example`` [1, 3, H, W]; coarse grids are resized
+    bilinearly to the finest, h x w, and all are concatenated. Two 1 x 1 convolutions with ReLU
+    compress them to R of ``width`` channels; two more reconstruct from each vector the patch of
+    H/h x W/w px that it covers. Only the backbone combines positions. Raises UserError if the grid
+    does not divide the image into square patches.
     """
 
     def __init__(self, backbone: nn.Module, width: int, example: Tensor) -> None:
@@ -33,13 +33,13 @@ class PatchAutoEncoder(nn.Module):
         self.patch = height // h
         if (height, wide) != (h * self.patch, w * self.patch):
             raise UserError(
-                f"patchae: an input of {height} x {wide} px does not fall into the {h} x {w} "
-                "patches of the finest layer; take a crop that its stride divides, such as 224"
+                f"patchae: an input of {height} x {wide} px cannot be divided into the {h} x {w} "
+                "patches of the finest layer; use a crop that is a multiple of its stride, e.g. 224"
             )
         self.compress = nn.Sequential(
             nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU()
         )
-        # The shuffle takes value c * patch^2 + y * patch + x to pixel (y, x) of channel c.
+        # The shuffle moves value c * patch^2 + y * patch + x to pixel (y, x) of channel c.
         self.decoder = nn.Sequential(
             nn.Conv2d(width, width, 1),
             nn.ReLU(),
@@ -67,7 +67,7 @@ class PatchAutoEncoder(nn.Module):
 def reconstruction_loss(
     rebuilt: Tensor, images: Tensor, patch: int, alpha: float, *, unbiased: bool = False
 ) -> Tensor:
-    """Equation 3: L2 distances of patches, of normalised ones weighted by ``alpha``.
+    """Equation 3: L2 distances of patches, plus those of normalised patches times ``alpha``.
 
     Summed over the patches of an image, mean over images [B, 3, H, W]. Distances are not squared.
     """
@@ -79,7 +79,7 @@ def reconstruction_loss(
 
 
 def standardised(patches: Tensor, *, unbiased: bool) -> Tensor:
-    """Patches [B, values, h, w] less their mean, over their standard deviation."""
+    """Patches [B, values, h, w] minus their mean, divided by their standard deviation."""
     mean = patches.mean(1, keepdim=True)
     variance = patches.var(1, correction=int(unbiased), keepdim=True)
     return (patches - mean) / (variance + EPS).sqrt()

@@ -1,4 +1,4 @@
-"""PatchCore: a memory bank of normal patches, thinned to a coreset.
+"""PatchCore: a memory bank of normal patches, reduced to a coreset.
 
 Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022. The equation
 numbers are the paper's.
@@ -34,10 +34,10 @@ from adbench_harness.types import (
 
 
 class PatchCore(Model):
-    """Locally aware patch features of a frozen backbone, remembered as a coreset."""
+    """Locally aware patch features of a frozen backbone, stored as a coreset."""
 
     name: ClassVar[str] = "patchcore"
-    summary: ClassVar[str] = "Memory bank of locally aware patch features, thinned to a coreset."
+    summary: ClassVar[str] = "Memory bank of locally aware patch features, reduced to a coreset."
     paper: ClassVar[str | None] = (
         "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022"
     )
@@ -50,14 +50,15 @@ class PatchCore(Model):
         *,
         backbone: Annotated[str, "frozen network"] = "wide_resnet50_2",
         layers: Annotated[
-            tuple[str, ...], Field(min_length=1, description="its layers, joined on the finest")
+            tuple[str, ...],
+            Field(min_length=1, description="its layers, joined on the finest grid"),
         ] = ("layer2", "layer3"),
         neighbourhood: Annotated[
             int, Field(ge=1, description="side of the patch around a position, odd")
         ] = 3,
         embedding: Annotated[
             Literal["pooled", "concatenated"],
-            "averaged to one dimension (the authors' code), or the layers' means side by side",
+            "averaged to one dimension (the authors' code), or the layers' means concatenated",
         ] = "pooled",
         dimension: Annotated[
             int, Field(ge=1, description="dimension of the pooled embedding")
@@ -65,14 +66,14 @@ class PatchCore(Model):
         coreset_ratio: Ratio = 0.01,
         projection: Annotated[
             int | None,
-            Field(ge=1, description="dimension in which the coreset is chosen, or none: its own"),
+            Field(ge=1, description="dimension of the random projection for the coreset, or none"),
         ] = 128,
         resize: Resize = 256,
         crop: Crop = 224,
         aspect: Aspect = "keep",
     ) -> None:
         if neighbourhood % 2 == 0:
-            raise ValueError(f"neighbourhood must be odd, so that it has a centre: {neighbourhood}")
+            raise ValueError(f"neighbourhood must be odd, to have a centre, not {neighbourhood}")
         self.feature_requests = (FeatureRequest(backbone, layers),)
         self.neighbourhood = neighbourhood
         self.embedding = embedding
@@ -82,7 +83,7 @@ class PatchCore(Model):
         self.input = InputSpec(resize, crop, aspect)
 
     def fit(self, train: TrainSet, tools: Tools) -> PatchCore:
-        """Remember the coreset of the training images' patches."""
+        """Store the coreset of the training images' patches."""
         self.extract: Features = tools.features(self.feature_requests[0])
         memory: Tensor | None = None
         filled = 0
@@ -93,7 +94,7 @@ class PatchCore(Model):
                 memory = patches.new_empty(len(train) * per_image, patches.shape[1])
             memory[filled : filled + len(patches)] = patches  # M of eq. 4
             filled += len(patches)
-        assert memory is not None, "a training set holds at least one image"
+        assert memory is not None, "a training set has at least one image"
         count = max(1, int(self.coreset_ratio * len(memory)))
         if count < len(memory):  # M_C of eq. 5
             chosen = greedy_coreset(
@@ -119,12 +120,13 @@ class PatchCore(Model):
         return join(grids, finest).permute(0, 2, 3, 1).contiguous()
 
     def _pooled(self, grids: Sequence[Tensor], finest: torch.Size) -> Tensor:
-        """Each patch's values averaged down to ``dimension``, then the layers', [B, D, h, w]."""
+        """Each patch's values averaged to ``dimension``, then those of all layers, [B, D, h, w]."""
         pooled = []
         for grid in grids:
             patches = functional.unfold(grid, self.neighbourhood, padding=self.neighbourhood // 2)
             # The authors resize before they average. Both are linear, along different axes, so the
-            # order is free, and this one never holds the unfolded patches on the finest grid.
+            # order does not matter, and this one never stores the unfolded patches on the finest
+            # grid.
             patches = functional.adaptive_avg_pool2d(patches, (self.dimension, patches.shape[2]))
             patches = patches.reshape(len(grid), self.dimension, *grid.shape[-2:])
             pooled.append(functional.interpolate(patches, finest, mode="bilinear"))
@@ -133,7 +135,7 @@ class PatchCore(Model):
         return joined.reshape(len(joined), self.dimension, *finest)
 
     def _concatenated(self, grids: Sequence[Tensor], finest: torch.Size) -> Tensor:
-        """Each layer's local means, coarse ones duplicated, side by side, [B, D, h, w]."""
+        """Each layer's local means, coarse cells duplicated, concatenated, [B, D, h, w]."""
         side = self.neighbourhood
         means = (functional.avg_pool2d(grid, side, stride=1, padding=side // 2) for grid in grids)
         return torch.cat([functional.interpolate(mean, finest) for mean in means], 1)

@@ -23,10 +23,10 @@ PAPER = "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR
 
 
 class NearestNeighbour(Scorer):
-    """A patch's score is the distance to the nearest bank vector, an image's that of its worst."""
+    """A patch's score is the distance to the nearest bank vector, an image's its worst patch's."""
 
     name: ClassVar[str] = "nn"
-    summary: ClassVar[str] = "Distance to the nearest bank vector; image score of the worst patch."
+    summary: ClassVar[str] = "Distance to the nearest bank vector; image score: the worst patch's."
     paper: ClassVar[str | None] = PAPER
     version: ClassVar[int] = 1
     accepts: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
@@ -58,10 +58,10 @@ class NearestNeighbour(Scorer):
 
 
 class ReweightedNearestNeighbour(Scorer):
-    """``nn``, its image score weighted by how rare the match is among its neighbours.
+    """``nn`` with an image score that is weighted by how rare the match is among its neighbours.
 
-    ``weighting`` "hcw-00" is a widely used re-implementation's, which differs from the paper's;
-    see ``hcw_00_weighted``.
+    ``weighting`` "hcw-00" is that of a widely used re-implementation, which differs from the
+    paper's; see ``hcw_00_weighted``.
     """
 
     name: ClassVar[str] = "nn-reweighted"
@@ -74,10 +74,10 @@ class ReweightedNearestNeighbour(Scorer):
         self,
         *,
         neighbours: Annotated[
-            int, Field(ge=2, description="bank vectors that the worst patch is weighed by, b")
+            int, Field(ge=2, description="number of bank vectors for the weight, b")
         ] = 9,
         weighting: Annotated[
-            Literal["paper", "hcw-00"], "equation 7, or what the re-implementation hcw-00 computes"
+            Literal["paper", "hcw-00"], "equation 7, or the weight of the re-implementation hcw-00"
         ] = "paper",
         distance: Distance = "euclidean",
         sigma: Sigma = 4,
@@ -100,6 +100,6 @@ class ReweightedNearestNeighbour(Scorer):
         worst = patches.worst(patches.distances)
         distance = patches.distances[worst]  # s* of eq. 6
         around = patches.around_match(self.neighbours, worst)  # ||m_test,* - m||, m in N_b(m*)
-        if around.shape[1] == 1:  # a bank of one vector has no neighbours to weigh by
+        if around.shape[1] == 1:  # in a bank of one vector there are no neighbours
             return distance
         return -torch.expm1(distance - around.logsumexp(1)) * distance  # eq. 7

@@ -21,7 +21,7 @@ def adbench_augmenters() -> Iterable[type[Augmenter]]:
 def adbench_recipes() -> Iterable[Recipe]:
     yield Recipe(
         "patchgrid",
-        "The paper's input size and tiles, on the authors' earlier segmentation network.",
+        "The paper's input size and tiles, with the authors' earlier segmentation network.",
         {
             "augmenters": ["patchgrid"],
             "models": ["twostage-stage1:preset=paper:size=640"],

@@ -1,6 +1,6 @@
 """Patch-oriented insertion of pseudo-anomalies: half of the tiles of a grid become anomalous.
 
-Shah, Urmonov and Kim. The paper leaves open what an anomaly is; ``source`` chooses it.
+Shah, Urmonov and Kim. The paper does not define the anomalies; ``source`` chooses them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ CELLS = 2
 
 
 class PatchGrid(Augmenter):
-    """Each tile of a grid over the image is anomalous with the same probability, on its own.
+    """Each tile of a grid over the image is independently anomalous with the same probability.
 
-    The last tiles of a row or column are cut by the image's border where its side is no multiple
-    of theirs. Masks hold the pixels that changed, in any channel by half a grey level or more.
+    If the image's side is not a multiple of the tile's, the border cuts the last tiles of a row or
+    column. Masks mark the pixels that changed in any channel by half a grey level or more.
     """
 
     name: ClassVar[str] = "patchgrid"
-    summary: ClassVar[str] = "Pseudo-anomalies in half of the tiles of a grid over the image."
+    summary: ClassVar[str] = "Adds pseudo-anomalies to half of the tiles of a grid over the image."
     paper: ClassVar[str | None] = "Shah, Urmonov, Kim, patch-oriented pseudo-anomaly insertion"
     version: ClassVar[int] = 1
     kinds: ClassVar[tuple[str, ...]] = ("self", "perlin", "superpixel")
@@ -46,18 +46,18 @@ class PatchGrid(Augmenter):
         ] = "self",
         sizes: Annotated[
             tuple[Annotated[int, Field(ge=WINDOW)], ...],
-            Field(min_length=1, description="sides of a tile in px, one of which an image draws"),
+            Field(min_length=1, description="sides of a tile in px; one is drawn for each image"),
         ] = (16, 32, 64),
-        p_patch: Annotated[Probability, "that a tile is anomalous"] = 0.5,
-        p_image: Annotated[Probability, "that an image has any"] = 1.0,
+        p_patch: Annotated[Probability, "probability that a tile is anomalous"] = 0.5,
+        p_image: Annotated[Probability, "probability that an image has anomalous tiles"] = 1.0,
         fill: Annotated[
-            Literal["blob", "full"], "an anomaly has an outline of its own, or its tile's"
+            Literal["blob", "full"], "an anomaly has its own outline, or fills its tile"
         ] = "blob",
         similarity: Annotated[
-            float, Field(le=1, description="SSIM from which a warped tile is taken back")
+            float, Field(le=1, description="SSIM from which a warped tile is discarded")
         ] = 0.75,
-        p_colour: Annotated[Probability, "that a warped tile changes its colours"] = 0.5,
-        textures: Annotated[Source, "where textures come from, except for source self"] = (
+        p_colour: Annotated[Probability, "probability that a warped tile changes colours"] = 0.5,
+        textures: Annotated[Source, "source of the textures, unless source is self"] = (
             "procedural"
         ),
     ) -> None:
@@ -72,7 +72,7 @@ class PatchGrid(Augmenter):
         self.auxiliary = ("dtd",) if source != "self" and textures == "dtd" else ()
 
     def fit(self, train: TrainSet, tools: Tools) -> PatchGrid:
-        """Make the pool of textures, and their superpixels, where ``source`` needs them."""
+        """Make the pool of textures, and their superpixels, if ``source`` needs them."""
         if self.source != "self":
             self.pool = Textures(self.textures, train, tools)
         if self.source == "superpixel":
@@ -104,7 +104,7 @@ class PatchGrid(Augmenter):
     def _warp(
         self, tiles: Tensor, image: Tensor, place: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """The tiles at ``place`` of ``image``, below themselves or another of its tiles, warped."""
+        """The tiles at ``place`` of ``image``, covered by themselves or another tile, warped."""
         count = len(image)
         other = torch.randint(tiles.shape[1], (count,), generator=generator)
         own = torch.rand(count, generator=generator) < 0.5
@@ -128,7 +128,7 @@ class PatchGrid(Augmenter):
     def _paste(
         self, tiles: Tensor, image: Tensor, place: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """The tiles at ``place`` of ``image``, each below a tile of a texture."""
+        """The tiles at ``place`` of ``image``, each covered by a tile of a texture."""
         count, size, device = len(image), tiles.shape[-1], tiles.device
         pixels, chosen = self.pool.draw(len(tiles), generator, device)
         textures = split(jitter(pixels, generator), size)
@@ -152,9 +152,9 @@ class PatchGrid(Augmenter):
 
 
 def random_affine(count: int, generator: torch.Generator) -> Tensor:
-    """Affine maps [count, 2, 3] that take three random points of [-1, 1]^2 to three others.
+    """Affine maps [count, 2, 3] that move three random points of [-1, 1]^2 to three others.
 
-    Each point lies towards another corner, so that no triangle is flat.
+    The three points lie towards three different corners, so that no triangle is flat.
     """
     corners = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, 1.0], [1.0, -1.0]])
 
@@ -168,9 +168,9 @@ def random_affine(count: int, generator: torch.Generator) -> Tensor:
 
 
 def highest(field: Tensor, share: Tensor) -> Tensor:
-    """Where each field [N, h, w] is highest, bool [N, h, w]: ``share`` [N] of its pixels.
+    """The highest ``share`` [N] of the pixels of each field [N, h, w], bool [N, h, w].
 
-    Pixels that tie with the lowest of them are in as well.
+    Pixels that tie with the lowest of them are included.
     """
     values = field.flatten(1).sort(1, descending=True).values
     last = (share * values.shape[1]).ceil().long().clamp(1, values.shape[1]) - 1
@@ -184,7 +184,7 @@ def highest(field: Tensor, share: Tensor) -> Tensor:
 def split(images: Tensor, size: int) -> Tensor:
     """Images [B, C, H, W] as tiles [B, T, C, size, size], row by row.
 
-    An image whose sides are no multiple of ``size`` is mirrored beyond its border.
+    An image whose sides are not multiples of ``size`` is mirrored beyond its border.
     """
     for axis in (2, 3):
         side = images.shape[axis]
@@ -197,7 +197,7 @@ def split(images: Tensor, size: int) -> Tensor:
 
 
 def join(tiles: Tensor, height: int, width: int) -> Tensor:
-    """The images [B, C, ``height``, ``width``] that ``split`` cut into ``tiles``."""
+    """The images [B, C, ``height``, ``width``] that ``split`` divided into ``tiles``."""
     count, _, channels, size, _ = tiles.shape
     rows = -(-height // size)
     grid = tiles.view(count, rows, -1, channels, size, size).permute(0, 3, 1, 4, 2, 5)

@@ -1,4 +1,4 @@
-"""PyOD's detectors, fitted on the embeddings of normal patches or images, scoring the others'.
+"""Scorers with PyOD's detectors, fitted on the embeddings of normal patches or images.
 
 Zhao, Nasrullah, Li: PyOD: a Python toolbox for scalable outlier detection, JMLR 2019.
 """
@@ -29,15 +29,15 @@ from adbench_harness.types import (
 )
 
 SEED: Final = 0
-"""Of the subset and of detectors that draw: a scorer is given no seed of the trial's."""
+"""Seed of the subset and of random detectors, since a scorer gets no seed of the trial."""
 Samples = Annotated[
-    int, Field(ge=2, description="embeddings that the detector is fitted on, drawn evenly")
+    int, Field(ge=2, description="number of embeddings to fit the detector on, drawn uniformly")
 ]
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class _PyOD(Scorer):
-    """What the scorers of one detector share."""
+    """Base class of the scorers of one detector."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -53,7 +53,7 @@ class _PyOD(Scorer):
 
 
 class PatchDetector(_PyOD):
-    """A detector a level; the map is their scores, laid over each other and smoothed.
+    """One detector per level; the map is the mean of their scores, smoothed.
 
     The image score is the map's maximum.
     """
@@ -104,7 +104,7 @@ class ImageDetector(_PyOD):
 
 
 class _Subset:
-    """At most ``size`` of the vectors added, every one as likely as another to be among them."""
+    """A uniformly random subset of at most ``size`` of the added vectors."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -126,7 +126,7 @@ class _Subset:
 
 
 def _scored(level: Level, detector: Any) -> Tensor:
-    """Scores [B, h, w], an image at a time: ECOD and COPOD rank what they are given together."""
+    """Scores [B, h, w], one image at a time: ECOD and COPOD rank all given vectors together."""
     shape = level.values.shape[1:3]
     found = [_decided(detector, image.flatten(0, 1)).reshape(shape) for image in level.values]
     return torch.stack(found).to(level.values.device)
@@ -138,7 +138,7 @@ def _decided(detector: Any, vectors: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(scores, dtype=np.float32))
 
 
-# Detector, its class in PyOD, its name in words, whether it draws, its paper.
+# Detector, its class in PyOD, its name in words, whether it is random, its paper.
 _DETECTORS: Final[Sequence[tuple[str, str, str, bool, str]]] = (
     ("ecod", "ECOD", "empirical cumulative distributions", False, "Li et al., ECOD, TKDE 2022"),
     ("copod", "COPOD", "copulas", False, "Li et al., COPOD, ICDM 2020"),

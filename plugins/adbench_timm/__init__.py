@@ -1,4 +1,4 @@
-"""Networks of timm as backbones, DINOv2's vision transformers among them."""
+"""Networks of timm as backbones, including DINOv2's vision transformers."""
 
 from __future__ import annotations
 

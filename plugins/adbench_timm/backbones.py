@@ -1,6 +1,6 @@
-"""timm's networks: their stages or blocks as grids [B, C, h, w], whatever the input's size.
+"""timm's networks: their stages or blocks as grids [B, C, h, w], for any input size.
 
-A name is timm's own, tag included, so that it says which weights are meant.
+A name is timm's own, including the tag, so that it identifies the weights.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def _blocks(count: int) -> tuple[str, ...]:
 
 
 class TimmNet(nn.Module):
-    """A timm network up to the layers asked, which normalises its input; timm's parameter names.
+    """A timm network up to the requested layers, with input normalisation; timm's parameter names.
 
-    Patches must tile a vision transformer's input: an image is resized to the nearest multiple of
-    their side, so that the grid covers all of it, and position embeddings are interpolated.
+    A vision transformer's input must be a multiple of the patch size: images are resized to the
+    nearest multiple, so that the grid covers all of them, and position embeddings are interpolated.
     """
 
     def __init__(self, name: str, layers: tuple[str, ...]) -> None:
@@ -100,7 +100,7 @@ class TimmNet(nn.Module):
 
 
 class _Timm(Backbone):
-    """One network of timm's; ``weights`` is its file on timm's hub, which states no sha256."""
+    """One network of timm; ``weights`` is its file on timm's hub, which states no sha256."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -110,7 +110,7 @@ class _Timm(Backbone):
     weights: ClassVar[WeightFile | None]
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
-        """The network as far as ``layers`` need it."""
+        """The part of the network that ``layers`` need."""
         return TimmNet(self.name, layers)
 
 

@@ -40,17 +40,17 @@ def adbench_recipes() -> Iterable[Recipe]:
     return [
         Recipe(
             "twostage",
-            "The paper's sizes and schedule, textures from DTD.",
+            "The paper's sizes and schedule, with textures from DTD.",
             base | {"models": ["twostage:preset=paper"]},
         ),
         Recipe(
             "twostage-code",
-            "As the authors' code has it: no SSIM in the second stage's loss.",
+            "As in the authors' code: no SSIM in the second stage's loss.",
             base | {"models": ["twostage:preset=paper:stage2_loss=mse"]},
         ),
         Recipe(
             "twostage-fast",
-            "The paper's scorer and both pseudo-anomalies, small, and without a download.",
+            "The paper's scorer and both pseudo-anomalies at a small size, without a download.",
             base
             | {
                 "augmenters": ["perlin", "superpixel", "perlin-superpixel"],

@@ -1,4 +1,4 @@
-"""Pseudo-anomalies: textures within Perlin noise, or within superpixels of their own.
+"""Pseudo-anomalies: textures within Perlin noise, or within their own superpixels.
 
 Shah and Kim, 2022; what the paper leaves open follows the authors' code.
 """
@@ -17,11 +17,11 @@ from adbench_harness.nn.textures import Source, Textures, jitter
 from adbench_harness.types import Augmented, Augmenter, Batch, Tools, TrainSet
 
 SHARE = 0.1
-"""Superpixels that are drawn, of all; a superpixel may be drawn again."""
+"""Fraction of the superpixels that are drawn; a superpixel may be drawn twice."""
 
 
 class _TextureAnomalies(Augmenter):
-    """A texture, its colours jittered, in a mask of one of ``kinds``, which each image draws."""
+    """A texture with jittered colours in a mask of one of ``kinds``, drawn for each image."""
 
     paper: ClassVar[str | None] = (
         "Shah, Kim, two-stage segmentation of Perlin and superpixel pseudo-anomalies, 2022"
@@ -33,10 +33,10 @@ class _TextureAnomalies(Augmenter):
         self,
         *,
         source: Annotated[
-            Source, "textures from noise and stripes, the training images, or the data set DTD"
+            Source, "textures: noise and stripes, pieces of training images, or the data set DTD"
         ] = "procedural",
         p_clean: Annotated[
-            float, Field(ge=0, le=1, description="probability of an image to stay as it is")
+            float, Field(ge=0, le=1, description="probability that an image stays unchanged")
         ] = 0.5,
     ) -> None:
         self.source = source
@@ -44,7 +44,7 @@ class _TextureAnomalies(Augmenter):
         self.auxiliary = ("dtd",) if source == "dtd" else ()
 
     def fit(self, train: TrainSet, tools: Tools) -> _TextureAnomalies:
-        """Make the pool of textures and, where they are needed, each texture's superpixels."""
+        """Make the pool of textures and, if they are needed, each texture's superpixels."""
         self.textures = Textures(self.source, train, tools)
         if "superpixel" in self.kinds:
             drawn = torch.randint(len(SEGMENTS), (len(self.textures),), generator=tools.generator)
@@ -53,7 +53,7 @@ class _TextureAnomalies(Augmenter):
         return self
 
     def augment(self, batch: Batch, generator: torch.Generator) -> Augmented:
-        """The batch with pseudo-anomalies; an image whose mask comes out empty is a clean one."""
+        """The batch with pseudo-anomalies; an image with an empty mask is clean."""
         images = batch.images
         count, device = len(batch), images.device
         clean = torch.rand(count, generator=generator) < self.p_clean
@@ -79,18 +79,18 @@ class _TextureAnomalies(Augmenter):
 
 
 class Perlin(_TextureAnomalies):
-    """A texture shines through where Perlin noise is above a threshold drawn from U(0, 1)."""
+    """A texture is blended in where Perlin noise is above a threshold drawn from U(0, 1)."""
 
     name: ClassVar[str] = "perlin"
-    summary: ClassVar[str] = "Textures blended in where Perlin noise is high."
+    summary: ClassVar[str] = "Blends in textures where Perlin noise is high."
     kinds: ClassVar[tuple[str, ...]] = ("perlin",)
 
 
 class Superpixel(_TextureAnomalies):
-    """A tenth of a texture's superpixels are pasted, all of them opaque."""
+    """A tenth of a texture's superpixels are pasted opaquely."""
 
     name: ClassVar[str] = "superpixel"
-    summary: ClassVar[str] = "Superpixels of textures pasted in."
+    summary: ClassVar[str] = "Pastes in superpixels of textures."
     kinds: ClassVar[tuple[str, ...]] = ("superpixel",)
 
 
@@ -98,20 +98,20 @@ class PerlinSuperpixel(_TextureAnomalies):
     """``perlin`` or ``superpixel``, each with the same probability, as in the authors' code."""
 
     name: ClassVar[str] = "perlin-superpixel"
-    summary: ClassVar[str] = "Perlin or superpixel anomalies, image by image."
+    summary: ClassVar[str] = "Adds Perlin or superpixel anomalies, one of them to each image."
     default: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("perlin", "superpixel")
 
 
 def _perlin_masks(count: int, images: Tensor, generator: torch.Generator) -> Tensor:
-    """Bool [count, H, W]; a threshold above the noise leaves a mask empty."""
+    """Bool [count, H, W]; a mask is empty if its threshold is above the noise."""
     size = (images.shape[2], images.shape[3])
     noise = perlin_noise(count, size, generator, images.device)
     return noise > torch.rand(count, 1, 1, generator=generator).to(images.device)
 
 
 def _turned(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Images [B, 3, S, S] and labels [B, S, S], as they are, turned clockwise, or turned over."""
+    """Images [B, 3, S, S] and labels [B, S, S], unchanged, rotated clockwise, or flipped."""
     drawn = torch.randint(3, (len(images),), generator=generator)
     images, labels = images.clone(), labels.clone()
     for number, quarters in ((1, -1), (2, 2)):
@@ -122,7 +122,7 @@ def _turned(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple
 
 
 def _some_superpixels(labels: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
-    """Where ``SHARE`` of the ``counts`` [B] superpixels in ``labels`` [B, H, W] lie, bool."""
+    """The area of ``SHARE`` of the ``counts`` [B] superpixels in ``labels`` [B, H, W], bool."""
     if not len(labels):
         return labels.bool()
     picks = (SHARE * counts).long()

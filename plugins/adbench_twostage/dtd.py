@@ -1,4 +1,4 @@
-"""DTD, the textures that pseudo-anomalies are filled with."""
+"""DTD, a data set of textures for pseudo-anomalies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adbench_harness.types import Archive, Dataset, Sample
 
 
 class DescribableTextures(Dataset):
-    """``root/images/<category>/*.jpg``, or one folder deeper, as the archive has it; 47 categories.
+    """``root/images/<category>/*.jpg``, or one folder deeper, as in the archive; 47 categories.
 
     Its own splits and labels are not used.
     """
@@ -33,7 +33,7 @@ class DescribableTextures(Dataset):
     )
 
     def categories(self, root: Path) -> Sequence[str]:
-        """The textures' names; raises UserError where there is none."""
+        """The textures' names; raises UserError if there are none."""
         found = sorted({image.parent.name for image in _images(root).glob("*/*.jpg")})
         if not found:
             raise UserError(
@@ -43,7 +43,7 @@ class DescribableTextures(Dataset):
         return found
 
     def samples(self, root: Path, category: str, split_seed: int) -> Sequence[Sample]:
-        """The texture's images, all in train; ``split_seed`` changes nothing."""
+        """The texture's images, all in train; ``split_seed`` has no effect."""
         images = sorted((_images(root) / category).glob("*.jpg"))
         return [Sample(image, "train", None) for image in images]
 

@@ -47,15 +47,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=12, multiple_of=4, description="input side in px")]
 Width = Annotated[Count, "channels of the first block"]
-Images = Annotated[Count, "images a step"]
-Steps = Annotated[Count | None, "steps a stage; none: 4000 passes over the training images"]
+Images = Annotated[Count, "images per step"]
+Steps = Annotated[Count | None, "steps per stage; none: 4000 passes over the training images"]
 Rate = Annotated[float, Field(gt=0, description="Adam's learning rate")]
 Statistics = Annotated[
     Literal["running", "normal"],
-    "batch normalisation's: of the last steps, or taken from the normal images at the end",
+    "for batch normalisation: those of the last steps, or of the normal images at the end",
 ]
-Border = Annotated[Padding, "beyond the image: zeros, or its outermost pixels"]
-Similarity = Annotated[Denominator, "SSIM's denominator: the formula's, or as the paper prints it"]
+Border = Annotated[Padding, "padding beyond the image: zeros, or its outermost pixels"]
+Similarity = Annotated[Denominator, "SSIM's denominator: the standard one, or the paper's"]
 
 
 class Stage1(Model):
@@ -72,7 +72,7 @@ class Stage1(Model):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     check_parameters: ClassVar[Mapping[str, Any]] = PRESETS["smoke"]
     xfail: ClassVar[Mapping[str, str]] = {
-        "planted_blob_scores_above_normal": "the smoke preset's six steps teach it nothing"
+        "planted_blob_scores_above_normal": "the smoke preset's six steps are too few to learn"
     }
 
     def __init__(
@@ -102,7 +102,7 @@ class Stage1(Model):
         return [self._coarse_loss]
 
     def fit(self, train: TrainSet, tools: Tools) -> Stage1:
-        """Train every stage on pseudo-anomalies that the augmenter draws."""
+        """Train every stage on pseudo-anomalies from the augmenter."""
         self.rebuild({}, tools)
         train_stages(
             self.stages,
@@ -142,10 +142,12 @@ class Stage1(Model):
 
 
 class TwoStage(Stage1):
-    """A second stage sees only the superpixels that the first one touched, the rest is black."""
+    """A second stage sees only the superpixels that the first one marked; the rest is black."""
 
     name: ClassVar[str] = "twostage"
-    summary: ClassVar[str] = "Two segmentation networks, the second on superpixels the first chose."
+    summary: ClassVar[str] = (
+        "Two segmentation networks; the second sees superpixels that the first marked."
+    )
 
     def __init__(
         self,
@@ -159,7 +161,8 @@ class TwoStage(Stage1):
         padding: Border = "zeros",
         ssim: Similarity = "standard",
         stage2_loss: Annotated[
-            Literal["both", "mse"], "the second stage's: as the first's, or as in the authors' code"
+            Literal["both", "mse"],
+            "loss of the second stage: as the first's, or the authors' code's",
         ] = "both",
     ) -> None:
         super().__init__(
@@ -180,10 +183,10 @@ class TwoStage(Stage1):
         return [self._coarse_loss, self._fine_loss]
 
     def predict(self, batch: Batch) -> Outputs:
-        """The raw maps [B, H, W] of both stages as levels; their mean ranks as their sum."""
+        """The raw maps [B, H, W] of both stages as levels; their mean ranks like their sum."""
         images = batch.images
-        # One at a time: products of a batch round differently, and a pixel that falls to the other
-        # side of a threshold would change a whole superpixel.
+        # One image at a time: products of a batch round differently, and a pixel on the other side
+        # of a threshold would change a whole superpixel.
         coarse = torch.cat([self._coarse(image) for image in torch.split(images, 1)])
         fine = self._fine(refined(images, coarse, TEST))
         size = (images.shape[2], images.shape[3])

@@ -13,11 +13,11 @@ Padding = Literal["zeros", "replicate"]
 
 
 class Segmenter(nn.Module):
-    """BGR images in [0, 1], [B, 3, H, W] -> raw maps [B, H, W], which are to equal the masks.
+    """BGR images in [0, 1], [B, 3, H, W] -> raw maps [B, H, W], trained to equal the masks.
 
-    H and W are multiples of 4. ``width`` are the channels of the first block: 128 in the paper,
-    which makes 11.959681 million parameters. Weights are drawn from N(0, 0.02) by ``generator``.
-    Beyond its border an image is ``padding``.
+    H and W are multiples of 4. ``width`` is the number of channels of the first block: 128 in the
+    paper, which gives 11.959681 million parameters. Weights are drawn from N(0, 0.02) by
+    ``generator``. Images are padded with ``padding``.
     """
 
     def __init__(self, width: int, generator: torch.Generator, padding: Padding = "zeros") -> None:
@@ -50,7 +50,7 @@ class Segmenter(nn.Module):
 
 
 def _blocks(padding: Padding, *channels: int) -> list[nn.Module]:
-    """A 3 x 3 convolution, batch normalisation and ReLU from each count of channels to the next."""
+    """A 3 x 3 convolution, batch normalisation and ReLU from each channel count to the next."""
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):
         convolution = nn.Conv2d(before, after, 3, padding=1, padding_mode=padding)

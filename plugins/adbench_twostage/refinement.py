@@ -1,4 +1,4 @@
-"""Between the stages: what the first one found, widened to superpixels of the image."""
+"""Between the stages: the findings of the first one, extended to superpixels of the image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEGMENTS = 250
 
 @dataclass(frozen=True)
 class Thresholds:
-    """``rarity``: a grey value counts if its pixels are at most this share of the commonest's.
+    """``rarity``: a grey value counts if it is at most this fraction as frequent as the commonest.
 
     ``grey``: pixels are kept above this grey value.
     """
@@ -29,9 +29,9 @@ TEST = Thresholds(rarity=0.95, grey=30)
 
 
 def refined(images: Tensor, maps: Tensor, thresholds: Thresholds) -> Tensor:
-    """RGB images [B, 3, H, W] in [0, 1], black outside the superpixels that kept pixels touch.
+    """RGB images [B, 3, H, W] in [0, 1], black outside the superpixels with kept pixels.
 
-    ``maps`` [B, H, W] are the first stage's. SLIC sees the pixels in their own order; the authors'
+    ``maps`` [B, H, W] are the first stage's. SLIC gets the pixels in their own order; the authors'
     code scrambles them.
     """
     pixels = (images * 255).round().to(torch.uint8)
@@ -42,7 +42,7 @@ def refined(images: Tensor, maps: Tensor, thresholds: Thresholds) -> Tensor:
 
 
 def kept(maps: Tensor, thresholds: Thresholds) -> Tensor:
-    """The pixels, bool [B, H, W], that the histogram, a 3 x 3 median and a threshold leave."""
+    """The pixels, bool [B, H, W], left by the histogram, a 3 x 3 median and a threshold."""
     grey = (255 * maps.abs()).clamp(max=255).floor().long()
     flat = grey.flatten(1)
     counts = torch.zeros(len(grey), 256, device=maps.device)

@@ -1,4 +1,4 @@
-"""Stages are trained one after the other, on pseudo-anomalies, from wherever they stopped."""
+"""Trains stages one after the other on pseudo-anomalies, and resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from adbench_harness.types import Augmented, Batch, Tools, TrainSet
 
 SAVES = 100
-"""Saved states, and points of a loss curve, of a stage."""
+"""Number of saved states, and of points of a loss curve, per stage."""
 RESTATED = 8
-"""Images at a time whose statistics are averaged."""
+"""Images per batch whose statistics are averaged."""
 
 
 def train_stages(
@@ -30,10 +30,10 @@ def train_stages(
     """Minimise each stage's loss over ``steps`` batches; later stages do not change earlier ones.
 
     Adam, whose learning rate falls to a fifth after 80% and again after 90% of the steps.
-    ``restate`` takes the statistics of batch normalisation from the normal images at the end.
+    ``restate`` computes the statistics of batch normalisation from the normal images at the end.
     """
     assert tools.augmenter is not None, "the model declares that it needs one"
-    # A step draws from its own generator, so that a training can go on at any step.
+    # Each step has its own generator, so that a training can resume at any step.
     seed = int(torch.randint(2**62, (), generator=tools.generator))
     window = max(1, steps // SAVES)
     state = tools.checkpoint.load() or {"stage": 0, "step": 0}
@@ -68,7 +68,7 @@ def train_stages(
             if (step + 1) % window == 0:
                 tools.log(f"loss {number + 1}", float(total) / window)
                 total.zero_()
-                if number == 0:  # how much there is to learn from an image, and how evenly
+                if number == 0:  # how many anomalous pixels an image has, and how much that varies
                     share = torch.cat(shares)
                     tools.log("anomalous pixels", float(share.mean()))
                     tools.log("anomalous pixels, deviation", float(share.std(correction=0)))
@@ -89,7 +89,7 @@ def train_stages(
 def _restate(stage: nn.Module, loss_of: Callable[[Augmented], Tensor], train: TrainSet) -> None:
     """The statistics of batch normalisation as averages over the normal training images.
 
-    Those of the last few steps, half of whose images are anomalous, say little about a test image.
+    Statistics of the last few steps, where half of the images are anomalous, fit no test image.
     """
     norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -105,7 +105,7 @@ def _restate(stage: nn.Module, loss_of: Callable[[Augmented], Tensor], train: Tr
 
 
 def _batches(train: TrainSet, size: int, seed: int, start: int) -> Iterator[Batch]:
-    """Endless batches, every epoch in another order, from batch ``start`` on."""
+    """Endless batches from batch ``start`` on, with another order in every epoch."""
     epochs, skipped = divmod(start, -(-len(train) // size))
     for epoch in count(epochs):
         generator = torch.Generator().manual_seed(seed + epoch)

@@ -102,7 +102,7 @@ def test_mistakes_are_one_line(error, tmp_path):
     (tmp_path / "mtd").mkdir()
     (tmp_path / "mtd/notes.txt").touch()
     said = error("data", "fetch", "mtd", "--data", tmp_path, LICENSE)
-    assert "mtd' is there, but holds no mtd; move it away" in said
+    assert "mtd' exists but does not contain mtd; move it away" in said
 
 
 def test_the_page_of_data_sets_says_what_the_code_says():
@@ -213,7 +213,7 @@ def test_a_second_run_goes_on_where_the_first_gave_up(published, server, capsys,
     said = capsys.readouterr().err
     assert "Class5.zip" in said
     assert "run the same command again to resume (50 bytes are kept)" in said
-    assert "get it from https://zenodo.org/records/8086136 yourself and put it at" in said
+    assert "download it by hand from https://zenodo.org/records/8086136 and put it at" in said
     assert not (tmp_path / "dagm").exists()
     server.replies, server.sent = [Reply()], 0
     assert main(fetch) == 0

@@ -63,7 +63,9 @@ def test_nothing_is_downloaded_or_told_before_the_license_is_accepted(
 ) -> None:
     recorder = Recorder()
     fetcher = Fetcher(accepted=False, listener=recorder)
-    with pytest.raises(UserError, match="mine: license CC0; read that, then add --accept-license"):
+    with pytest.raises(
+        UserError, match="mine: license CC0; read the license, then add --accept-license"
+    ):
         fetcher.weights([backbone], tmp_path / "here")
     assert recorder.told == []
     assert not (tmp_path / "here").exists()

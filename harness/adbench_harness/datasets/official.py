@@ -14,7 +14,7 @@ NON_COMMERCIAL = "CC BY-NC-SA 4.0"
 
 
 class SplitCounts(NamedTuple):
-    """Images in train, test and validation, and how many types the test images' defects are of."""
+    """Numbers of images in train, test and validation, and of defect types in test."""
 
     train: int
     good: int
@@ -24,7 +24,7 @@ class SplitCounts(NamedTuple):
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> SplitCounts:
-        """What ``samples`` hold."""
+        """The counts of ``samples``."""
         test = [sample for sample in samples if sample.split == "test"]
         defects = [sample.defect for sample in test if sample.label]
         train, validation = (
@@ -35,7 +35,7 @@ class SplitCounts(NamedTuple):
 
     @property
     def images(self) -> int:
-        """All of them."""
+        """The total number of images."""
         return self.train + self.validation + self.good + self.defective
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Official(Dataset):
     official_counts: ClassVar[Mapping[str, SplitCounts]]
 
     def categories(self, root: Path) -> list[str]:
-        """The official categories that lie under ``root``; raises UserError where none does."""
+        """The official categories under ``root``; raises UserError if there are none."""
         home = self.home(root)
         found = [name for name in self.official_counts if (home / name).is_dir()]
         if not found:
@@ -69,7 +69,7 @@ class Official(Dataset):
         return found
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
-        """The samples as the folders split them; ``split_seed`` changes nothing."""
+        """The samples in the split of the folders; ``split_seed`` has no effect."""
         layout.check_category(category, self.categories(root), self.name, root)
         folder = self.home(root) / category
         return layout.samples(folder, layout.how_to_get(self.name), self.folder_names)
@@ -79,12 +79,12 @@ class Official(Dataset):
         return {name: counts.images for name, counts in self.official_counts.items()}
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
-        """How the counts differ from the official split's, in words; None where they do not."""
+        """A description of how the counts differ from the official ones; None if they agree."""
         found, official = SplitCounts.of(samples), self.official_counts[category]
         return None if found == official else f"{found}; the official split has {official}"
 
     def home(self, root: Path) -> Path:
-        """The folder that holds the categories."""
+        """The folder with the categories."""
         return layout.home(
             root, lambda folder: any((folder / name).is_dir() for name in self.official_counts)
         )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Fetcher:
-    """Downloads data sets and weights whose licenses are ``accepted``, and tells ``listener``."""
+    """Downloads data sets and weights if licenses are ``accepted``; reports to ``listener``."""
 
     def __init__(self, *, accepted: bool, listener: Listener) -> None:
         self._accepted = accepted
@@ -68,7 +68,7 @@ class Fetcher:
         return [parent / dataset.name for dataset in datasets]
 
     def _fetch(self, dataset: Any, parent: Path) -> None:
-        """Download the archives, unpack them together, write their checksums down, remove them."""
+        """Download the archives, unpack them together, record checksums, remove the archives."""
         from adbench_harness.downloads import checksums, fetch
 
         for archive in dataset.archives:
@@ -105,43 +105,43 @@ class Fetcher:
             fetch.download(url, target, sha256=sha256, md5=md5, progress=progress)
 
     def _check_licenses(self, licenses: Sequence[tuple[str, str]]) -> None:
-        """Tell the licenses of what is about to be downloaded; UserError if not accepted."""
+        """Report the licenses of the downloads; raises UserError if they are not accepted."""
         lines = [f"{name}: license {terms}" for name, terms in licenses]
         if lines and not self._accepted:
             raise UserError(
-                f"{'; '.join(lines)}; read that, then add --accept-license to accept it"
+                f"{'; '.join(lines)}; read the license, then add --accept-license to accept it"
             )
         for line in lines:
             self._listener.note(line)
 
 
 def _is_here(dataset: Any, root: Path) -> bool:
-    """Whether ``root`` holds the data set; raises UserError where it holds something else."""
+    """Whether ``root`` has the data set; raises UserError if it has something else."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
         return bool(dataset.categories(root))
     except (UserError, OSError):
         raise UserError(
-            f"'{root}' is there, but holds no {dataset.name}; move it away to fetch it"
+            f"'{root}' exists but does not contain {dataset.name}; move it away to fetch it"
         ) from None
 
 
 def _check_by_hand(dataset: Any, parent: Path) -> None:
-    """Raise UserError, with address and place, where a person must get an archive."""
+    """Raise UserError, with address and place, if an archive must be downloaded by hand."""
     for archive in dataset.archives:
         if archive.url is None and not (parent / archive.name).exists():
             raise UserError(
-                f"data set '{dataset.name}': a program cannot download it; get {archive.name}"
-                f" from {dataset.page} as that page asks, put it at "
+                f"data set '{dataset.name}' must be downloaded by hand: get {archive.name} from "
+                f"{dataset.page} as described there, put it at "
                 f"'{parent / archive.name}', and run the same command again to check and unpack it"
             )
 
 
 def _instead(dataset: Any, target: Path) -> str:
-    """What to do where an address has moved."""
+    """The next step if an address has changed."""
     page = dataset.page
-    return f"; or get it from {page} yourself and put it at '{target}'" if page else ""
+    return f"; or download it by hand from {page} and put it at '{target}'" if page else ""
 
 
 def _license(dataset: Any) -> str:
