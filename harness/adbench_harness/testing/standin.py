@@ -63,8 +63,8 @@ def _stage(before: int, after: int) -> nn.Module:
     stride = 4 if before == 3 else 2
     return nn.Sequential(
         nn.Conv2d(before, after, 2 * stride - 1, stride, stride - 1, bias=False),
-        nn.BatchNorm2d(after, momentum=None),
         nn.ReLU(),
+        nn.BatchNorm2d(after, momentum=None),
     )
 
 
