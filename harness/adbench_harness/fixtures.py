@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from adbench_harness.testing import fitting
 from adbench_harness.types import Augmenter, Batch, Tools, TrainSet
@@ -46,20 +45,20 @@ def train_set(side: int) -> TrainSet:
 
 @pytest.fixture
 def tools(side: int, augmenter: Augmenter | None) -> Tools:
-    """The ``tools`` of ``fit``: the CPU, seed 0, the embedded backbone instead of any other."""
+    """The ``tools`` of ``fit``: the CPU, seed 0, one small untrained network as any backbone."""
     return fitting.tools(augmenter, side)
 
 
 @pytest.fixture
 def batch(side: int) -> Batch:
     """Four normal images that are not in ``train_set``."""
-    return _batch(fitting.textures(4, side, seed=1))
+    return fitting.batch(fitting.textures(4, side, seed=1))
 
 
 @pytest.fixture
 def defective_batch(side: int) -> Batch:
     """Four images with a red square in the middle, a fifth of the side long."""
-    return _batch(fitting.textures(4, side, seed=2, blob=True))
+    return fitting.batch(fitting.textures(4, side, seed=2, blob=True))
 
 
 @pytest.fixture
@@ -68,7 +67,3 @@ def run(tmp_path: Path) -> Callable[..., Any]:
     from adbench_harness import api
 
     return partial(api.run, out=tmp_path / "results")
-
-
-def _batch(images: torch.Tensor) -> Batch:
-    return Batch(images=images, seeds=torch.arange(len(images)))

@@ -379,8 +379,8 @@ class Tools:
     """All that ``fit`` gets besides ``train``.
 
     ``generator`` lives on the CPU, so that the same seed draws the same numbers on every device.
-    ``features`` gives a frozen backbone's layers, ``trainable`` a copy of the network with its
-    weights that may be trained (images [B, 3, H, W] in [0, 1] -> dict of the layers);
+    ``features`` gives a frozen backbone's layers; ``trainable`` a copy of the same network, with
+    the same weights, that may be trained (images [B, 3, H, W] in [0, 1] -> dict of the layers);
     ``auxiliary`` the images of an auxiliary data set by name; ``weights`` the file of weights of
     the model's own by its file name; ``progress`` takes (done, total); ``log`` (curve, value)
     adds a point to a curve that is stored with the result, a loss say.

@@ -26,7 +26,8 @@ def checked(capsys, monkeypatch):
 def test_offenders_fail_with_the_reason(checked, toys):
     code, text = checked("model:toy-nan", "--plugins", toys)
     assert code == 1
-    assert "FAILED: ContractError: AnomalyMap holds a value that is not finite" in text
+    said = "FAILED: ContractError: AnomalyMap holds a value that is not finite (checked with its"
+    assert said in text
     assert "model toy-nan  says_what_it_is" in text
     assert "scorer" not in text
 
@@ -69,6 +70,55 @@ def adbench_preprocessors():
     code, text = checked("shy", "--plugins", plugin)
     assert code == 1
     assert "FAILED: passes, but is declared to fail" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("def learnt(self): return []", "learned"),
+        ("transductiv = True", "transductive"),
+        ("defaults = False", "default"),
+        ("def fits(self, train, tools): return self", "fit"),
+        ("feature_request = ()", "feature_requests"),
+    ],
+)
+def test_a_misspelt_member_is_refused(capsys, plugin_file, line, meant):
+    plugin = plugin_file(
+        "misspelt",
+        f"""
+from toys import ToyModel
+
+class Misspelt(ToyModel):
+    name = "misspelt"
+    {line}
+
+@hookimpl
+def adbench_models():
+    return [Misspelt]
+""",
+    )
+    assert main(["check", "misspelt", "--plugins", plugin]) != 0
+    out, err = capsys.readouterr()
+    assert f"did you mean '{meant}'?" in " ".join((out + err).split())
+
+
+def test_a_misspelt_license_is_refused(capsys, plugin_file):
+    plugin = plugin_file(
+        "misspelt",
+        """
+from toys import ToyData
+
+class Misspelt(ToyData):
+    name, licence = "misspelt", "CC0"
+
+@hookimpl
+def adbench_datasets():
+    return [Misspelt]
+""",
+    )
+    assert main(["check", "misspelt", "--plugins", plugin]) != 0
+    out, err = capsys.readouterr()
+    assert "did you mean 'license'?" in " ".join((out + err).split())
 
 
 def test_mistakes_are_one_line(error):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,16 +14,19 @@ from torch import nn
 
 from adbench_harness import testing
 from adbench_harness.basic.metrics import METRICS
-from adbench_harness.errors import UserError
+from adbench_harness.errors import ContractError, UserError
 from adbench_harness.planning.plugins import load
+from adbench_harness.testing import fitting
 from adbench_harness.types import (
     AnomalyMap,
     Archive,
     Augmented,
+    FeatureRequest,
     ImageScore,
     InputSpec,
     Level,
     Outputs,
+    Port,
     Scores,
 )
 
@@ -88,6 +93,49 @@ class Demanding(Mean):
 class Careless(Map):
     def __init__(self) -> None:
         raise RuntimeError("not today")
+
+
+MISSPELT = (
+    ("dataset", DataSet, "licence", "license"),
+    ("dataset", DataSet, "sample", "samples"),
+    ("preprocessor", Dim, "fits", "fit"),
+    ("augmenter", Squares, "augments", "augment"),
+    ("model", Mean, "learnt", "learned"),
+    ("model", Mean, "transductiv", "transductive"),
+    ("model", Mean, "defaults", "default"),
+    ("model", Mean, "feature_request", "feature_requests"),
+    ("model", Mean, "features_requests", "feature_requests"),
+    ("scorer", Map, "fits", "fit"),
+    ("scorer", Map, "transductiv", "transductive"),
+    ("backbone", Network, "layer", "layers"),
+)
+for kind, sound, name, _ in MISSPELT:
+    misspelt = type(f"{sound.__name__}_{name}", (sound,), {name: None, "__module__": __name__})
+    offends(kind, "declares_what_it_means")(misspelt)
+
+
+@pytest.mark.parametrize(("kind", "sound", "name", "meant"), MISSPELT)
+def test_a_misspelt_member_is_told_with_the_name_that_was_meant(kind, sound, name, meant):
+    offender = type("Misspelt", (sound,), {name: None, "__module__": __name__})
+    with pytest.raises(ContractError, match=f"'{name}' is not a member .* mean '{meant}'"):
+        checks(offender)["declares_what_it_means"](offender)
+
+
+@offends("model", "declares_what_it_means")
+class RequestsByAnotherName(Mean):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone_layers = FeatureRequest("resnet18", ("layer1",))
+
+
+@offends("model", "declares_what_it_means")
+class EmitsAList(Mean):
+    emits = [AnomalyMap]  # noqa: RUF012
+
+
+@offends("scorer", "declares_what_it_means")
+class AcceptsAString(Map):
+    accepts = "AnomalyMap"
 
 
 @offends("dataset", "lists_samples")
@@ -297,6 +345,83 @@ class RemembersItsFirstFit(Mean):
             super().fit(train, tools)
 
 
+class OfAnySize(Mean):
+    """The sound model on inputs of any size."""
+
+    def __init__(
+        self, *, resize: int | tuple[int, int] = 32, crop: int | tuple[int, int] | None = None
+    ) -> None:
+        super().__init__()
+        self.input = InputSpec(resize, crop)
+
+    def predict(self, batch):
+        size = tuple(batch.images.shape[2:])
+        return Outputs(size, *super().predict(batch).ports.values())
+
+
+@offends("model", "rectangular_input")
+class ForgetsTheWidth(OfAnySize):
+    def predict(self, batch):
+        height = batch.images.shape[2]
+        return Outputs((height, height), *super().predict(batch).ports.values())
+
+
+@offends("model", "rectangular_input")
+class WantsSquares(OfAnySize):
+    def fit(self, train, tools):
+        super().fit(train, tools)
+        self.mean = (self.mean + self.mean.mT) / 2
+
+
+@offends("model", "same_result_twice")
+class LearnsFromWhatItSees(Altered):
+    def alter(self, distance):
+        self.mean = self.mean + 0.1 * distance.mean()
+        return distance
+
+
+@offends("model", "reload_predicts_the_same")
+class KeepsAFunction(Altered):
+    def fit(self, train, tools):
+        super().fit(train, tools)
+        scale = float(self.mean.mean())
+        self.scaled = lambda distance: distance * scale
+
+    def alter(self, distance):
+        return self.scaled(distance)
+
+
+@offends("model", "reload_predicts_the_same")
+class DoesNotRebuild(Altered):
+    def fit(self, train, tools):
+        super().fit(train, tools)
+        self.last = nn.Conv2d(1, 1, 1)
+
+    def alter(self, distance):
+        return self.last(distance[:, None])[:, 0]
+
+
+@offends("model", "reload_predicts_the_same")
+class HidesStateInAModule(Altered):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Identity()
+
+    def fit(self, train, tools):
+        super().fit(train, tools)
+        self.last.scale = 2.0
+
+    def alter(self, distance):
+        return distance * getattr(self.last, "scale", 1)
+
+
+@offends("scorer", "reload_predicts_the_same")
+class KeepsAnObject(Fitted):
+    def fit(self, outputs, generator):
+        super().fit(outputs, generator)
+        self.seen = object()
+
+
 @offends("model", "planted_blob_scores_above_normal")
 class UpsideDown(Altered):
     def alter(self, distance):
@@ -430,28 +555,160 @@ def test_kinds():
         testing.kind_of(int)
 
 
-def test_a_model_on_a_backbone_is_checked_on_the_embedded_one():
-    class OnLayer2(Features):
-        def __init__(self, *, layer: str = "layer2") -> None:
-            super().__init__(layer=layer, backbone="resnet18")
+@pytest.mark.parametrize("layer", ["layer1", "features.8", "blocks.11", "norm", "cls", "avgpool"])
+def test_one_network_stands_in_for_every_backbone(layer):
+    request = FeatureRequest("whatever", (layer,))
+    tools = fitting.tools(None, 64)
+    batch = fitting.batch(fitting.textures(2, (64, 96)))
+    frozen, trained = tools.features(request)(batch), tools.trainable(request)
+    assert set(frozen) == {layer}
+    copied = trained(batch.images)
+    assert torch.equal(copied[layer], frozen[layer])
+    assert any(parameter.requires_grad for parameter in trained.parameters())
+    copied[layer].sum().backward()
+    assert all(parameter.grad is not None for parameter in trained.parameters())
+    with torch.no_grad():
+        next(trained.parameters()).zero_()
+    assert torch.equal(tools.features(request)(batch)[layer], frozen[layer]), "a copy of its own"
 
-    class OnLayer9(Features):
-        def __init__(self, *, layer: str = "layer9") -> None:
-            super().__init__(layer=layer, backbone="resnet18")
 
-    checks(OnLayer2)["subset_invariance"](OnLayer2)
-    with pytest.raises(testing.Skipped, match="no layers layer9"):
-        checks(OnLayer9)["subset_invariance"](OnLayer9)
+def test_a_layer_of_the_stand_in_is_the_same_whoever_else_is_asked():
+    tools = fitting.tools(None, 64)
+    batch = fitting.batch(fitting.textures(2, 64))
+    grids = [
+        tools.features(FeatureRequest("any", layers))(batch)["layer2"]
+        for layers in (("layer2",), ("layer1", "layer2"), ("layer2", "layer4"))
+    ]
+    assert torch.equal(grids[0], grids[1])
+    assert torch.equal(grids[0], grids[2])
+    assert grids[0].shape == (2, 48, 8, 8)
 
 
-def test_auxiliary_images_come_in_the_size_of_the_input():
-    class Borrows(Mean):
+def test_images_and_auxiliary_ones_come_in_the_size_of_the_input():
+    class Borrows(OfAnySize):
+        input = InputSpec((32, 48), None)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.input = InputSpec((32, 48), None)
+
         def fit(self, train, tools):
-            (batch,) = tools.auxiliary("textures").batches()
-            assert batch.images.shape[1:] == (3, 32, 32)
+            for images in (tools.auxiliary("textures"), train):
+                assert next(images.batches()).images.shape[1:] == (3, 32, 48)
             super().fit(train, tools)
 
-    checks(Borrows)["shapes_and_types"](Borrows)
+    assert passed(Borrows) >= {"shapes_and_types", "planted_blob_scores_above_normal"}
+
+
+def passed(component):
+    """The names of the checks that hold; a check that fails raises, the others are left out."""
+    names = set()
+    for name, check in checks(component).items():
+        with contextlib.suppress(testing.Skipped):
+            check(component)
+            names.add(name)
+    return names
+
+
+@pytest.mark.parametrize("attribute", ["transductive", "updates_in_predict"])
+def test_a_model_is_excused_from_what_it_declares(attribute):
+    class Declares(
+        LearnsFromWhatItSees if attribute == "updates_in_predict" else NormalisesByTheBatch
+    ):
+        pass
+
+    setattr(Declares, attribute, True)
+    impossible = {"subset_invariance", "order_invariance"}
+    if attribute == "updates_in_predict":
+        impossible.add("same_result_twice")
+    assert not passed(Declares) & impossible
+    assert "reload_predicts_the_same" in passed(Declares)
+    for name in impossible:
+        with pytest.raises(testing.Skipped, match=f"as it declares \\({attribute}\\)"):
+            checks(Declares)[name](Declares)
+
+
+def test_a_scorer_that_looks_at_all_test_images_is_excused():
+    class Declares(NormalisesScores):
+        transductive = True
+
+    with pytest.raises(testing.Skipped, match="transductive"):
+        checks(Declares)["subset_and_order_invariance"](Declares)
+
+
+def test_a_scorer_of_a_port_of_its_own_cannot_be_given_one():
+    class Own(Port):
+        pass
+
+    class OfItsOwn(Map):
+        accepts = frozenset({Own})
+
+    with pytest.raises(testing.Skipped, match="the checks have no Own to give it"):
+        checks(OfItsOwn)["shapes_and_types"](OfItsOwn)
+
+
+def test_a_model_that_wants_them_gets_categories_and_extras():
+    class Wants(Mean):
+        category_names = True
+        extras = ("depth",)
+
+        def fit(self, train, tools):
+            assert train.categories == ("plate", "tile")
+            for batch in train.batches():
+                self._check(batch)
+            super().fit(train, tools)
+
+        def predict(self, batch):
+            self._check(batch)
+            return super().predict(batch)
+
+        def _check(self, batch):
+            assert len(batch.categories) == len(batch)
+            assert set(batch.categories) <= {"plate", "tile"}
+            assert batch.extras["depth"].shape == batch.images.shape
+
+    assert "order_invariance" in passed(Wants)
+
+    class WantsNothing(Mean):
+        def predict(self, batch):
+            assert batch.categories == ()
+            assert batch.extras == {}
+            return super().predict(batch)
+
+    assert "order_invariance" in passed(WantsNothing)
+
+
+def test_a_zero_shot_model_is_fitted_on_no_image():
+    class ZeroShot(Mean):
+        protocols = frozenset({"zero-shot"})
+
+        def fit(self, train, tools):
+            assert len(train) == 0
+            assert list(train.batches()) == []
+            self.mean = torch.full((3, 32, 32), 0.5)
+
+        def predict(self, batch):
+            blue = 1 - batch.images[:, 2]
+            return Outputs((32, 32), AnomalyMap((Level(blue),)), ImageScore(blue.amax((1, 2))))
+
+    assert passed(ZeroShot) >= {"refit_forgets", "planted_blob_scores_above_normal"}
+
+
+def test_a_failure_tells_the_numbers_and_the_parameters():
+    class Loud(CountsThePlace):
+        check_parameters = {"gain": 2.0}  # noqa: RUF012
+
+    (outcome,) = [
+        testing._outcome(Loud, "model loud", name, check)
+        for name, check in checks(Loud).items()
+        if name == "order_invariance"
+    ]
+    assert outcome.failed
+    assert re.fullmatch(
+        r"FAILED: AssertionError: another order: [\d.]+ became [\d.]+, a difference of [\d.e-]+ "
+        r"of the largest value [\d.]+; 1e-05 is allowed \(checked with gain=2.0\)",
+        outcome.text,
+    )
 
 
 def test_a_component_says_how_it_is_quick_to_check():
@@ -465,9 +722,12 @@ def test_outcomes_by_name():
     both = testing.check("toy-raises", CATALOGUE)
     assert {outcome.component for outcome in both} == {"model toy-raises", "scorer toy-raises"}
     (failed, *_) = [outcome for outcome in both if outcome.failed]
-    assert failed.text == "FAILED: RuntimeError: the toy broke"
+    assert failed.text == "FAILED: RuntimeError: the toy broke (checked with its defaults)"
     one = testing.check("model:toy-mean", CATALOGUE)
-    assert {outcome.text for outcome in one} == {"ok"}
+    assert {outcome.text for outcome in one} == {
+        "ok",
+        "skipped: its input's size is not a parameter 'resize'",
+    }
     whole = testing.check("toys", CATALOGUE)
     assert {o.component for o in whole} >= {"model toy-mean", "scorer toy-map", "dataset toy-data"}
     with pytest.raises(UserError, match=r"did you mean 'toy-mean'"):
@@ -509,6 +769,6 @@ def test_parametrize_marks_declared_failures(pytester):
         """
     )
     result = pytester.runpytest_inprocess("-q", "-rA", "-p", "no:cacheprovider")
-    # Of Half: four pass, one fails as declared, one passes though declared. Of Scorer: one skips.
-    result.assert_outcomes(passed=4 + 6, xfailed=1, failed=1, skipped=1)
+    # Of Half: five pass, one fails as declared, one passes though declared. Of Scorer: two skip.
+    result.assert_outcomes(passed=5 + 7, xfailed=1, failed=1, skipped=2)
     result.stdout.fnmatch_lines(["*half-same_result_twice*", "*XPASS(strict)*not so*"])

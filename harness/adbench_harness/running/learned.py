@@ -6,22 +6,28 @@ otherwise. No pickle is involved, so a stored state cannot run code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adbench_harness.errors import ContractError
 from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.running.attributes import PLAIN, attributes, unchanged
 from adbench_harness.running.features import ServedFeatures, trainable_request
 from adbench_harness.types import Component, FeatureRequest, InputSpec, Model, Scorer, Tools
 
-_CODE = (type, FunctionType, BuiltinFunctionType, MethodType)
-_PLAIN = (str, int, float, bool, type(None))
+_NUMERIC = "biuf"
+"""Kinds of numpy types that a tensor can hold."""
+
+_Spot = str | list[Any]
+"""The key of a tensor; with its order of dimensions in memory where that is not the usual one."""
 
 
 class UnknownStateError(ContractError):
@@ -33,8 +39,9 @@ class Learned:
     """A component's learned state.
 
     ``values`` is JSON: an entry for each attribute, in which a tensor is named by its key in
-    ``tensors``. ``numbers`` counts the elements of tensors and parameters; running statistics of
-    batch normalisation are stored, but not counted, as is usual.
+    ``tensors``. These are contiguous and share no memory, as safetensors wants them. ``numbers``
+    counts the elements of tensors and parameters; running statistics of batch normalisation are
+    stored, but not counted, as is usual.
     """
 
     values: Mapping[str, Any]
@@ -50,205 +57,289 @@ def take(fitted: Component, fresh: Component) -> Learned:
 
 
 def put(fresh: Component, learned: Learned, tools: Tools) -> None:
-    """Set what was learned on ``fresh``, which then predicts as the fitted component did."""
-    _put(fresh, learned.values, learned.tensors, tools)
+    """Set what was learned on ``fresh``, which then predicts as the fitted component did.
+
+    Raises ContractError where ``rebuild`` did not create what the state belongs to.
+    """
+    _Putter(learned.tensors, tools).attributes(fresh, learned.values, "")
+
+
+# ---------------------------------------------------------------- out of a component
 
 
 class _Taker:
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
         self.numbers = 0
-        self._counted: list[Tensor] = []
+        self._spots: dict[tuple[Any, ...], _Spot] = {}
+        self._storages: set[int] = set()
+        self._within: list[int] = []
 
     def attributes(self, fitted: Any, fresh: Any, prefix: str) -> dict[str, Any]:
-        before, found = _attributes(fresh), {}
-        for name, value in _attributes(fitted).items():
-            if name not in before or not _unchanged(value, before[name]):
-                found[name] = self.encoded(value, before.get(name), f"{prefix}{name}")
-        return found
+        before = {} if fresh is None else attributes(fresh)
+        return {
+            name: self.encoded(value, before.get(name), f"{prefix}{name}")
+            for name, value in attributes(fitted).items()
+            if name not in before or not unchanged(value, before[name])
+        }
 
     def encoded(self, value: Any, before: Any, path: str) -> Any:
         """``value`` as JSON, its tensors kept under keys that begin with ``path``."""
-        if isinstance(value, _PLAIN):
-            return value
-        if isinstance(value, np.generic):
-            return value.item()
+        if id(value) in self._within:
+            raise UnknownStateError(f"attribute '{path}' refers to what holds it")
+        self._within.append(id(value))
+        try:
+            return self._encoded(value, before, path)
+        finally:
+            self._within.pop()
+
+    def _encoded(self, value: Any, before: Any, path: str) -> Any:
+        if type(value) in PLAIN:
+            finite = type(value) is not float or math.isfinite(value)
+            return value if finite else {"float": str(value)}
+        if isinstance(value, np.generic) and value.dtype.kind in _NUMERIC:
+            return {"number": self._encoded(value.item(), None, path), "type": value.dtype.name}
         if isinstance(value, torch.device):
             return {"device": True}
         if isinstance(value, ServedFeatures):
-            return {"features": _request_to_json(value.request)}
-        if isinstance(value, nn.Parameter):
-            return {"parameter": self.kept(path, value)}
+            return {"features": asdict(value.request)}
         if isinstance(value, Tensor):
-            return {"tensor": self.kept(path, value)}
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-            return {"array": self.kept(path, torch.from_numpy(value))}
+            return self.tensor(value, path)
+        if isinstance(value, np.ndarray) and value.dtype.kind in _NUMERIC:
+            return {"array": self.kept(_numeric(value, path), path)}
         if isinstance(value, Neighbours):
-            return {"neighbours": self.kept(path, value.bank)}
-        if isinstance(value, Model | Scorer) and isinstance(before, type(value)):
-            return {"component": self.attributes(value, before, f"{path}.")}
+            return {"neighbours": self.kept(value.bank, path)}
+        if isinstance(value, Component):
+            like = before if type(before) is type(value) else None
+            return {"component": self.attributes(value, like, f"{path}.")}
         if isinstance(value, nn.Module):
             return self.module(value, path)
-        if isinstance(value, list | tuple):
-            items = [self.encoded(v, None, f"{path}.{i}") for i, v in enumerate(value)]
-            return {"tuple" if isinstance(value, tuple) else "list": items}
-        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-            return {"dict": {k: self.encoded(v, None, f"{path}.{k}") for k, v in value.items()}}
-        raise UnknownStateError(
-            f"attribute '{path}' holds a {type(value).__name__}, whose learned state cannot be "
-            "told; keep tensors, modules, memory banks and plain values"
-        )
+        if type(value) in (list, tuple, torch.Size):
+            items = self._items(value, before, range(len(value)), path)
+            return {"list" if type(value) is list else "tuple": items}
+        if type(value) in (dict, OrderedDict):
+            keys = [self.encoded(key, None, path) for key in value]
+            items = self._items([*value.values()], before, [*value], path)
+            return {"dict": [[key, item] for key, item in zip(keys, items, strict=True)]}
+        raise _unknown(value, path)
+
+    def _items(
+        self, items: Sequence[Any], before: Any, names: Sequence[Any], path: str
+    ) -> list[Any]:
+        parts = zip(items, _aligned(before, names), names, strict=True)
+        return [self.encoded(item, was, f"{path}.{name}") for item, was, name in parts]
+
+    def tensor(self, tensor: Tensor, path: str, counted: bool = True) -> dict[str, Any]:
+        spot = self.kept(tensor, path, counted)
+        if isinstance(tensor, nn.Parameter):
+            return {"parameter": spot, "requires_grad": tensor.requires_grad}
+        return {"tensor": spot}
 
     def module(self, module: nn.Module, path: str) -> dict[str, Any]:
         # Not its state_dict: a backbone's is in the names of its file of weights.
-        kept = {name: f"{path}.{name}" for name, _ in _named_tensors(module)}
-        self.tensors |= {kept[name]: tensor.detach() for name, tensor in _named_tensors(module)}
-        self._count(*module.parameters())
-        for part in module.modules():
-            if not isinstance(part, nn.modules.batchnorm._NormBase):
-                self._count(*part.buffers(recurse=False))
+        kept, training = {}, []
+        for name, part in module.named_modules(remove_duplicate=False):
+            counted = not isinstance(part, nn.modules.batchnorm._NormBase)
+            held = [*part.named_parameters(recurse=False)]
+            for short, tensor in [*held, *part.named_buffers(recurse=False)]:
+                full = f"{name}.{short}" if name else short
+                is_parameter = isinstance(tensor, nn.Parameter)
+                kept[full] = self.tensor(tensor, f"{path}.{full}", counted or is_parameter)
+            if part.training:
+                training.append(name)
         request = trainable_request(module)
-        return {
-            "module": kept,
-            "training": [name for name, part in module.named_modules() if part.training],
-            "trainable": request and _request_to_json(request),
+        return {"module": kept, "training": training, "trainable": request and asdict(request)}
+
+    def kept(self, tensor: Tensor, path: str, counted: bool = True) -> _Spot:
+        """Where ``tensor`` is kept; one that has several names is kept and counted once."""
+        if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized:
+            raise _unknown(tensor, path)
+        tensor = tensor.detach().as_subclass(Tensor)
+        view = _storage(tensor), tensor.storage_offset(), tensor.shape, tensor.stride()
+        if (*view, tensor.dtype) in self._spots:
+            return self._spots[*view, tensor.dtype]
+        order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+        # A transposed matrix stays one: in another order, products would round otherwise.
+        turned = not tensor.is_contiguous() and tensor.permute(order).is_contiguous()
+        usual = tensor.permute(order) if turned else tensor.contiguous()
+        if _storage(usual) in self._storages:
+            usual = usual.clone()
+        key = path
+        while key in self.tensors:
+            key += "'"
+        self.tensors[key] = usual
+        self._storages.add(_storage(usual))
+        self.numbers += counted * tensor.numel()
+        self._spots[*view, tensor.dtype] = spot = [key, order] if turned else key
+        return spot
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _numeric(array: NDArray[Any], path: str) -> Tensor:
+    try:
+        return torch.from_numpy(np.array(array, array.dtype.newbyteorder("=")))
+    except TypeError:  # a type that torch does not have
+        raise _unknown(array, path) from None
+
+
+def _aligned(before: Any, names: Sequence[Any]) -> list[Any]:
+    """What the fresh component has in the place of each item of a list, tuple or dict."""
+    if isinstance(before, dict):
+        return [before.get(name) for name in names]
+    fits = isinstance(before, list | tuple) and len(before) == len(names)
+    return list(before) if fits else [None] * len(names)
+
+
+def _unknown(value: Any, path: str) -> UnknownStateError:
+    return UnknownStateError(
+        f"attribute '{path}' holds a {type(value).__name__}, whose learned state cannot be told; "
+        "keep tensors, modules, memory banks and plain values"
+    )
+
+
+# ---------------------------------------------------------------- into a component
+
+
+class _Putter:
+    def __init__(self, tensors: Mapping[str, Tensor], tools: Tools) -> None:
+        self._tensors = tensors
+        self._tools = tools
+        self._made: dict[str, Tensor] = {}
+        self._parameters: dict[str, nn.Parameter] = {}
+
+    def attributes(self, component: Any, values: Mapping[str, Any], prefix: str) -> None:
+        known = {
+            name: self.decoded(value, None, f"{prefix}{name}")
+            for name, value in values.items()
+            if not _is_made_by_rebuild(value)
         }
+        if isinstance(component, Model):
+            component.rebuild(known, self._tools)
+        elif isinstance(component, Scorer):
+            component.rebuild(known)
+        for name, value in values.items():
+            now = getattr(component, name, None)
+            setattr(component, name, self.decoded(value, now, f"{prefix}{name}"))
 
-    def kept(self, key: str, tensor: Tensor) -> str:
-        self.tensors[key] = tensor.detach()
-        self._count(tensor)
-        return key
-
-    def _count(self, *tensors: Tensor) -> None:
-        """Add the elements of each tensor, one that has several names once."""
-        for tensor in tensors:
-            if not any(tensor is other for other in self._counted):
-                self._counted.append(tensor)
-                self.numbers += tensor.numel()
-
-
-def _put(
-    component: Any, values: Mapping[str, Any], tensors: Mapping[str, Tensor], to: Tools
-) -> None:
-    plain = {
-        name: _decoded(value, None, tensors, to)
-        for name, value in values.items()
-        if not isinstance(value, dict) or not value.keys() & {"module", "component", "features"}
-    }
-    if isinstance(component, Model):
-        component.rebuild(plain, to)
-    elif isinstance(component, Scorer):
-        component.rebuild(plain)
-    for name, value in values.items():
-        setattr(component, name, _decoded(value, getattr(component, name, None), tensors, to))
-
-
-def _decoded(value: Any, now: Any, tensors: Mapping[str, Tensor], to: Tools) -> Any:
-    """The inverse of ``encoded``; ``now`` is what the fresh component has in that place."""
-    if not isinstance(value, dict):
+    def decoded(self, value: Any, now: Any, path: str) -> Any:
+        """The inverse of ``encoded``; ``now`` is what the fresh component has in that place."""
+        match value:
+            case {"float": text}:
+                return float(text)
+            case {"number": number, "type": name}:
+                return np.dtype(name).type(self.decoded(number, None, path))
+            case {"device": _}:
+                return self._tools.device
+            case {"features": request}:
+                return self._tools.features(_request(request))
+            case {"tensor": spot}:
+                return self.tensor(spot)
+            case {"parameter": spot, "requires_grad": requires_grad}:
+                return self.parameter(spot, requires_grad)
+            case {"array": spot}:
+                return self.tensor(spot).cpu().numpy()
+            case {"neighbours": spot}:
+                return Neighbours(self.tensor(spot))
+            case {"component": inner}:
+                self.attributes(_present(now, Component, path), inner, f"{path}.")
+                return now
+            case {"module": kept, "training": training, "trainable": request}:
+                if now is None and request:
+                    now = self._tools.trainable(_request(request))
+                return self.module(_present(now, nn.Module, path), kept, training, path)
+            case {"list": items}:
+                return self._items(items, now, range(len(items)), path)
+            case {"tuple": items}:
+                return tuple(self._items(items, now, range(len(items)), path))
+            case {"dict": pairs}:
+                names = [self.decoded(key, None, path) for key, _ in pairs]
+                items = self._items([item for _, item in pairs], now, names, path)
+                return dict(zip(names, items, strict=True))
         return value
+
+    def _items(self, items: Sequence[Any], now: Any, names: Sequence[Any], path: str) -> list[Any]:
+        parts = zip(items, _aligned(now, names), names, strict=True)
+        return [self.decoded(item, is_now, f"{path}.{name}") for item, is_now, name in parts]
+
+    def tensor(self, spot: _Spot) -> Tensor:
+        """A copy on the device, the same for each name of it."""
+        key, order = (spot, None) if isinstance(spot, str) else spot
+        if key not in self._made:
+            self._made[key] = self._tensors[key].to(self._tools.device, copy=True)
+        made = self._made[key]
+        return made if order is None else made.permute([order.index(d) for d in range(len(order))])
+
+    def parameter(self, spot: _Spot, requires_grad: bool) -> nn.Parameter:
+        """As ``tensor``, so that tied weights stay tied."""
+        name = repr(spot)
+        if name not in self._parameters:
+            self._parameters[name] = nn.Parameter(self.tensor(spot), requires_grad)
+        return self._parameters[name]
+
+    def module(
+        self, module: nn.Module, kept: Mapping[str, Any], training: Sequence[str], path: str
+    ) -> nn.Module:
+        module.to(self._tools.device)
+        parts = dict(module.named_modules(remove_duplicate=False))
+        lost = sorted(name for name, _ in module.named_parameters() if name not in kept)
+        lost += sorted(name for name in kept if name.rpartition(".")[0] not in parts)
+        if lost:
+            raise ContractError(
+                f"attribute '{path}': the module that rebuild made is not the one that fit made: "
+                f"they differ in {', '.join(lost[:3])}"
+            )
+        for name, value in kept.items():
+            place, _, short = name.rpartition(".")
+            _fill(parts[place], short, self.decoded(value, None, path))
+        for name, part in parts.items():
+            part.training = name in training
+        return module
+
+
+def _is_made_by_rebuild(value: Any) -> bool:
+    """Whether a stored value is, or holds, what only exists once ``rebuild`` was called."""
     match value:
-        case {"device": _}:
-            return to.device
-        case {"features": request}:
-            return to.features(_request_of_json(request))
-        case {"parameter": key}:
-            return nn.Parameter(tensors[key].to(to.device))
-        case {"tensor": key}:
-            return tensors[key].to(to.device)
-        case {"array": key}:
-            return tensors[key].cpu().numpy()
-        case {"neighbours": key}:
-            return Neighbours(tensors[key].to(to.device))
-        case {"component": inner}:
-            _put(now, inner, tensors, to)
-            return now
-        case {"module": kept}:
-            if now is None and value["trainable"]:
-                now = to.trainable(_request_of_json(value["trainable"]))
-            return _filled(now, kept, value["training"], tensors, to.device)
-        case {"list": items}:
-            return [_decoded(item, None, tensors, to) for item in items]
-        case {"tuple": items}:
-            return tuple(_decoded(item, None, tensors, to) for item in items)
-    return {key: _decoded(item, None, tensors, to) for key, item in value["dict"].items()}
+        case {"module": _} | {"component": _} | {"features": _}:
+            return True
+        case {"list": items} | {"tuple": items}:
+            return any(map(_is_made_by_rebuild, items))
+        case {"dict": pairs}:
+            return any(_is_made_by_rebuild(item) for _, item in pairs)
+    return False
 
 
-def _filled(
-    module: Any,
-    kept: Mapping[str, str],
-    training: list[str],
-    tensors: Mapping[str, Tensor],
-    device: torch.device,
-) -> nn.Module:
-    if not isinstance(module, nn.Module):
-        first = next(iter(kept.values()), "a module")
+def _fill(module: nn.Module, name: str, value: Tensor) -> None:
+    now = getattr(module, name, None)
+    if isinstance(now, Tensor) and _form(now) == _form(value):
+        now.data.copy_(value)  # in place, for whatever else refers to it
+    else:  # a buffer may have grown in fit, a memory bank say
+        setattr(module, name, value)
+
+
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    return type(tensor), tensor.dtype, tensor.shape, tensor.stride()
+
+
+def _present(now: Any, kind: type, path: str) -> Any:
+    if not isinstance(now, kind):
+        what = "module" if kind is nn.Module else "component"
         raise ContractError(
-            f"'{first}' belongs to a module that fit creates; define rebuild(state, tools), which "
+            f"attribute '{path}' is a {what} that fit creates; define rebuild(state, tools), which "
             "creates it again"
         )
-    module.to(device)
-    for name, key in kept.items():
-        owner = module.get_submodule(name.rpartition(".")[0])
-        short = name.rpartition(".")[2]
-        held = owner._parameters if short in owner._parameters else owner._buffers
-        tensor = tensors[key].to(device)
-        # A buffer may have grown in fit, a memory bank say.
-        is_parameter = isinstance(held.get(short), nn.Parameter)
-        held[short] = nn.Parameter(tensor, held[short].requires_grad) if is_parameter else tensor  # type: ignore[assignment, union-attr]
-    for name, part in module.named_modules():
-        part.training = name in training
-    return module
+    return now
 
 
-def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
-
-
-def _attributes(component: Any) -> dict[str, Any]:
-    """What an instance carries; of an ``nn.Module`` its parameters, buffers and modules too."""
-    held = dict(vars(component))
-    if isinstance(component, nn.Module):
-        for registry in ("_parameters", "_buffers", "_modules"):
-            held |= {name: value for name, value in held[registry].items() if value is not None}
-        # What the module keeps for itself, a Lightning module's trainer included.
-        for base in type(component).__mro__:
-            if base.__module__.partition(".")[0] in ("torch", "lightning", "pytorch_lightning"):
-                own = vars(base).keys() | getattr(base, "__annotations__", {}).keys()
-                held = {name: value for name, value in held.items() if name not in own}
-        held = {name: value for name, value in held.items() if name not in vars(nn.Module())}
-    return held
-
-
-def _unchanged(value: Any, before: Any) -> bool:
-    """Whether ``fit`` left an attribute as the constructor made it."""
-    if isinstance(value, Tensor | nn.Module | Neighbours | Model | Scorer):
-        return False  # what it holds may have changed in place
-    if isinstance(value, _CODE):
-        return True
-    if type(value) is not type(before):
-        return False
-    if isinstance(value, list | tuple):
-        return len(value) == len(before) and all(map(_unchanged, value, before))
-    if isinstance(value, dict):
-        return value.keys() == before.keys() and all(_unchanged(value[k], before[k]) for k in value)
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind != "O" and np.array_equal(value, before)
-    if isinstance(value, _PLAIN) or "__eq__" in vars(type(value)):
-        return bool(value == before)
-    return hasattr(value, "__dict__") and _unchanged(dict(vars(value)), dict(vars(before)))
-
-
-def _request_to_json(request: FeatureRequest) -> dict[str, Any]:
-    return asdict(request)
-
-
-def _request_of_json(content: Mapping[str, Any]) -> FeatureRequest:
+def _request(content: Mapping[str, Any]) -> FeatureRequest:
     spec = content["input"]
     if spec is not None:
-        resize, crop = (
-            tuple(v) if isinstance(v, list) else v for v in (spec["resize"], spec["crop"])
-        )
-        spec = InputSpec(resize, crop, spec["aspect"])
+        pair = {key: _side(spec[key]) for key in ("resize", "crop")}
+        spec = InputSpec(**pair, aspect=spec["aspect"])
     return FeatureRequest(content["backbone"], tuple(content["layers"]), spec)
+
+
+def _side(side: Any) -> Any:
+    return tuple(side) if isinstance(side, list | tuple) else side

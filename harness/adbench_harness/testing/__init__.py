@@ -53,7 +53,8 @@ def checks(component: Any, scorers: Sequence[Any] = ()) -> Iterator[tuple[str, C
     """The named checks of a component's kind; ``scorers`` may judge a model's planted defects."""
     kind = kind_of(component)
     yield "says_what_it_is", _says_what_it_is
-    if kind not in ("metric", "recipe"):
+    if kind != "metric":
+        yield "declares_what_it_means", _declares_what_it_means
         yield "constructs_without_arguments", _constructs_without_arguments
     for name, check in _CHECKS[kind].items():
         if kind == "model" and name == "planted_blob_scores_above_normal":
@@ -96,12 +97,11 @@ def whole(component: Any, components: Iterable[Any]) -> Any:
         return component
     beside = _Beside(components)
 
-    def built(_: type) -> Any:
-        given = component.check_parameters
+    def built(_: type, **given: Any) -> Any:
         choice = parameters.resolve(beside, kind_of(component), Wanted(component.name, given))
         return parameters.build(beside, kind_of(component), choice)
 
-    return type(component.__name__, (component,), {"__new__": built, "check_parameters": {}})
+    return type(component.__name__, (component,), {"__new__": built})
 
 
 class _Beside:
@@ -129,8 +129,17 @@ def _skipping(check: Check) -> Check:
             check(component)
         except Skipped as reason:
             pytest.skip(str(reason))
+        except Exception as error:
+            error.add_note(f"checked with {_parameters(component)}")
+            raise
 
     return run
+
+
+def _parameters(component: Any) -> str:
+    """What a component is checked with, in words."""
+    given = {} if isinstance(component, Metric) else component.check_parameters
+    return ", ".join(f"{key}={value!r}" for key, value in given.items()) or "its defaults"
 
 
 def check(name: str, catalogue: Catalogue) -> list[Outcome]:
@@ -165,7 +174,8 @@ def _outcome(component: Any, label: str, name: str, function: Check) -> Outcome:
         if reason:
             return Outcome(label, name, f"fails as declared: {reason}")
         message = str(error).strip().splitlines()
-        text = f"FAILED: {type(error).__name__}: {message[0] if message else ''}"
+        said = f"{type(error).__name__}: {message[0] if message else ''}"
+        text = f"FAILED: {said} (checked with {_parameters(component)})"
         return Outcome(label, name, text, failed=True)
     if reason:
         return Outcome(label, name, "FAILED: passes, but is declared to fail", failed=True)
@@ -178,13 +188,19 @@ def kind_of(component: Any) -> str:
 
 
 def _says_what_it_is(component: Any) -> None:
-    assert isinstance(component.name, str)
-    assert component.name
-    assert isinstance(component.summary, str)
-    assert component.summary
-    assert isinstance(component.version, int)
+    for name, kind in (("name", str), ("summary", str), ("version", int)):
+        value = getattr(component, name)
+        assert isinstance(value, kind), f"{name} is {value!r}, not of type {kind.__name__}"
+        assert value != "", f"{name} is empty; fill it in"
     if not isinstance(component, Metric):
-        assert component.paper is None or isinstance(component.paper, str)
+        paper = component.paper
+        assert paper is None or isinstance(paper, str), f"paper is {paper!r}, not a string or None"
+
+
+def _declares_what_it_means(component: Any) -> None:
+    kind = kind_of(component)
+    declarations.check_class(kind, component)
+    declarations.check_instance(kind, make(component))
 
 
 def _constructs_without_arguments(component: Any) -> None:

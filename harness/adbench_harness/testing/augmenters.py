@@ -7,10 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adbench_harness.testing.common import (
-    Check,
-    make,
-)
+from adbench_harness.testing.common import Check, identical, make
 from adbench_harness.testing.fitting import textures, tools, train
 from adbench_harness.types import (
     Augmented,
@@ -31,37 +28,42 @@ def _augments_within_its_mask(component: Any) -> None:
     images = textures(8, 64)
     result = _augment(component, images.clone())
     outside = ~result.masks[:, None].expand_as(images)
-    assert torch.equal(result.images[outside], images[outside]), "changed pixels outside the mask"
+    identical([images[outside]], [result.images[outside]], "pixels outside the mask")
 
 
 def _augments_in_shape(component: Any) -> None:
     images = textures(8, 64)
     result = _augment(component, images.clone())
-    assert result.images.shape == images.shape
-    assert result.images.dtype == torch.float32
-    assert result.images.min() >= 0
-    assert result.images.max() <= 1
-    assert result.masks.shape == (8, 64, 64)
-    assert result.masks.dtype == torch.bool
-    assert result.kind.shape == (8,)
-    assert result.kind.max() <= len(component.kinds)
-    assert not result.masks[result.kind == 0].any(), "an image left clean has a mask"
-    assert result.masks.any(), "nothing was augmented"
+    for name, made, shape, dtype in (
+        ("images", result.images, images.shape, torch.float32),
+        ("masks", result.masks, (8, 64, 64), torch.bool),
+        ("kind", result.kind, (8,), torch.int64),
+    ):
+        assert tuple(made.shape) == tuple(shape), f"{name}: shape {[*made.shape]}, not {[*shape]}"
+        assert made.dtype == dtype, f"{name}: {made.dtype}, not {dtype}"
+    low, high = float(result.images.min()), float(result.images.max())
+    assert 0 <= low <= high <= 1, f"images: values from {low:.6g} to {high:.6g}, not within [0, 1]"
+    kinds = len(component.kinds)
+    assert result.kind.min() >= 0, f"kind: {int(result.kind.min())} is negative"
+    assert result.kind.max() <= kinds, f"kind: {int(result.kind.max())}, of {kinds} kinds"
+    masked = int(result.masks[result.kind == 0].flatten(1).any(1).sum())
+    assert not masked, f"{masked} images are masked although their kind is 0 (left clean)"
+    assert result.masks.any(), "nothing was augmented in 8 images"
 
 
 def _augments_the_same_twice(component: Any) -> None:
     images = textures(8, 64)
     first, again = _augment(component, images.clone()), _augment(component, images.clone())
-    assert torch.equal(first.images, again.images)
-    assert torch.equal(first.masks, again.masks)
-    assert not torch.equal(first.images, _augment(component, images.clone(), 1).images)
+    identical([first.images, first.masks], [again.images, again.masks], "the same seed")
+    other = _augment(component, images.clone(), 1)
+    assert not torch.equal(first.images, other.images), "seeds 0 and 1 draw the same"
 
 
 def _leaves_the_batch_alone(component: Any) -> None:
     images = textures(8, 64)
     before = images.clone()
     _augment(component, images)
-    assert torch.equal(images, before), "the augmenter wrote into the images it was given"
+    identical([before], [images], "the augmenter wrote into the images that it was given")
 
 
 CHECKS: dict[str, Check] = {

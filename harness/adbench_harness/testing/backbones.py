@@ -6,22 +6,21 @@ from typing import Any
 
 import torch
 
-from adbench_harness.testing.common import (
-    Check,
-    close,
-    make,
-)
+from adbench_harness.testing.common import Check, close, make
 
 
 def _runs_every_layer(component: Any) -> None:
     network = make(component).network(component.layers).eval()
     with torch.no_grad():
         grids = network(torch.rand(2, 3, 64, 64))
-    assert set(grids) == set(component.layers)
+    assert set(grids) == set(component.layers), (
+        f"layers {', '.join(sorted(grids))}, not {', '.join(sorted(component.layers))}"
+    )
     for name, grid in grids.items():
-        assert grid.dim() in (2, 4), f"{name}: neither a grid nor a vector"
-        assert len(grid) == 2
-        assert torch.isfinite(grid).all(), f"{name}: not finite"
+        assert grid.dim() in (2, 4), f"{name}: shape {[*grid.shape]}, neither a grid nor a vector"
+        assert len(grid) == 2, f"{name}: {len(grid)} entries for 2 images"
+        broken = int((~torch.isfinite(grid)).sum())
+        assert not broken, f"{name}: {broken} of {grid.numel()} values are not finite"
 
 
 def _runs_alone_as_in_a_batch(component: Any) -> None:

@@ -7,14 +7,8 @@ from typing import Any
 
 from adbench_harness.errors import UserError
 from adbench_harness.images import folders
-from adbench_harness.testing.common import (
-    Check,
-    Skipped,
-    make,
-)
-from adbench_harness.types import (
-    Sample,
-)
+from adbench_harness.testing.common import Check, Skipped, make
+from adbench_harness.types import Sample
 
 
 def _samples(component: Any) -> list[Sample]:
@@ -29,17 +23,23 @@ def _samples(component: Any) -> list[Sample]:
 def _lists_samples(component: Any) -> None:
     samples = _samples(component)
     splits = {"train", "test"} if component.role == "benchmark" else {"train"}
-    assert {sample.split for sample in samples} >= splits
-    assert len({sample.image for sample in samples}) == len(samples), "an image is listed twice"
+    if missing := splits - {sample.split for sample in samples}:
+        raise AssertionError(f"none of {len(samples)} samples is in {' or '.join(sorted(missing))}")
+    images = {sample.image for sample in samples}
+    assert len(images) == len(samples), f"{len(samples)} samples list {len(images)} images"
     for sample in samples:
-        assert sample.image.is_file(), f"{sample.image} is no file"
-        assert all(mask.is_file() for mask in sample.masks)
-        assert sample.label in (0, 1, None)
-        assert sample.label == 1 or not sample.masks, f"{sample.image}: masks, but not anomalous"
+        for path in (sample.image, *sample.masks):
+            assert path.is_file(), f"{path} is not a file"
+        assert sample.label in (0, 1, None), f"{sample.image}: label {sample.label!r}"
+        assert sample.label == 1 or not sample.masks, (
+            f"{sample.image}: label {sample.label}, but {len(sample.masks)} masks"
+        )
 
 
 def _lists_the_same_twice(component: Any) -> None:
-    assert _samples(component) == _samples(component)
+    pairs = zip(_samples(component), _samples(component), strict=True)
+    for first, again in pairs:
+        assert first == again, f"{first} became {again}"
 
 
 def _says_where_it_comes_from(component: Any) -> None:
@@ -47,17 +47,21 @@ def _says_where_it_comes_from(component: Any) -> None:
         assert archive.name, f"{archive}: its file has no name"
         assert archive.url or component.page, f"{archive}: neither url nor page"
         for digest, digits in ((archive.sha256, 64), (archive.md5, 32)):
-            assert digest is None or re.fullmatch(f"[0-9a-f]{{{digits}}}", digest), digest
+            assert digest is None or re.fullmatch(f"[0-9a-f]{{{digits}}}", digest), (
+                f"{archive.name}: '{digest}' is not a checksum of {digits} hexadecimal digits"
+            )
 
 
 def _publishes_counts(component: Any) -> None:
     dataset = make(component)
-    if not dataset.published():
-        raise Skipped("publishes no counts")
     published = dataset.published()
-    assert published
-    assert all(isinstance(images, int) and images > 0 for images in published.values())
-    assert set(dataset.empty_masks) <= set(published)
+    if not published:
+        raise Skipped("publishes no counts")
+    for category, images in published.items():
+        assert isinstance(images, int), f"{category}: {images!r} is not a number of images"
+        assert images > 0, f"{category}: {images} images"
+    unknown = sorted(set(dataset.empty_masks) - set(published))
+    assert not unknown, f"empty_masks names {', '.join(unknown)}, which published() does not"
 
 
 CHECKS: dict[str, Check] = {

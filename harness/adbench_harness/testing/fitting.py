@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +11,79 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adbench_harness.basic.backbones import BACKBONES, Embedded
 from adbench_harness.images.inputs import Images, Inputs, TrainImages
-from adbench_harness.results.trial import Weights
 from adbench_harness.running import contract
 from adbench_harness.running.checkpoint import FileCheckpoint
-from adbench_harness.running.features import FeatureStore
+from adbench_harness.running.features import trainable
 from adbench_harness.testing.common import Skipped
+from adbench_harness.testing.standin import store
 from adbench_harness.types import (
     Augmented,
     Augmenter,
     Batch,
     FeatureRequest,
     Features,
+    Model,
     Outputs,
     Tools,
 )
 
-ResNet18 = next(backbone for backbone in BACKBONES if backbone.name == "resnet18")
+CATEGORIES = ("plate", "tile")
+"""Names of categories, for models that want them."""
 
 
-def textures(count: int, side: int, seed: int = 0, blob: bool = False) -> Tensor:
-    """Striped, slightly noisy normal images [count, 3, side, side]; ``blob`` plants a defect."""
+def textures(count: int, size: int | tuple[int, int], seed: int = 0, blob: bool = False) -> Tensor:
+    """Striped, slightly noisy normal images [count, 3, H, W]; ``blob`` plants a defect.
+
+    ``size`` is a side or (height, width) in px.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
     draw = torch.Generator().manual_seed(seed)
-    place = torch.arange(side)
-    stripes = 0.5 + 0.2 * torch.sin(place / 3.0)[:, None] * torch.cos(place / 5.0)[None, :]
-    noise = 0.02 * torch.randn(count, 3, side, side, generator=draw)
+    down, across = torch.sin(torch.arange(height) / 3.0), torch.cos(torch.arange(width) / 5.0)
+    stripes = 0.5 + 0.2 * down[:, None] * across[None, :]
+    noise = 0.02 * torch.randn(count, 3, height, width, generator=draw)
     images = (stripes + noise).clamp(0, 1)
     if blob:
-        start, end = side * 2 // 5, side * 3 // 5
-        images[:, :, start:end, start:end] = torch.tensor([0.95, 0.1, 0.1])[:, None, None]
+        rows, columns = (slice(side * 2 // 5, side * 3 // 5) for side in (height, width))
+        images[:, :, rows, columns] = torch.tensor([0.95, 0.1, 0.1])[:, None, None]
     return images
 
 
-def train(images: Tensor, classes: bool = False) -> TrainImages:
-    """The images as a training set, half of them of each of two classes where a split has any."""
+def batch(images: Tensor, model: Model | None = None) -> Batch:
+    """The images [B, 3, H, W] as ``predict`` gets them, with what ``model`` declares to want."""
+    return _told(Batch(images=images, seeds=torch.arange(len(images))), model, range(len(images)))
+
+
+def _told(batch: Batch, model: Model | None, places: Sequence[int]) -> Batch:
+    if model is None:
+        return batch
+    names = tuple(_categories(max(places, default=0) + 1)[i] for i in places)
+    return replace(
+        batch,
+        categories=names if model.category_names else (),
+        extras={name: batch.images.clone() for name in model.extras},
+    )
+
+
+def _categories(count: int) -> tuple[str, ...]:
+    """A category for each of ``count`` images, taking turns."""
+    return tuple(CATEGORIES[i % len(CATEGORIES)] for i in range(count))
+
+
+class _TrainImages(TrainImages):
+    def __init__(self, *args: Any, model: Model | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._model = model
+
+    def batch(self, places: Sequence[int]) -> Batch:
+        return _told(super().batch(places), self._model, places)
+
+
+def train(images: Tensor, classes: bool = False, model: Model | None = None) -> TrainImages:
+    """The images [N, 3, H, W] as a training set, with what ``model`` declares to want.
+
+    Half of them are of each of two classes where ``classes`` are shown.
+    """
     inputs = Inputs(
         samples=(),
         pixels=(images * 255).round().to(torch.uint8),
@@ -55,7 +93,7 @@ def train(images: Tensor, classes: bool = False) -> TrainImages:
     seeds = np.arange(len(images), dtype=np.int64)
     device = torch.device("cpu")
     half = len(images) // 2
-    return TrainImages(
+    return _TrainImages(
         inputs,
         range(len(images)),
         seeds,
@@ -63,17 +101,20 @@ def train(images: Tensor, classes: bool = False) -> TrainImages:
         {place: int(place >= half) for place in range(len(images))} if classes else None,
         validation=Images(inputs, (), seeds, device),
         classes=("good", "blob") if classes else (),
+        categories=_categories(len(images)) if model is not None and model.category_names else (),
+        model=model,
     )
 
 
-def tools(augmenter: Any, side: int, seed: int = 0) -> Tools:
+def tools(augmenter: Any, size: int | tuple[int, int], seed: int = 0) -> Tools:
+    """What ``fit`` gets; one small untrained network stands in for any backbone."""
     return Tools(
         device=torch.device("cpu"),
         generator=torch.Generator().manual_seed(seed),
         augmenter=augmenter,
         features=_features,
         trainable=_trainable,
-        auxiliary=lambda _: train(textures(4, side, seed=9)),
+        auxiliary=lambda _: train(textures(4, size, seed=9)),
         weights=_weights,
         progress=lambda *_: None,
         log=lambda *_: None,
@@ -82,19 +123,11 @@ def tools(augmenter: Any, side: int, seed: int = 0) -> Tools:
 
 
 def _features(request: FeatureRequest) -> Features:
-    """The embedded backbone's layers in the place of any network that has the same layer names."""
-    if not set(request.layers) <= set(Embedded.layers):
-        raise Skipped(f"the embedded backbone has no layers {', '.join(request.layers)}")
-    weights = Weights(Embedded.name, Embedded.version)
-    store = FeatureStore(Embedded(), weights, torch.device("cpu"))
-    return store.serve(FeatureRequest(Embedded.name, request.layers, request.input))
+    return store().serve(request)
 
 
 def _trainable(request: FeatureRequest) -> torch.nn.Module:
-    """A small untrained ResNet in the place of any network that has the same layer names."""
-    if not set(request.layers) <= set(ResNet18.layers):
-        raise Skipped(f"a ResNet has no layers {', '.join(request.layers)}")
-    return ResNet18().network(request.layers).eval()
+    return trainable(store().network(request.layers), request)
 
 
 def _weights(name: str) -> Path:
@@ -126,10 +159,12 @@ class Blobs(Augmenter):
 
     def augment(self, batch: Batch, generator: torch.Generator) -> Augmented:
         images = batch.images.clone()
-        masks = torch.zeros(len(batch), *images.shape[2:], dtype=torch.bool)
-        size = images.shape[-1] // 4
+        height, width = images.shape[2:]
+        masks = torch.zeros(len(batch), height, width, dtype=torch.bool)
+        size = min(height, width) // 4
         for i in range(0, len(batch), 2):
-            top, left = torch.randint(0, images.shape[-1] - size, (2,), generator=generator)
+            down, across = torch.rand(2, generator=generator).tolist()
+            top, left = int(down * (height - size)), int(across * (width - size))
             masks[i, top : top + size, left : left + size] = True
         images.masked_fill_(masks[:, None], 0.9)
         return Augmented(images, masks, masks.any((1, 2)).long())

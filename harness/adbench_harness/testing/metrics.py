@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from adbench_harness.evaluation import Evaluation
-from adbench_harness.testing.common import (
-    Check,
-    Skipped,
-)
-from adbench_harness.types import (
-    Metric,
-)
+from adbench_harness.testing.common import Check, Skipped
+from adbench_harness.types import Metric
 
 
 def _evaluation(metric: Metric, values: np.ndarray, truth: np.ndarray) -> Evaluation:
@@ -29,11 +24,15 @@ def _truth() -> np.ndarray:
     return (np.random.default_rng(0).random(400) < 0.2).astype(int)
 
 
+def _equal(value: float, expected: float, what: str) -> None:
+    assert abs(value - expected) < 1e-9, f"{what}: {value:.12g}, not {expected:.12g}"
+
+
 def _is_one_on_a_perfect_ranking(metric: Metric) -> None:
     if metric.chance is None and metric.needs != "classes":
         raise Skipped("not a ranking metric")
     truth = _truth()
-    assert abs(metric.compute(_evaluation(metric, truth, truth)) - 1) < 1e-9
+    _equal(metric.compute(_evaluation(metric, truth, truth)), 1, "scores that are the truth")
 
 
 def _is_at_chance_on_constant_scores(metric: Metric) -> None:
@@ -41,7 +40,7 @@ def _is_at_chance_on_constant_scores(metric: Metric) -> None:
         raise Skipped("declares no chance level")
     truth = _truth()
     value = metric.compute(_evaluation(metric, np.ones(400), truth))
-    assert abs(value - metric.chance(float(truth.mean()))) < 1e-9
+    _equal(value, metric.chance(float(truth.mean())), "constant scores")
 
 
 def _ignores_monotone_maps(metric: Metric) -> None:
@@ -49,13 +48,18 @@ def _ignores_monotone_maps(metric: Metric) -> None:
         raise Skipped("not a ranking metric")
     scores, truth = np.random.default_rng(1).integers(0, 50, 400), _truth()
     value = metric.compute(_evaluation(metric, scores, truth))
-    for monotone in (scores * 3.0 - 7, scores.astype(float) ** 3, np.log1p(scores)):
-        assert abs(metric.compute(_evaluation(metric, monotone, truth)) - value) < 1e-9
+    for how, monotone in (
+        ("3 x - 7", scores * 3.0 - 7),
+        ("x^3", scores.astype(float) ** 3),
+        ("log(1 + x)", np.log1p(scores)),
+    ):
+        _equal(metric.compute(_evaluation(metric, monotone, truth)), value, f"scores x as {how}")
 
 
 def _is_a_number(metric: Metric) -> None:
     values, truth = np.random.default_rng(2).integers(0, 2, 400), _truth()
-    assert np.isfinite(metric.compute(_evaluation(metric, values, truth)))
+    value = metric.compute(_evaluation(metric, values, truth))
+    assert np.isfinite(value), f"{value} on scores of 0 and 1"
 
 
 def _interval_holds_the_number(metric: Metric) -> None:
@@ -64,7 +68,8 @@ def _interval_holds_the_number(metric: Metric) -> None:
     values, truth = np.random.default_rng(2).integers(0, 2, 400), _truth()
     evaluation = _evaluation(metric, values, truth)
     low, high = metric.interval(evaluation)
-    assert low < metric.compute(evaluation) < high
+    value = metric.compute(evaluation)
+    assert low < value < high, f"{value:.6g} is not between {low:.6g} and {high:.6g}"
 
 
 CHECKS: dict[str, Check] = {

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from adbench_harness.planning import parameters
 from adbench_harness.running import contract
 from adbench_harness.testing.common import (
     Skipped,
     blob_is_hot,
     close,
+    excuse,
+    identical,
     make,
     per_image,
 )
-from adbench_harness.testing.fitting import Blobs, Walked, textures, tools, train
-from adbench_harness.types import (
-    Batch,
-    DefectLogits,
-    Outputs,
-)
+from adbench_harness.testing.fitting import Blobs, Walked, batch, textures, tools, train
+from adbench_harness.testing.reloading import reloaded
+from adbench_harness.types import Batch, DefectLogits, Outputs, overrides
+
+_RECTANGLE = (64, 96)
 
 
 def _fitted(component: Any, seed: int = 0) -> Any:
@@ -30,45 +34,101 @@ def _fitted(component: Any, seed: int = 0) -> Any:
 
 def _fit(model: Any, seed: int = 0) -> Any:
     torch.manual_seed(seed)
-    side = model.input.size[0]
-    classes = "unsupervised" not in model.protocols
-    images = textures(8, side, seed)
+    images = _normal(model, 8, seed)
+    classes = not _is_of(model, "unsupervised") and _is_of(model, "classification")
     if classes:
-        images = torch.cat([images[:4], textures(4, side, seed, blob=True)])
+        images = torch.cat([images[:4], _defective(model, 4, seed)])
+    if _needs_no_image(model):
+        images = images[:0]
     augmenter = Blobs() if model.augmentation != "none" else None
-    model.fit(train(images, classes), tools(augmenter, side, seed))
+    model.fit(train(images, classes, model), tools(augmenter, model.input.size, seed))
     return model
 
 
-def _batch(images: Tensor) -> Batch:
-    return Batch(images=images, seeds=torch.arange(len(images)))
+def _is_of(model: Any, protocol: str) -> bool:
+    return protocol in model.protocols
 
 
-def _predict(model: Any, images: Tensor, order: Sequence[int] | None = None) -> Outputs:
-    batch = _batch(images)
-    if order is not None:
-        batch = Batch(images=images[list(order)], seeds=batch.seeds[list(order)])
+def _needs_no_image(model: Any) -> bool:
+    return set(model.protocols) == {"zero-shot"}
+
+
+def _normal(model: Any, count: int, seed: int = 1) -> Tensor:
+    return textures(count, model.input.size, seed)
+
+
+def _defective(model: Any, count: int, seed: int = 2) -> Tensor:
+    return textures(count, model.input.size, seed, blob=True)
+
+
+def _predict(model: Any, images: Tensor, places: Sequence[int] | None = None) -> Outputs:
+    """The outputs for the images, or for those at ``places`` of them as one batch."""
+    whole = batch(images, model)
+    asked = whole if places is None else _part(whole, places)
     with torch.no_grad():
-        outputs = model.predict(batch)
-    contract.check_outputs(outputs, model.emits, len(batch))
+        outputs = model.predict(asked)
+    contract.check_outputs(outputs, model.emits, len(asked))
     return outputs  # type: ignore[no-any-return]  # checked
+
+
+def _part(whole: Batch, places: Sequence[int]) -> Batch:
+    chosen = list(places)
+    return replace(
+        whole,
+        images=whole.images[chosen],
+        seeds=whole.seeds[chosen],
+        categories=tuple(whole.categories[i] for i in chosen) if whole.categories else (),
+        extras={name: extra[chosen] for name, extra in whole.extras.items()},
+    )
 
 
 def _predicts_what_it_declares(component: Any) -> None:
     model = _fitted(component)
-    outputs = _predict(model, textures(3, model.input.size[0], 1))
-    assert outputs.input_size == model.input.size
+    _says_its_size(model, _predict(model, _normal(model, 3)))
+
+
+def _says_its_size(model: Any, outputs: Outputs) -> None:
+    given = outputs.input_size
+    assert tuple(given) == model.input.size, (
+        f"predict says that its input is {given} px (height, width), not {model.input.size}"
+    )
+
+
+def _predicts_maps_of_a_rectangle(component: Any) -> None:
+    if "resize" not in (known := parameters.parameters(component)):
+        raise Skipped("its input's size is not a parameter 'resize'")
+    annotation = known["resize"].annotation
+    try:
+        TypeAdapter(annotation).validate_python(_RECTANGLE)
+    except ValidationError:
+        raise Skipped("its parameter 'resize' takes no (height, width)") from None
+    whole = {"crop": None} if "crop" in known else {}
+    model = component(**{**component.check_parameters, "resize": _RECTANGLE, **whole})
+    assert model.input.size == _RECTANGLE, (
+        f"resize={_RECTANGLE} gives an input of {model.input.size} px"
+    )
+    _fit(model)
+    _says_its_size(model, _predict(model, _normal(model, 3)))
 
 
 def _predicts_the_same_from_the_same_seed(component: Any) -> None:
     first, again = _fitted(component), _fitted(component)
-    images = textures(3, first.input.size[0], 1)
+    images = _normal(first, 3)
     close(per_image(_predict(first, images)), per_image(_predict(again, images)), "same seed")
 
 
-def _predicts_alone_as_in_a_batch(component: Any) -> None:
+def _predicts_the_same_twice(component: Any) -> None:
+    excuse(component, "updates_in_predict")
     model = _fitted(component)
-    images = textures(3, model.input.size[0], 1)
+    images = _normal(model, 3)
+    first = per_image(_predict(model, images))
+    close(first, per_image(_predict(model, images)), "the same batch again")
+
+
+def _predicts_alone_as_in_a_batch(component: Any) -> None:
+    excuse(component, "transductive", "updates_in_predict")
+    model = _fitted(component)
+    images = _normal(model, 3)
     together = per_image(_predict(model, images))
     for i in (0, 1):  # alone, a batch's highest would be right even if divided by it; two cannot
         alone = per_image(_predict(model, images, [i]))
@@ -76,49 +136,72 @@ def _predicts_alone_as_in_a_batch(component: Any) -> None:
 
 
 def _predicts_in_any_order(component: Any) -> None:
+    excuse(component, "transductive", "updates_in_predict")
     model = _fitted(component)
-    images = textures(3, model.input.size[0], 1)
+    images = _normal(model, 3)
     forward = [t[[2, 0, 1]] for t in per_image(_predict(model, images))]
     close(forward, per_image(_predict(model, images, [2, 0, 1])), "another order")
 
 
 def _leaves_test_images_alone(component: Any) -> None:
     model = _fitted(component)
-    images = textures(3, model.input.size[0], 1)
+    images = _normal(model, 3)
     before = images.clone()
     _predict(model, images)
-    assert torch.equal(images, before), "predict wrote into the images it was given"
+    identical([before], [images], "predict wrote into the images that it was given")
 
 
 def _model_refit_forgets(component: Any) -> None:
     model, fresh = _fit(_fitted(component, 5), 0), _fitted(component, 0)
-    images = textures(3, model.input.size[0], 1)
-    close(per_image(_predict(model, images)), per_image(_predict(fresh, images)), "refit")
+    images = _normal(model, 3)
+    close(per_image(_predict(fresh, images)), per_image(_predict(model, images)), "fitted again")
+
+
+def _reload_predicts_the_same(component: Any) -> None:
+    model = _fitted(component)
+    again = reloaded(component, model, tools(None, model.input.size))
+    images = _normal(model, 3)
+    before, after = (_all_tensors(_predict(m, images)) for m in (model, again))
+    identical(before, after, "stored and loaded again")
+
+
+def _all_tensors(outputs: Outputs) -> list[Tensor]:
+    shared = (contract.shared_tensors(port) for port in outputs.ports.values())
+    return [*per_image(outputs), *(tensor for tensors in shared for tensor in tensors)]
 
 
 def _planted_blob_scores_above_normal(component: Any, scorers: Sequence[Any]) -> None:
     model = _fitted(component)
     fitting = [s for s in map(make, scorers) if s.accepts <= model.emits]
+    if _needs_no_image(model):
+        fitting = [scorer for scorer in fitting if not overrides(scorer, "fit")]
     if not fitting or DefectLogits in model.emits:
         raise Skipped("no scorer of images at hand accepts what it emits")
-    side = model.input.size[0]
     for scorer in fitting:
-        trained = Walked([_predict(model, textures(8, side))])
-        scorer.fit(trained, torch.Generator().manual_seed(0))
-        normal = scorer.score(_predict(model, textures(3, side, 1)))
-        planted = scorer.score(_predict(model, textures(3, side, 2, blob=True)))
+        if overrides(scorer, "fit"):
+            trained = Walked([_predict(model, _normal(model, 8, 0))])
+            scorer.fit(trained, torch.Generator().manual_seed(0))
+        normal = scorer.score(_predict(model, _normal(model, 3)))
+        planted = scorer.score(_predict(model, _defective(model, 3)))
         if normal.image is not None:
-            assert planted.image.min() > normal.image.max(), f"{scorer.name}: image scores"
+            lowest, highest = float(planted.image.min()), float(normal.image.max())
+            assert lowest > highest, (
+                f"{scorer.name}: an image with a planted defect scores {lowest:.6g}, a normal one "
+                f"{highest:.6g}"
+            )
         if planted.map is not None:
             blob_is_hot(planted.map, scorer.name)
 
 
 CHECKS: dict[str, Any] = {
     "shapes_and_types": _predicts_what_it_declares,
+    "rectangular_input": _predicts_maps_of_a_rectangle,
     "same_seed_same_result": _predicts_the_same_from_the_same_seed,
+    "same_result_twice": _predicts_the_same_twice,
     "subset_invariance": _predicts_alone_as_in_a_batch,
     "order_invariance": _predicts_in_any_order,
     "leaves_its_input_alone": _leaves_test_images_alone,
     "refit_forgets": _model_refit_forgets,
+    "reload_predicts_the_same": _reload_predicts_the_same,
     "planted_blob_scores_above_normal": _planted_blob_scores_above_normal,
 }

@@ -9,10 +9,7 @@ import numpy as np
 
 from adbench_harness.images import geometry
 from adbench_harness.images.inputs import checked
-from adbench_harness.testing.common import (
-    Check,
-    make,
-)
+from adbench_harness.testing.common import Check, identical, make
 
 
 def _photographs() -> list[geometry.Image]:
@@ -39,8 +36,8 @@ def _preprocesses_the_same_twice(component: Any) -> None:
     again = _fitted_preprocessor(component, _photographs())
     for image in _photographs():
         first = step(image)
-        assert np.array_equal(first, step(image))
-        assert np.array_equal(first, again(image))
+        identical([first], [step(image)], "the same image again")
+        identical([first], [again(image)], "the same image after the same fit")
 
 
 def _leaves_the_image_alone(component: Any) -> None:
@@ -48,7 +45,7 @@ def _leaves_the_image_alone(component: Any) -> None:
     for image in _photographs():
         before = image.copy()
         step(image)
-        assert np.array_equal(image, before), "the preprocessor wrote into the image it was given"
+        identical([before], [image], "the preprocessor wrote into the image that it was given")
 
 
 def _preprocessor_refit_forgets(component: Any) -> None:
@@ -56,7 +53,7 @@ def _preprocessor_refit_forgets(component: Any) -> None:
     step.fit(iter(_photographs()[2:]))
     fresh = _fitted_preprocessor(component, _photographs()[2:])
     for image in _photographs():
-        assert np.array_equal(step(image), fresh(image)), "the second fit remembers the first"
+        identical([fresh(image)], [step(image)], "the second fit remembers the first")
 
 
 CHECKS: dict[str, Check] = {
