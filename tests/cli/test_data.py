@@ -227,7 +227,7 @@ def test_what_was_corrupted_is_not_unpacked(published, server, tmp_path, capsys)
     [(name, packed)] = published("mvtec_ad").items()
     server.bodies[f"/{name}"] = packed[:-1] + b"\0"
     assert main(["data", "fetch", "mvtec_ad", "--data", str(tmp_path), LICENSE]) == 2
-    assert "the download was deleted, run again" in capsys.readouterr().err
+    assert "the download was deleted; run again" in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 

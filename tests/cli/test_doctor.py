@@ -25,4 +25,4 @@ def test_weights_and_data_given_are_found(adbench, tmp_path):
     torch.save({}, tmp_path / "resnet18-f37072fd.pth")
     done = adbench("doctor", "--data", "data", "--weights", ".", COLUMNS="250")
     assert "1 of 15 categories in data/mvtec_ad" in done.out
-    assert "not the published file: its rows are marked" in done.out
+    assert "not the published file: rows with it are marked" in done.out

@@ -68,7 +68,7 @@ def test_a_plot_is_drawn_beside_the_page(adbench, board):
         ("no block", "has no block to fill"),
         (
             "<!-- adbench run --plugins x -->\n<!-- end -->",
-            "cannot fill a block: only leaderboard, plot",
+            "cannot fill a block; only leaderboard, plot",
         ),
         ("<!-- adbench leaderboard results --rows hue -->\n<!-- end -->", "no axis 'hue'"),
         ("<!-- adbench plot results -o a.svg -->\n<!-- end -->", "either --x PARAM or --curves"),

@@ -105,7 +105,7 @@ def test_cut_off_and_corrupted_on_the_way(published, server, tmp_path, capsys, m
     right, server.body, server.etag = server.body, server.body[:-1] + b"?", '"other"'
     server.replies = [Reply()]
     assert main(fetch) == 2
-    assert "the download was deleted, run again" in capsys.readouterr().err
+    assert "the download was deleted; run again" in capsys.readouterr().err
     assert not (tmp_path / published).exists()
     server.body = right
     assert main(fetch) == 0
