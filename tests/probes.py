@@ -197,10 +197,10 @@ class UndeclaredFeatures(FeatureModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self.feature_requests, self.hidden = (), self.feature_requests[0]
+        self.feature_requests = ()
 
     def fit(self, train: TrainSet, tools: Tools) -> Any:
-        tools.features(self.hidden)
+        tools.features(FeatureRequest("probe-backbone", ("fine",)))
         return self
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import textwrap
 from collections.abc import Iterable
+
+_LINE = 300
+"""Characters of a message that are shown."""
 
 
 class UserError(Exception):
@@ -35,4 +37,18 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 def said(error: BaseException) -> str:
     """An exception's type and message in one line, shortened if necessary."""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
+    return line(f"{type(error).__name__}: {message(error)}")
+
+
+def message(error: BaseException) -> str:
+    """An exception's message in one line, shortened if necessary."""
+    try:
+        return line(str(error)) or "no message"
+    except Exception:  # an author's __str__ may fail too
+        return "no message"
+
+
+def line(text: str) -> str:
+    """``text`` in one line, shortened if necessary."""
+    words = " ".join(text[:10_000].split())
+    return words if len(words) <= _LINE else f"{words[: _LINE - 4]} ..."

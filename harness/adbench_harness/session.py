@@ -5,6 +5,7 @@ Nothing is printed; a ``Listener`` is told.
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -68,7 +69,7 @@ def prepare(
     from adbench_harness.planning import plan
     from adbench_harness.results.store import Store
 
-    catalogue = plugins.load(checked.plugins)
+    catalogue = plugins.sound(checked.plugins)
     _check_device(device)
     store = Store(Path(out))
     made = plan.make(
@@ -86,7 +87,8 @@ def perform(
 ) -> list[TrialResult]:
     """Run what is not stored yet; the plan's results in its order, read back from the store.
 
-    Each result is stored as it arrives, then observers are told. ``engine`` runs the bundles, in
+    Each result is stored as it arrives, then observers are told. A trial that failed while it was
+    planned, and a plugin that is broken, stop no other. ``engine`` runs the bundles, in
     this process by default. Raises UserError where the store cannot be written to, before anything
     is run; after a KeyboardInterrupt what is stored stays, and ``perform`` goes on from there.
     """
@@ -94,20 +96,26 @@ def perform(
         from adbench_harness.engines import local
 
         engine = local.run
+    from adbench_harness.running.bundle import refused
+
     progress = progress or Listener()
-    plan, store = prepared.plan, prepared.store
+    plan, store, catalogue = prepared.plan, prepared.store, prepared.catalogue
     store.make()
-    for note in plan.notes:
+    for note in (*catalogue.broken.values(), *plan.notes):
         progress.note(note)
-    bundles = prepared.left()
-    todo = sum(len(bundle.trials) for bundle in bundles)
+    finished = store.finished()
+    broken, bundles = plan.broken(finished), plan.left(finished)
+    todo = len(broken) + sum(len(bundle.trials) for bundle in bundles)
     progress.started(len(plan.trials) - todo, len(plan.trials), store.root)
     start = time.monotonic()
     with _interrupts() as seen:
-        for result in engine(_announced(bundles, progress), progress.stage):
+        for result in itertools.chain(
+            (refused(trial, plan.failed[trial.id], catalogue) for trial in broken),
+            engine(_announced(bundles, progress), progress.stage),
+        ):
             store.write(result)
             progress.trial(result)
-            _tell_observers(prepared.catalogue, result, progress)
+            _tell_observers(catalogue, result, progress)
             if seen:
                 raise KeyboardInterrupt
     progress.finished(time.monotonic() - start)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import time
@@ -312,6 +313,179 @@ def test_notes_say_which_backbone_stands_in(ran, folder):
     assert said.out.startswith("backbone: embedded, since the weights of patchcore's own ")
     assert "'adbench weights fetch wide_resnet50_2' gets them" in said.out
     assert "[embedded]" in said.out
+
+
+# ---------------------------------------------------------------- what is broken
+
+BROKEN = """
+import os
+from toys import ToyData, ToyModel, ToyScorer
+
+class Mine(ToyModel):
+    name = "mine"
+
+    @property
+    def input(self):
+        raise KeyError("two\\nlines")
+
+class Refuses(ToyModel):
+    name = "refuses"
+
+    def __init__(self, *, size: int = 3):
+        if size != 3:
+            raise ValueError("only 3 will do")
+
+class Score(ToyScorer):
+    name = "score"
+
+    def __init__(self):
+        if "BROKEN" in os.environ:
+            raise RuntimeError("no scorer today")
+        super().__init__()
+
+class Data(ToyData):
+    name = "data"
+
+    def samples(self, root, category, split_seed):
+        if category == "dark":
+            raise RuntimeError("no light")
+        return super().samples(root, category, split_seed)
+
+@hookimpl
+def adbench_models(): return [Mine, Refuses]
+
+@hookimpl
+def adbench_scorers(): return [Score]
+
+@hookimpl
+def adbench_datasets(): return [Data]
+"""
+ALONE = ("--scorers", "toy-map", "--preprocessors", "none", "--device", "cpu", "--out", "out")
+
+
+@pytest.fixture
+def broken(adbench, toys, plugin_file):
+    """Runs the command as a process with the toys and components that are broken."""
+    path = plugin_file("mine", BROKEN)
+
+    def run(*arguments, plugins=(), **environment):
+        given = ",".join((toys, path, *plugins))
+        tests = str(Path(toys).parent)
+        inherited = adbench.environment["PYTHONPATH"]
+        environment["PYTHONPATH"] = f"{inherited}{os.pathsep}{tests}"
+        done = adbench("run", "--plugins", given, *ALONE, *arguments, **environment)
+        assert "Traceback" not in done.out + done.err
+        return done
+
+    return run
+
+
+def statuses(folder):
+    """The status of each stored trial by its category, model and scorer."""
+    trials = [(r.trial, r.status) for r in Store(folder).read()]
+    return {
+        (f"{t.dataset.name}/{t.category}", t.model.name, t.scorer.name): status
+        for t, status in trials
+    }
+
+
+def test_a_broken_component_costs_its_own_rows(broken, tmp_path):
+    axes = ("--models", "mine,toy-mean", "--datasets", "toy-data,data")
+    done = broken(*axes)
+    assert done.code == 1
+    assert statuses(tmp_path / "out") == {
+        ("toy-data/dark", "mine", "none"): "failed",
+        ("toy-data/light", "mine", "none"): "failed",
+        ("toy-data/dark", "toy-mean", "toy-map"): "ok",
+        ("toy-data/light", "toy-mean", "toy-map"): "ok",
+        ("data/dark", "mine", "none"): "failed",
+        ("data/light", "mine", "none"): "failed",
+        ("data/dark", "toy-mean", "toy-map"): "failed",
+        ("data/light", "toy-mean", "toy-map"): "ok",
+    }
+    failed = [line for line in done.out.splitlines() if line.startswith("failed: ")]
+    listing = "data set 'data', category 'dark': listing its samples failed: RuntimeError: no light"
+    assert any("toy-data · mine" in line and ": plan: KeyError: 'two" in line for line in failed)
+    assert any(f"data · toy-mean · toy-map [dark]: plan: {listing}" in line for line in failed)
+    assert "toy-data/dark · none · mine · none · seed 0: failed in plan" in done.err
+    (result,) = [
+        r
+        for r in Store(tmp_path / "out").read()
+        if r.trial.title == "toy-data/dark · none · mine · none · seed 0"
+    ]
+    (failure,) = result.failures
+    assert failure.stage == "plan"
+    assert 'raise KeyError("two\\nlines")' in failure.traceback
+    assert result.provenance["plugins"]["mine"].startswith("mine.py ")
+    assert "device" not in result.provenance
+
+    again = broken(*axes)
+    assert again.code == 1
+    # 4 of the toys' data, of which 2 are sound, and 4 of the other, of which 1 is.
+    assert "3 of 8 trials are in out already" in again.out
+    assert again.err.count("failed in plan") == 5
+
+
+def test_nothing_but_what_is_broken_is_a_table_of_failures(broken):
+    done = broken("--models", "mine", "--datasets", "toy-data")
+    assert done.code == 1
+    assert "2 trials in " in done.out
+    assert re.search(r"^failed: mine \[dark, light\]: plan: KeyError", done.out, re.MULTILINE)
+
+
+def test_a_failed_row_is_replaced_when_the_component_is_fixed(broken, tmp_path):
+    axes = ("--models", "toy-mean", "--datasets", "toy-data/dark", "--scorers", "score")
+    done = broken(*axes, BROKEN="1")
+    assert done.code == 1
+    assert "plan: RuntimeError: no scorer today" in done.out
+    done = broken(*axes)
+    assert done.code == 0, done.out + done.err
+    assert statuses(tmp_path / "out") == {("toy-data/dark", "toy-mean", "score"): "ok"}
+
+
+def test_a_value_that_a_constructor_refuses_is_the_users_mistake(broken):
+    done = broken("--models", "mine,toy-mean,refuses:size=4")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "adbench: error: model 'refuses(size=4)': only 3 will do\n"
+
+
+def test_a_broken_plugin_is_named_and_the_others_run(broken, plugin_file, tmp_path):
+    """Also where the suite names what only it would have brought."""
+    lines = []
+    for name, body in (
+        ("import", "import no_such_module"),
+        ("hook", "@hookimpl\ndef adbench_models(): raise RuntimeError('two\\nlines')"),
+        ("require", "from adbench_harness.errors import require\nrequire('no_such_package')"),
+    ):
+        lines.append((plugin_file(f"{name}_breaks", body), f"plugin '{name}_breaks'"))
+    axes = ("--models", "toy-mean,theirs", "--datasets", "toy-data/dark")
+    done = broken(*axes, plugins=[path for path, _ in lines])
+    assert done.code == 1
+    said = done.err.splitlines()[: len(lines)]
+    left = [line for line in done.out.splitlines() if line.startswith("left out: ")]
+    assert left == [f"left out: {line}" for line in said]
+    assert done.out.rstrip().splitlines()[-len(lines) :] == left
+    for line, (_, start) in zip(said, lines, strict=True):
+        assert line.startswith(start)
+    assert "failed: theirs [dark]: plan: unknown model 'theirs': plugin 'import_breaks'" in done.out
+    assert statuses(tmp_path / "out")["toy-data/dark", "toy-mean", "toy-map"] == "ok"
+
+
+def test_a_broken_plugin_alone_is_refused(error, plugin_file):
+    paths = [plugin_file(name, f"import {name}_module") for name in ("first", "second")]
+    assert "plugin 'first' of " in error("run", "--plugins", paths[0])
+    line = error("run", "--plugins", ",".join(paths))
+    assert "No module named 'first_module'" in line
+    assert "No module named 'second_module'" in line
+
+
+def test_explain_names_what_is_broken(ran, toys, plugin_file):
+    given = ",".join((toys, plugin_file("mine", BROKEN), plugin_file("other", "x = = 1")))
+    code, said = ran("--plugins", given, "--models", "mine,toy-mean", *ALONE, "--explain")
+    assert code == 1
+    assert "\nfailed:\n" in said.out
+    assert "toy-data/dark · none · mine · none · seed 0: KeyError: 'two\\nlines'" in said.out
+    assert said.out.splitlines()[-1].startswith("left out: plugin 'other' of ")
 
 
 # ---------------------------------------------------------------- every plugin

@@ -59,3 +59,13 @@ def test_every_installed_component_can_be_shown(shown, capsys):
 
 def test_the_nearest_name_is_offered(error):
     assert "no component 'aupr' (did you mean 'aupro'?)" in error("show", "aupr")
+
+
+def test_a_broken_component_is_named(error, plugin_file):
+    body = (
+        "from adbench_harness.types import Model\n"
+        "class Mine(Model):\n    name, summary, version = 'mine', 'Mine.', 1\n"
+        "@hookimpl\ndef adbench_models(): return [Mine]"
+    )
+    line = error("show", "mine", "--plugins", plugin_file("mine", body))
+    assert "error: model 'mine' is broken: model 'mine' lacks fit, predict; " in line

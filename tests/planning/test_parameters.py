@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from torch import nn
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import ContractError, UserError
 from adbench_harness.planning import grammar, parameters, plugins
 from adbench_harness.planning.grammar import Wanted
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.results.trial import Choice
+from adbench_harness.types import Model
 
 SCORER = """
 from typing import Annotated, Literal
@@ -107,7 +109,6 @@ def test_the_order_of_writing_changes_nothing(mine: Catalogue) -> None:
         ("mine:mode=quick", r"'mode' cannot be 'quick': .*\(type fast \| slow, default 'fast'\)"),
         ("mine:switch=maybe", "'switch' cannot be 'maybe'"),
         ("mine:shape=[1,2,3]", "'shape' cannot be"),
-        ("mine:whole=13", r"scorer 'mine\(whole=13\)': 13 brings bad luck"),
         ("mien", r"unknown scorer 'mien' \(did you mean 'mine'\?\)"),
     ],
 )
@@ -125,7 +126,6 @@ def test_mistakes_name_the_parameter_and_what_is_valid(
         ("coreset_ratio=abc", r"'coreset_ratio' cannot be 'abc': .*\(type float, default 0.01\)"),
         ("coreset_ratio=2.0", "'coreset_ratio' cannot be '2.0': .*less than or equal to 1"),
         ("coreset_ration=0.1", r"no parameter 'coreset_ration' \(did you mean 'coreset_ratio'\?\)"),
-        ("neighbourhood=2", r"model 'patchcore\(neighbourhood=2\)': neighbourhood must be odd"),
     ],
 )
 def test_mistakes_with_a_real_model(setting: str, reason: str) -> None:
@@ -153,12 +153,101 @@ def test_meaning_type_and_sequences(mine: Catalogue) -> None:
     assert [name for name in known if known[name].is_sequence] == ["shape", "names"]
 
 
+@pytest.mark.parametrize(
+    ("catalogue_of", "kind", "text", "reason"),
+    [
+        ("mine", "scorer", "mine:whole=13", "scorer 'mine(whole=13)': 13 brings bad luck"),
+        (
+            "patchcore",
+            "model",
+            "patchcore:neighbourhood=2",
+            "model 'patchcore(neighbourhood=2)': neighbourhood must be odd",
+        ),
+    ],
+)
+def test_a_value_that_the_constructor_refuses(
+    mine: Catalogue, catalogue_of: str, kind: str, text: str, reason: str
+) -> None:
+    catalogue = mine if catalogue_of == "mine" else plugins.load([catalogue_of])
+    choice = parameters.resolve(catalogue, kind, grammar.component(text))
+    with pytest.raises(UserError) as error:
+        parameters.build(catalogue, kind, choice)
+    assert str(error.value).startswith(reason)
+
+
+@pytest.mark.parametrize("written", ["mine", "mine:mode=slow"])
+def test_a_constructor_that_always_raises_is_not_the_users_mistake(
+    plugin_file: Callable[[str, str], str], written: str
+) -> None:
+    """Whatever the user wrote, and whichever error it is."""
+    body = SCORER.replace("if whole == 13:", "if True:")
+    catalogue = plugins.load([plugin_file("mine", body)])
+    choice = resolved(catalogue, written)
+    with pytest.raises(ValueError, match="13 brings bad luck"):
+        parameters.build(catalogue, "scorer", choice)
+
+
 @pytest.mark.parametrize("signature", ["*, size=3", "*, size: int", "size: int = 3", "**rest: int"])
 def test_a_constructor_that_cannot_be_checked_is_refused(signature: str) -> None:
     space: dict[str, Any] = {}
     exec(f"class Loose:\n    def __init__(self, {signature}): pass", space)
-    with pytest.raises(UserError, match=r"Loose: constructor parameter '\w+' must be keyword-only"):
+    with pytest.raises(ContractError, match=r"Loose: constructor parameter '\w+' must be keyword"):
         parameters.parameters(space["Loose"])
+
+
+class Ordinary(nn.Module):
+    """No constructor of its own."""
+
+
+class Inherits(Ordinary, Model):
+    """Nor here."""
+
+
+class Forwards(nn.Module):
+    """One of its own that says nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class ForwardsToo(Forwards):
+    """Inherits it from the same author."""
+
+
+def test_a_constructor_that_the_author_did_not_write_has_no_parameters() -> None:
+    for component in (Ordinary, Inherits, type("Mine", (), {})):
+        assert parameters.parameters(component) == {}
+    for component in (Forwards, ForwardsToo):
+        with pytest.raises(ContractError, match="constructor parameter 'args' must be"):
+            parameters.parameters(component)
+
+
+def test_parameters_of_a_class_are_read_once(mine: Catalogue) -> None:
+    component = mine.get("scorer", "mine")
+    assert parameters.parameters(component) is parameters.parameters(component)
+    whole = parameters.parameters(component)["whole"]
+    assert whole.adapter is whole.adapter
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (" = 3,", " = 'three',", "parameter 'whole' cannot be 'three'"),
+        ('"Mine."', '"Mine."; presets = {"small": {"whole": 0}}', "'whole' cannot be 0"),
+        ('"Mine."', '"Mine."; presets = {"small": {"whle": 1}}', "no parameter 'whle'"),
+    ],
+)
+def test_wrong_defaults_and_presets_are_the_authors_mistake(
+    plugin_file: Callable[[str, str], str], old: str, new: str, reason: str
+) -> None:
+    body = SCORER.replace('name, summary, paper, version = "mine", "Mine.", None, 4', _MEMBERS)
+    catalogue = plugins.load([plugin_file("mine", body.replace(old, new))])
+    with pytest.raises(ContractError, match=reason) as error:
+        resolved(catalogue, "mine")
+    assert str(error.value).endswith("; correct the component's defaults or presets")
+
+
+_MEMBERS = 'name = "mine"; paper = None; version = 4; summary = "Mine."'
 
 
 # ---------------------------------------------------------------- components as parameters
@@ -215,11 +304,3 @@ def test_mistakes_in_a_nested_component(catalogue: Catalogue, written: Any, reas
     with pytest.raises(UserError, match=reason) as error:
         wrapped(catalogue, detector=written)
     assert "\n" not in str(error.value)
-
-
-def test_a_component_that_lacks_a_member_is_refused_by_name(
-    plugin_file: Callable[[str, str], str],
-) -> None:
-    catalogue = plugins.load([plugin_file("mine", SCORER.replace("accepts =", "accept ="))])
-    with pytest.raises(UserError, match="scorer 'mine' lacks accepts"):
-        resolved(catalogue, "mine")

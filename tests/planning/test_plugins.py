@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import ContractError, UserError
 from adbench_harness.planning import plugins
 
 PluginFile = Callable[[str, str], str]
@@ -209,6 +209,71 @@ def test_a_hook_that_fails(plugin_file: PluginFile) -> None:
     path = plugin_file("mine", "@hookimpl\ndef adbench_scorers(): import no_such_module")
     message = refused(path)
     assert f"plugin 'mine' of {path}: adbench_scorers failed: ModuleNotFoundError" in message
+
+
+def test_a_class_that_cannot_be_completed(plugin_file: PluginFile) -> None:
+    body = (
+        "class Mine:\n    def __init_subclass__(cls): raise RuntimeError('final')\n"
+        "@hookimpl\ndef adbench_scorers(): return [Mine]"
+    )
+    path = plugin_file("mine", body)
+    assert refused(path) == (
+        f"plugin 'mine' of {path}: adbench_scorers failed: RuntimeError: final; fix it or leave it "
+        "out of --plugins"
+    )
+
+
+def test_an_instance_in_place_of_a_class(plugin_file: PluginFile) -> None:
+    path = plugin_file("mine", SCORER.replace("[Mine]", "[Mine()]"))
+    message = refused(path)
+    assert message.startswith(f"plugin 'mine' of {path}: scorer <adbench_file_mine.Mine object")
+    assert message.endswith("is not a class; return classes from adbench_scorers")
+
+
+def test_broken_plugins_beside_sound_ones(plugin_file: PluginFile) -> None:
+    """Whatever is wrong with them, and with what they require."""
+    broken = {
+        "import_": "import no_such_module",
+        "hook": "@hookimpl\ndef adbench_scorers(): import no_such_module",
+        "unmarked": SCORER.replace("@hookimpl", ""),
+        "nameless": SCORER.replace("name, summary", "nam, summary"),
+    }
+    paths = {name: plugin_file(name, body) for name, body in broken.items()}
+    paths["requires"] = plugin_file("requires", f"requires = ({paths['import_']!r},)")
+    sound = plugin_file("mine", SCORER)
+    catalogue = plugins.sound([paths["hook"], sound, *paths.values(), "padim"])
+    assert catalogue.named == ("mine", "padim")
+    assert set(catalogue.broken) == set(paths.values())
+    for name, path in paths.items():
+        blamed = "import_" if name == "requires" else name
+        assert catalogue.broken[path].startswith(f"plugin '{blamed}'")
+        assert "\n" not in catalogue.broken[path]
+    # Which plugin would have brought it, nobody knows.
+    with pytest.raises(ContractError, match=r"^unknown scorer 'theirs': plugin 'hook' of .*hook"):
+        catalogue.get("scorer", "theirs")
+    assert catalogue.get("scorer", "mine").name == "mine"
+
+
+def test_sound_plugins_are_loaded_once(plugin_file: PluginFile, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    path = plugin_file("mine", f"{SCORER}\nopen({str(log)!r}, 'a').write('x')")
+    assert plugins.sound([path]).broken == {}
+    assert log.read_text() == "x"
+
+
+def test_nothing_but_broken_plugins_is_refused(plugin_file: PluginFile) -> None:
+    paths = [plugin_file(name, "import no_such_module") for name in ("one", "two")]
+    for names in ([paths[0]], [paths[0], paths[0]], paths):
+        with pytest.raises(UserError) as error:
+            plugins.sound(names)
+        for name in set(names):
+            assert f"plugin '{Path(name).stem}' of {name} cannot be imported" in str(error.value)
+
+
+def test_what_cannot_be_loaded_together_is_refused(plugin_file: PluginFile) -> None:
+    paths = [plugin_file("one", SCORER), plugin_file("two", SCORER)]
+    with pytest.raises(UserError, match="scorer 'mine' is brought by plugin 'one' of"):
+        plugins.sound(paths)
 
 
 def test_two_different_components_with_one_name(plugin_file: PluginFile) -> None:

@@ -446,8 +446,9 @@ def test_another_detector_can_stand_in():
 )
 def test_what_does_not_go_together_is_refused_when_planned(written, reason):
     catalogue = plugins.load(["afps", "patchcore", "twostage"])
+    wanted = grammar.component(written)
     with pytest.raises(UserError, match=reason) as caught:
-        parameters.resolve(catalogue, "model", grammar.component(written))
+        parameters.build(catalogue, "model", parameters.resolve(catalogue, "model", wanted))
     assert "\n" not in str(caught.value)
 
 

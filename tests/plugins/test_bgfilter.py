@@ -214,7 +214,8 @@ def test_recipes_are_valid_suites():
         ):
             for chain in axis:
                 for link in chain:
-                    parameters.resolve(catalogue, kind, link)
+                    choice = parameters.resolve(catalogue, kind, link)
+                    parameters.build(catalogue, kind, choice)
 
 
 def test_reported_numbers():

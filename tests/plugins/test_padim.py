@@ -254,7 +254,7 @@ def test_recipes_are_valid_suites_and_have_reported_numbers():
     for recipe in recipes.values():
         checked = suite.validate({**recipe.suite, "plugins": ["padim"]}, recipe.name)
         [[model]] = checked.models
-        parameters.resolve(catalogue, "model", model)
+        parameters.build(catalogue, "model", parameters.resolve(catalogue, "model", model))
 
 
 def test_reported_mean_is_that_of_the_categories():

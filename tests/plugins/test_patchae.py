@@ -512,7 +512,7 @@ def test_recipe_is_a_valid_suite():
     checked = suite.validate({**recipe.suite, "plugins": ["patchae"]}, recipe.name)
     for kind, axis in (("model", checked.models), ("scorer", checked.scorers)):
         [[wanted]] = axis
-        parameters.resolve(catalogue, kind, wanted)
+        parameters.build(catalogue, kind, parameters.resolve(catalogue, kind, wanted))
     assert requires == ("patchcore",)
     assert {row.recipe for row in adbench_reported()} == {None, recipe.name}
 

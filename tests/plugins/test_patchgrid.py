@@ -339,5 +339,6 @@ def test_dtd_is_asked_for_only_where_it_is_used():
 )
 def test_bad_parameters_are_refused_in_words(params, reason):
     catalogue = plugins.load(["patchgrid"])
+    wanted = Wanted("patchgrid", params)
     with pytest.raises(UserError, match=reason):
-        parameters.resolve(catalogue, "augmenter", Wanted("patchgrid", params))
+        parameters.build(catalogue, "augmenter", parameters.resolve(catalogue, "augmenter", wanted))

@@ -504,8 +504,9 @@ def test_statistics_are_those_of_the_normal_images():
 @pytest.mark.parametrize("size", [10, 30])
 def test_sizes_that_do_not_halve_twice_are_refused(size):
     catalogue = plugins.load(["twostage"])
+    wanted = component(f"twostage:size={size}")
     with pytest.raises(UserError, match="size"):
-        parameters.resolve(catalogue, "model", component(f"twostage:size={size}"))
+        parameters.build(catalogue, "model", parameters.resolve(catalogue, "model", wanted))
 
 
 def test_recipes_name_components_that_exist():
@@ -513,7 +514,8 @@ def test_recipes_name_components_that_exist():
     for recipe in adbench_recipes():
         for kind in ("augmenter", "model", "scorer"):
             for written in recipe.suite[f"{kind}s"]:
-                parameters.resolve(catalogue, kind, component(written))
+                choice = parameters.resolve(catalogue, kind, component(written))
+                parameters.build(catalogue, kind, choice)
         assert recipe.suite["scorers"] == ["map:pool=mean-pooled-max"]
 
 

@@ -32,7 +32,7 @@ from adbench_harness.cli import (
     weights,
 )
 from adbench_harness.cli import list as list_
-from adbench_harness.errors import UserError
+from adbench_harness.errors import ContractError, UserError
 
 _COMMANDS = (
     *(run, leaderboard, plot, report, compare, rescore, timings, fill),
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _answer(arguments)
         finally:
             sys.stdout.flush()  # here, where a closed pipe can be caught, not at exit
-    except UserError as error:
+    except (UserError, ContractError) as error:
         print(f"adbench: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from adbench_harness.results import FOLDER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adbench_harness.results.store import Store, TrialResult
+    from adbench_harness.results.store import TrialResult
     from adbench_harness.session import Prepared
 
 SUMMARY = "Run every combination that fits together and show the table."
@@ -79,7 +79,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    """0, or 1 if a trial failed."""
+    """0, or 1 if a trial failed or a plugin is broken."""
     content = _content(given)
     if not content.get("plugins"):
         raise UserError(
@@ -99,10 +99,9 @@ def handle(given: argparse.Namespace) -> int:
             source="command line",
         )
         if given.explain:
-            _explain(prepared)
-            return 0
+            return _explain(prepared)
         found = session.perform(prepared, progress=display)
-    return _show(found, prepared.store, per_category=given.per_category)
+    return _show(found, prepared, per_category=given.per_category)
 
 
 def _content(given: argparse.Namespace) -> dict[str, Any]:
@@ -151,7 +150,7 @@ def _seeds(text: str, key: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _explain(prepared: Prepared) -> None:
+def _explain(prepared: Prepared) -> int:
     plan, bundles = prepared.plan, prepared.left()
     for note in plan.notes:
         print(note)
@@ -168,9 +167,14 @@ def _explain(prepared: Prepared) -> None:
         print("\nleft out:")
         for reason in plan.left_out:
             print(f"  {reason}")
+    if plan.failed:
+        print("\nfailed:")
+        for trial in plan.broken(()):
+            print(f"  {trial.id}  {trial.title}: {plan.failed[trial.id].message}")
+    return _broken(prepared, failed=bool(plan.failed))
 
 
-def _show(found: Sequence[TrialResult], store: Store, *, per_category: bool) -> int:
+def _show(found: Sequence[TrialResult], prepared: Prepared, *, per_category: bool) -> int:
     from adbench_harness import leaderboard
 
     for detailed in (False, True) if per_category else (False,):
@@ -178,9 +182,17 @@ def _show(found: Sequence[TrialResult], store: Store, *, per_category: bool) -> 
             leaderboard.render(
                 found,
                 per_category=detailed,
-                store=store.root,
+                store=prepared.store.root,
                 width=shutil.get_terminal_size((100, 24)).columns,
                 color=sys.stdout.isatty(),
             )
         )
-    return int(any(result.failures for result in found))
+    return _broken(prepared, failed=any(result.failures for result in found))
+
+
+def _broken(prepared: Prepared, *, failed: bool) -> int:
+    """Name the plugins that are left out; 1 if there are any, or if something else ``failed``."""
+    broken = prepared.catalogue.broken.values()
+    for reason in broken:
+        print(f"left out: {reason}")
+    return int(failed or bool(broken))

@@ -86,11 +86,14 @@ def _contract(offer: Any, catalogue: Any) -> dict[str, str]:
     """The ports that a model or scorer emits and accepts with its default parameters."""
     if offer.kind not in ("model", "scorer"):
         return {}
-    from adbench_harness.planning import parameters
+    from adbench_harness.planning.components import BrokenError, Components
     from adbench_harness.planning.grammar import Wanted
 
-    choice = parameters.resolve(catalogue, offer.kind, Wanted(offer.name))
-    component = parameters.build(catalogue, offer.kind, choice)
+    components = Components(catalogue)
+    try:
+        component = components.get(offer.kind, components.resolve(offer.kind, Wanted(offer.name)))
+    except BrokenError as error:
+        raise UserError(f"{offer.kind} '{offer.name}' is broken: {error}") from None
     said = {
         key: ", ".join(sorted(port.__name__ for port in getattr(component, key, ())))
         for key in ("emits", "accepts")

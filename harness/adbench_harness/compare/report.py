@@ -177,7 +177,7 @@ def _made(comparison: Comparison) -> str:
 
 
 def _all(values: Iterable[Any]) -> str:
-    return "/".join(sorted({str(value) for value in values})) or "none"
+    return "/".join(sorted({str(value) for value in values if value is not None})) or "none"
 
 
 # ---------------------------------------------------------------- for programs

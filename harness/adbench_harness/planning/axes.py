@@ -8,7 +8,8 @@ from typing import Any
 
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.planning import grammar, parameters
-from adbench_harness.planning.plugins import BASIC, Catalogue
+from adbench_harness.planning.components import Components
+from adbench_harness.planning.plugins import BASIC
 from adbench_harness.planning.suite import Suite
 from adbench_harness.results.trial import Choice
 
@@ -19,10 +20,11 @@ Settings = Mapping[tuple[str, str], Mapping[str, Any]]
 class Axes:
     """What a suite writes on each axis, or, where it is silent, what its plugins bring."""
 
-    def __init__(self, suite: Suite, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
+    def __init__(self, suite: Suite, components: Components) -> None:
+        self.components = components
+        self.catalogue = components.catalogue
         self._suite = suite
-        self._settings = settings(catalogue, suite.set)
+        self._settings = settings(components, suite.set)
         self._used: set[tuple[str, str]] = set()
         self._on_named_backbone: set[Choice] = set()
 
@@ -41,7 +43,8 @@ class Axes:
             if len(chain) != 1:
                 raise UserError("a data set is one name, such as mini or mvtec_ad/bottle")
             name, _, category = chain[0].name.partition("/")
-            if self.catalogue.get("dataset", name).role == "auxiliary":
+            offer = self.catalogue.offers["dataset"].get(name)
+            if offer and offer.component.role == "auxiliary":
                 raise UserError(
                     f"data set '{name}' is auxiliary: there is nothing in it to test on"
                 )
@@ -75,7 +78,7 @@ class Axes:
 
     def choices(self, kind: str, wanted: grammar.Wanted) -> list[Choice]:
         """``wanted`` with ``--set``, which wins, as one choice a point of its parameters' grid."""
-        known = parameters.parameters(self.catalogue.get(kind, wanted.name))
+        known = self.components.parameters(kind, wanted.name) or {}
         self._used.add((kind, wanted.name))
         params = {**wanted.params, **self._settings.get((kind, wanted.name), {})}
         grids = []
@@ -86,7 +89,7 @@ class Axes:
             )
             grids.append([(name, item) for item in (value if is_grid else [value])])
         found = [
-            parameters.resolve(self.catalogue, kind, grammar.Wanted(wanted.name, dict(point)))
+            self.components.resolve(kind, grammar.Wanted(wanted.name, dict(point)))
             for point in itertools.product(*grids)
         ]
         if "backbone" in params:
@@ -119,8 +122,13 @@ class Axes:
         ]
 
 
-def settings(catalogue: Catalogue, written: Mapping[str, Any], source: str = "--set") -> Settings:
-    """``[KIND:]COMPONENT.PARAMETER`` -> value, by (kind, component); raises UserError."""
+def settings(components: Components, written: Mapping[str, Any], source: str = "--set") -> Settings:
+    """``[KIND:]COMPONENT.PARAMETER`` -> value, by (kind, component); raises UserError.
+
+    A component that a broken plugin may have brought, and parameters that cannot be read, are not
+    the user's mistake.
+    """
+    catalogue = components.catalogue
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for key, value in written.items():
         owner, dot, name = key.rpartition(".")
@@ -136,26 +144,29 @@ def settings(catalogue: Catalogue, written: Mapping[str, Any], source: str = "--
                 f"{source} {key}: '{component}' is a {' and a '.join(kinds)}; write "
                 f"{' or '.join(f'{k}:{key}' for k in kinds)}"
             )
+        if not kinds and catalogue.broken:
+            continue
         if not kinds:
             names = [n for k in AXES for n in catalogue.offers[k]]
             raise UserError(
                 f"{source} {key}: no component '{component}'{nearest(component, names)}"
             )
-        known = parameters.valid(catalogue.get(kinds[0], component))
-        if name not in known:
-            raise UserError(parameters.unknown(kinds[0], component, name, known))
+        if components.parameters(kinds[0], component) is not None:
+            known = parameters.valid(catalogue.get(kinds[0], component))
+            if name not in known:
+                raise UserError(parameters.unknown(kinds[0], component, name, known))
         found.setdefault((kinds[0], component), {})[name] = value
     return found
 
 
-def retuned(catalogue: Catalogue, kind: str, choice: Choice, changes: Settings) -> Choice:
+def retuned(components: Components, kind: str, choice: Choice, changes: Settings) -> Choice:
     """``choice`` with the parameters that ``changes`` holds for it.
 
     Its label stays: a table has one row for a combination, whatever a category needs.
     """
-    if (kind, choice.name) not in changes:
+    if (kind, choice.name) not in changes or components.is_broken(kind, choice):
         return choice
-    component = catalogue.get(kind, choice.name)
+    component = components.catalogue.get(kind, choice.name)
     given = {**choice.params, **parameters.expanded(kind, component, changes[kind, choice.name])}
-    tuned = parameters.resolve(catalogue, kind, grammar.Wanted(choice.name, given))
+    tuned = components.resolve(kind, grammar.Wanted(choice.name, given))
     return Choice(tuned.name, tuned.version, tuned.params, choice.changed)

@@ -6,12 +6,12 @@ import difflib
 import inspect
 import types
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from adbench_harness.errors import ContractError
+from adbench_harness.errors import ContractError, line
 from adbench_harness.types import COMPONENTS, Component, FeatureRequest
 
 _CLOSE = 0.75
@@ -22,13 +22,17 @@ _CLOSE = 0.75
 def members(kind: str) -> dict[str, Any]:
     """Every member that the harness looks at, with its type; a method's is ``None``."""
     base = COMPONENTS[kind]
-    hints = get_type_hints(base, include_extras=True)
     found = {
         name: get_args(hint)[0] if get_origin(hint) is ClassVar else hint
-        for name, hint in hints.items()
+        for name, hint in _hints(kind).items()
     }
     methods = [name for name, value in inspect.getmembers(base, inspect.isfunction)]
     return found | {n: None for n in methods if not n.startswith("_") or n == "__call__"}
+
+
+@cache
+def _hints(kind: str) -> dict[str, Any]:
+    return get_type_hints(COMPONENTS[kind], include_extras=True)
 
 
 def kind_of(component: type) -> str:
@@ -67,44 +71,61 @@ def completed(kind: str, component: type) -> type[Component]:
     )
 
 
+@cache
 def check_class(kind: str, component: type) -> None:
-    """Raise ContractError for a method that is missing and for a name that is nearly a member's."""
+    """Raise ContractError for a method that is missing, and for a wrong or misspelt attribute."""
     if missing := sorted(name for name, _ in _abstract(component)):
         raise ContractError(_lacks(kind, component, missing))
-    known = members(kind)
-    for name in _own_names(component):
-        _check_spelling(kind, component.__name__, name, known)
+    for name, hint in _hints(kind).items():
+        value = inspect.getattr_static(component, name, _ABSENT)
+        if get_origin(hint) is ClassVar and value is not _ABSENT:
+            _check_type(kind, component, name, value)
+    for name, value in _own(component):
+        _check_spelling(kind, component, name, value)
 
 
 def check_instance(kind: str, built: Component) -> None:
-    """Raise ContractError for an attribute that is missing, of another type, or misspelt."""
-    known = members(kind)
-    missing = sorted(
-        name for name, hint in known.items() if hint is not None and not hasattr(built, name)
-    )
-    if missing:
-        raise ContractError(_lacks(kind, type(built), missing))
-    for name, hint in known.items():
+    """Raise ContractError for an attribute that is missing, of another type, or misspelt.
+
+    What a property raises is raised.
+    """
+    component: type = type(built)
+    missing = []
+    for name, hint in members(kind).items():
         if hint is None:
             continue
         try:
-            _adapter(kind, name).validate_python(getattr(built, name), strict=True)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ContractError(
-                f"{kind} '{built.name}': {name} cannot be {first['input']!r}: "
-                f"{first['msg'][0].lower()}{first['msg'][1:]}"
-            ) from None
-    parameters = inspect.signature(type(built).__init__).parameters
+            value = getattr(built, name)
+        except AttributeError:
+            if inspect.getattr_static(component, name, _ABSENT) is not _ABSENT:
+                raise  # by a property, about something else
+            missing.append(name)
+        else:
+            _check_type(kind, component, name, value)
+    if missing:
+        raise ContractError(_lacks(kind, component, sorted(missing)))
     for name, value in vars(built).items():
-        if name.startswith("_") or name in parameters:
-            continue
-        _check_spelling(kind, built.name, name, known)
-        if kind == "model" and _requests(value) and not built.feature_requests:  # type: ignore[attr-defined]
-            raise ContractError(
-                f"model '{built.name}': attribute '{name}' holds feature requests, but "
-                "feature_requests is empty; give it that name"
-            )
+        if not name.startswith("_") and name not in _parameters(component):
+            _check_spelling(kind, component, name, value)
+            if kind == "model" and _requests(value) and not built.feature_requests:  # type: ignore[attr-defined]
+                raise ContractError(
+                    f"{_called(kind, component)}: attribute '{name}' holds feature requests, but "
+                    "feature_requests is empty; give it that name"
+                )
+
+
+_ABSENT = object()
+
+
+def _check_type(kind: str, component: type, name: str, value: Any) -> None:
+    try:
+        _adapter(kind, name).validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ContractError(
+            f"{_called(kind, component)}: {name} cannot be {line(repr(first['input']))}: "
+            f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        ) from None
 
 
 @cache
@@ -121,33 +142,63 @@ def _requests(value: Any) -> bool:
     return any(isinstance(item, FeatureRequest) for item in items)
 
 
-def _own_names(component: type) -> Iterator[str]:
-    """The public names that the author's own package defines, but for constructor parameters."""
+def _own(component: type) -> Iterator[tuple[str, Any]]:
+    """What the author's own package defines under public names that are no parameters."""
     package = component.__module__.partition(".")[0]
-    bases = set(COMPONENTS.values()) | {Component}
-    parameters = inspect.signature(component.__init__).parameters  # type: ignore[misc]
+    bases = {Component, *COMPONENTS.values()}
     for base in component.__mro__:
         if base in bases or base.__module__.partition(".")[0] != package:
             continue
-        for name in {**vars(base), **vars(base).get("__annotations__", {})}:
-            if not name.startswith("_") and name not in parameters:
-                yield name
+        for name, value in vars(base).items():
+            if not name.startswith("_") and name not in _parameters(component):
+                yield name, value
 
 
-def _check_spelling(kind: str, owner: str, name: str, known: dict[str, Any]) -> None:
-    if name in known:
-        return
-    meant = difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
-    if meant:
+@cache
+def _parameters(component: type) -> frozenset[str]:
+    return frozenset(inspect.signature(component.__init__).parameters)  # type: ignore[misc]
+
+
+def _check_spelling(kind: str, component: type, name: str, value: Any) -> None:
+    """Raise ContractError for what can only be meant for a member: a like name, a fitting value.
+
+    ``self.weight = 0.5`` is none of the harness's business, ``transductiv = True`` is.
+    """
+    meant = _meant(kind, name)
+    if meant is not None and _fits(kind, meant, value):
         raise ContractError(
-            f"{kind} '{owner}': '{name}' is not a member that the harness knows; did you mean "
-            f"'{meant[0]}'? (otherwise rename it or let its name begin with '_')"
+            f"{_called(kind, component)}: '{name}' is not a member that the harness knows; did "
+            f"you mean '{meant}'? (otherwise rename it or let its name begin with '_')"
         )
+
+
+@cache
+def _meant(kind: str, name: str) -> str | None:
+    """The member whose name ``name`` is nearly; None where it is a member's own or nothing like."""
+    known = members(kind)
+    close = [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
+    return close[0] if close else None
+
+
+def _fits(kind: str, member: str, value: Any) -> bool:
+    if members(kind)[member] is None:
+        return inspect.isroutine(value) or isinstance(value, staticmethod | classmethod)
+    if isinstance(value, property | cached_property) or _requests(value):
+        return True
+    try:
+        _adapter(kind, member).validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _lacks(kind: str, component: type, missing: list[str]) -> str:
     base = COMPONENTS[kind].__name__
     return (
-        f"{kind} '{getattr(component, 'name', component.__name__)}' lacks {', '.join(missing)}; "
-        f"adbench_harness.types.{base} describes each"
+        f"{_called(kind, component)} lacks {', '.join(missing)}; adbench_harness.types.{base} "
+        "describes each"
     )
+
+
+def _called(kind: str, component: type) -> str:
+    return f"{kind} '{getattr(component, 'name', component.__name__)}'"

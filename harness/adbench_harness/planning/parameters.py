@@ -6,26 +6,19 @@ import inspect
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from types import NoneType, UnionType
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from adbench_harness.errors import UserError, nearest
+from adbench_harness.errors import ContractError, UserError, message, nearest
 from adbench_harness.planning import grammar
 from adbench_harness.results.trial import Choice
-from adbench_harness.types import Augmenter, Backbone, Dataset, Model, Preprocessor, Scorer
+from adbench_harness.types import COMPONENTS
 
 PRESET = "preset"
-_PROTOCOLS: Mapping[str, Any] = {
-    "augmenter": Augmenter,
-    "backbone": Backbone,
-    "dataset": Dataset,
-    "model": Model,
-    "preprocessor": Preprocessor,
-    "scorer": Scorer,
-}
 
 
 class Catalogue(Protocol):
@@ -57,6 +50,11 @@ class Parameter:
     def type(self) -> str:
         """The type as a person would write it."""
         return self.kind or _type(self.annotation)
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        """What checks a value, and turns it into plain data and back."""
+        return TypeAdapter(self.annotation)
 
     @property
     def is_sequence(self) -> bool:
@@ -90,29 +88,47 @@ def _type(annotation: Any) -> str:
     return names[base] if base in names else str(getattr(base, "__name__", base))
 
 
-def parameters(component: type) -> dict[str, Parameter]:
-    """The constructor's parameters by name.
+@cache
+def parameters(component: type) -> Mapping[str, Parameter]:
+    """The parameters of the author's constructor by name; none where the author wrote none.
 
-    Raises UserError where one is not typed, not keyword-only or without a default: a suite could
-    neither check nor record it.
+    Raises ContractError where one is not typed, not keyword-only or without a default: a suite
+    could neither check nor record it.
     """
-    if component.__init__ is object.__init__:  # type: ignore[misc]
+    if not _wrote_constructor(component):
         return {}
-    hints = typing.get_type_hints(component.__init__, include_extras=True)  # type: ignore[misc]
+    constructor = component.__init__  # type: ignore[misc]
+    hints = typing.get_type_hints(constructor, include_extras=True)
     found = {}
-    for name, signed in list(inspect.signature(component.__init__).parameters.items())[1:]:  # type: ignore[misc]
+    for name, signed in list(inspect.signature(constructor).parameters.items())[1:]:
         if (
             signed.kind is not signed.KEYWORD_ONLY
             or signed.default is signed.empty
             or name not in hints
         ):
-            raise UserError(
+            raise ContractError(
                 f"{component.__name__}: constructor parameter '{name}' must be keyword-only, "
                 "typed and have a default"
             )
-        kind = next((k for k, p in _PROTOCOLS.items() if p is _bare(hints[name])), None)
+        kind = next((k for k, base in COMPONENTS.items() if base is _bare(hints[name])), None)
         found[name] = Parameter(name, hints[name], signed.default, kind)
     return found
+
+
+def _wrote_constructor(component: type) -> bool:
+    """False for the constructor of ``object``, ``nn.Module`` or Lightning: any arguments at all."""
+    owner = next(base for base in component.__mro__ if "__init__" in vars(base))
+    if owner is object:
+        return False
+    signed = list(inspect.signature(owner.__init__).parameters.values())[1:]  # type: ignore[misc]
+    anything = bool(signed) and all(
+        one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in signed
+    )
+    return not anything or _package(owner) == _package(component)
+
+
+def _package(component: type) -> str:
+    return component.__module__.partition(".")[0]
 
 
 def unknown(kind: str, component: str, name: str, known: Iterable[str]) -> str:
@@ -131,43 +147,58 @@ def valid(component: Any) -> list[str]:
 def expanded(kind: str, component: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     """``params`` with their preset, if they name one, replaced by what it stands for."""
     rest = dict(params)
-    if PRESET not in valid(component) or PRESET not in rest:
+    if not component.presets or PRESET not in rest:
         return rest
-    name = rest.pop(PRESET)
+    return {**component.presets[_preset(kind, component, rest.pop(PRESET))], **rest}
+
+
+def _preset(kind: str, component: Any, name: str) -> str:
     if name not in component.presets:
         raise UserError(
             f"{kind} '{component.name}' has no preset '{name}'"
             f"{nearest(str(name), component.presets)}; it has {', '.join(component.presets)}"
         )
-    return {**component.presets[name], **rest}
+    return name
 
 
 def resolve(catalogue: Catalogue, kind: str, wanted: grammar.Wanted) -> Choice:
     """``wanted`` with every parameter checked and filled in; a UserError names the valid ones.
 
-    Without a preset it is the component's first one.
+    Without a preset it is the component's first one. Nothing is built: ``build`` tells what the
+    constructor refuses. Raises ContractError where the author's own values are wrong.
     """
     component = catalogue.get(kind, wanted.name)
     known = parameters(component)
-    default = next(iter(component.presets), None)
-    params = wanted.params if default is None else {PRESET: default, **wanted.params}
-    given: dict[str, Any] = {}
-    for name, value in expanded(kind, component, params).items():
-        if name not in known:
-            raise UserError(unknown(kind, wanted.name, name, valid(component)))
-        given[name] = _value(catalogue, f"{kind} '{wanted.name}'", known[name], value)
-    defaults = {
-        name: _value(catalogue, f"{kind} '{wanted.name}'", known[name], known[name].default)
-        for name in known
-    }
+
+    def checked(values: Mapping[str, Any]) -> dict[str, Any]:
+        for name in values:
+            if name not in known:
+                raise UserError(unknown(kind, wanted.name, name, valid(component)))
+        return {
+            name: _value(catalogue, f"{kind} '{wanted.name}'", known[name], value)
+            for name, value in values.items()
+        }
+
+    written = dict(wanted.params)
+    preset = next(iter(component.presets), None)
+    if preset is not None:
+        preset = _preset(kind, component, written.pop(PRESET, preset))
+    try:
+        defaults = checked({name: parameter.default for name, parameter in known.items()})
+        usual = checked(component.presets[preset]) if preset is not None else {}
+    except UserError as error:
+        raise ContractError(f"{error}; correct the component's defaults or presets") from None
+    given = {**usual, **checked(written)}
     changed = tuple(name for name in known if name in given and given[name] != defaults[name])
-    choice = Choice(wanted.name, component.version, {**defaults, **given}, changed)
-    build(catalogue, kind, choice)
-    return choice
+    return Choice(wanted.name, component.version, {**defaults, **given}, changed)
 
 
 def build(catalogue: Catalogue, kind: str, choice: Choice) -> Any:
-    """The component of ``choice``; raises UserError with what its constructor refused."""
+    """The component of ``choice``, made anew.
+
+    Raises UserError for a value that its constructor refused. Where the component cannot be built
+    without any such value either, it is broken: its own error is raised.
+    """
     component = catalogue.get(kind, choice.name)
     known = parameters(component)
     values: dict[str, Any] = {}
@@ -178,19 +209,15 @@ def build(catalogue: Catalogue, kind: str, choice: Choice) -> Any:
         elif parameter.kind:
             values[name] = build(catalogue, parameter.kind, Choice.of(value))
         else:
-            values[name] = TypeAdapter(parameter.annotation).validate_python(value)
+            values[name] = parameter.adapter.validate_python(value)
     try:
-        built = component(**values)
+        return component(**values)
     except (ValueError, TypeError) as error:
-        raise UserError(f"{kind} '{choice.label}': {error}") from error
-    protocol = _PROTOCOLS[kind]
-    members = [*protocol.__annotations__, *(m for m in vars(protocol) if not m.startswith("_"))]
-    if lacking := [member for member in members if not hasattr(built, member)]:
-        raise UserError(
-            f"{kind} '{choice.name}' lacks {', '.join(lacking)}; "
-            f"adbench_harness.types.{protocol.__name__} says what each is"
-        )
-    return built
+        usual = resolve(catalogue, kind, grammar.Wanted(choice.name))
+        if choice.params == usual.params:
+            raise
+        build(catalogue, kind, usual)
+        raise UserError(f"{kind} '{choice.label}': {message(error)}") from error
 
 
 def _value(catalogue: Catalogue, owner: str, parameter: Parameter, value: Any) -> Any:
@@ -199,14 +226,15 @@ def _value(catalogue: Catalogue, owner: str, parameter: Parameter, value: Any) -
         if value in (None, "none") and NoneType in get_args(_noteless(parameter.annotation)):
             return None
         return resolve(catalogue, parameter.kind, _wanted(owner, parameter, value)).plain()
-    adapter = TypeAdapter(parameter.annotation)
     attempts = [None, value] if value in ("none", "None") else [value]
     for attempt in attempts:
         try:
-            return adapter.dump_python(adapter.validate_python(attempt), mode="json")
+            return parameter.adapter.dump_python(
+                parameter.adapter.validate_python(attempt), mode="json"
+            )
         except ValidationError as error:
-            message = error.errors()[0]["msg"]
-            reason = message[0].lower() + message[1:]
+            first = error.errors()[0]["msg"]
+            reason = first[0].lower() + first[1:]
     raise UserError(
         f"{owner}: parameter '{parameter.name}' cannot be {value!r}: {reason} "
         f"(type {parameter.type}, default {parameter.default!r})"

@@ -8,12 +8,16 @@ from typing import Any
 
 from adbench_harness.downloads import weights
 from adbench_harness.errors import UserError
-from adbench_harness.planning import parameters
 from adbench_harness.planning.axes import Axes
+from adbench_harness.planning.components import BrokenError, guarded
+from adbench_harness.planning.grammar import Wanted
 from adbench_harness.planning.locations import Locations
 from adbench_harness.planning.suite import Suite
-from adbench_harness.results.trial import Choice, Weights
-from adbench_harness.types import FeatureRequest, Model, WeightFile
+from adbench_harness.results.trial import NONE, Choice, Weights
+from adbench_harness.types import Backbone, FeatureRequest, Model, WeightFile
+
+UNKNOWN = Choice(NONE, 0)
+"""The scorer of a model that is broken: nobody knows which ones fit it."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +35,39 @@ class Pipelines:
     def __init__(self, suite: Suite, axes: Axes, locations: Locations) -> None:
         self.left_out: list[str] = []
         self.notes: list[str] = []
+        self.broken = False
+        """Whether a model is broken: nobody knows what would have gone with it."""
         self._suite = suite
         self._axes = axes
         self._catalogue = axes.catalogue
+        self._components = axes.components
         self._locations = locations
+        self._weights_here: dict[str, Weights | None] = {}
+        self._weights_of: dict[Choice, tuple[Weights, ...]] = {}
 
     def all(self) -> list[Pipeline]:
-        """Every combination of the axes that fits; raises UserError if there is none."""
+        """Every combination of the axes that fits; raises UserError if there is none.
+
+        A broken model is there once; a broken scorer or augmenter is with every model.
+        """
         models = [choice for (choice,) in self._axes.chains("model")]
         if not models:
             raise UserError(
                 f"none of {', '.join(self._catalogue.named)} brings a model; name a plugin that "
                 "does, such as --plugins patchcore ('adbench list --components' shows them)"
             )
-        models = [self._with_backbone(model) for model in models]
+        models = [self._on_its_backbone(model) for model in models]
         scorers = [choice for (choice,) in self._axes.chains("scorer")]
         augmenters = [chain[0] if chain else None for chain in self._axes.chains("augmenter")]
         pipelines = []
         able: list[Choice] = []
         fitted: set[Choice] = set()
         for model in models:
-            instance = self._build("model", model)
+            if self._components.is_broken("model", model):
+                self.broken = True
+                pipelines.append(Pipeline(None, model, UNKNOWN))
+                continue
+            instance = self._components.get("model", model)
             if self._suite.protocol not in instance.protocols:
                 self.left_out.append(
                     f"{model.label}: learns under {', '.join(sorted(instance.protocols))}, "
@@ -65,18 +81,22 @@ class Pipelines:
                 fitting = self._filled(instance)
             for augmenter in self._augmenters(instance, model, augmenters):
                 pipelines += [Pipeline(augmenter, model, scorer) for scorer in fitting]
-        if able:
+        if able and not self.broken:
             self._check_scorers(able, [scorer for scorer in scorers if scorer not in fitted])
         if not pipelines:
             raise UserError("nothing fits together: " + "; ".join(self.left_out))
-        self._check_augmenters(able, augmenters, pipelines)
+        if not self.broken:
+            self._check_augmenters(able, augmenters, pipelines)
         return pipelines
 
     def weights(self, model: Choice) -> tuple[Weights, ...]:
         """The weights of each backbone that the model will ask for; raises UserError."""
-        built = self._build("model", model)
-        asked = {request.backbone: self._weights(request) for request in requests(built)}
-        return (*asked.values(), *(self._own(built, file) for file in built.weights))
+        if model not in self._weights_of:
+            built = self._components.get("model", model)
+            asked = {request.backbone: self._weights(request) for request in requests(built)}
+            own = (self._own(built, file) for file in built.weights)
+            self._weights_of[model] = (*asked.values(), *own)
+        return self._weights_of[model]
 
     def _own(self, model: Model, file: WeightFile) -> Weights:
         """A file of weights of the model's own; raises UserError where it is not here."""
@@ -91,7 +111,9 @@ class Pipelines:
     # ------------------------------------------------------------ ports
 
     def _fits(self, instance: Any, scorer: Choice, model: Choice) -> bool:
-        missing = self._build("scorer", scorer).accepts - instance.emits
+        if self._components.is_broken("scorer", scorer):
+            return True
+        missing = self._accepts(scorer) - instance.emits
         if missing:
             self.left_out.append(
                 f"{model.label} x {scorer.label}: the model does not emit {_ports(missing)}"
@@ -101,8 +123,8 @@ class Pipelines:
     def _filled(self, instance: Any) -> list[Choice]:
         """The fitting scorers of required plugins, else of ``basic``, for a model that got none."""
         for offered in self._axes.fillers("scorer"):
-            found = [s for s in offered if self._build("scorer", s).accepts <= instance.emits]
-            if found:
+            able = (s for s in offered if not self._components.is_broken("scorer", s))
+            if found := [s for s in able if self._accepts(s) <= instance.emits]:
                 return found
         return []
 
@@ -111,12 +133,12 @@ class Pipelines:
         for scorer in unfit:
             if self._axes.written("scorer") is not None:
                 emitted = (
-                    f"{model.label} emits {_ports(self._build('model', model).emits)}"
+                    f"{model.label} emits {_ports(self._components.get('model', model).emits)}"
                     for model in models
                 )
                 raise UserError(
                     f"scorer '{scorer.label}' fits no chosen model: it accepts "
-                    f"{_ports(self._build('scorer', scorer).accepts)}; {'; '.join(emitted)}"
+                    f"{_ports(self._accepts(scorer))}; {'; '.join(emitted)}"
                 )
 
     def _augmenters(
@@ -148,10 +170,20 @@ class Pipelines:
                     f"augmenter '{augmenter.label}': none of {names} takes an augmenter"
                 )
 
-    def _build(self, kind: str, choice: Choice) -> Any:
-        return parameters.build(self._catalogue, kind, choice)
+    def _accepts(self, scorer: Choice) -> frozenset[type]:
+        accepts: frozenset[type] = self._components.get("scorer", scorer).accepts
+        return accepts
 
     # ------------------------------------------------------------ backbones
+
+    def _on_its_backbone(self, model: Choice) -> Choice:
+        """``_with_backbone``; the model is broken where its backbone is."""
+        try:
+            with guarded():
+                return self._with_backbone(model)
+        except BrokenError as error:
+            self._components.fail("model", model, error.failure)
+            return model
 
     def _with_backbone(self, model: Choice) -> Choice:
         """The model, and models among its parameters, on the backbone that the user named.
@@ -160,10 +192,9 @@ class Pipelines:
         label leaves it out: it has a column.
         """
         params = dict(model.params)
-        for name, parameter in parameters.parameters(
-            self._catalogue.get("model", model.name)
-        ).items():
-            if parameter.kind == "model" and params[name] is not None:
+        known = self._components.parameters("model", model.name) or {}
+        for name, parameter in known.items():
+            if parameter.kind == "model" and params.get(name) is not None:
                 params[name] = self._with_backbone(Choice.of(params[name])).plain()
         own = params.get("backbone")
         if isinstance(own, str):
@@ -185,15 +216,25 @@ class Pipelines:
             self.notes.append(note)
         return weights.EMBEDDED
 
+    def _backbone_of(self, name: str) -> Backbone:
+        choice = self._components.resolve("backbone", Wanted(name))
+        backbone: Backbone = self._components.get("backbone", choice)
+        return backbone
+
     def _found(self, name: str) -> Weights | None:
-        return weights.find(self._catalogue.get("backbone", name)(), self._locations.weights)
+        if name not in self._weights_here:
+            self._weights_here[name] = weights.find(
+                self._backbone_of(name), self._locations.weights
+            )
+        return self._weights_here[name]
 
     def _weights(self, request: FeatureRequest) -> Weights:
-        backbone = self._catalogue.get("backbone", request.backbone)()
+        backbone = self._backbone_of(request.backbone)
         weights.check_layers(backbone, request.layers)
         found = self._found(backbone.name)
         if found is None and self._locations.fetch is not None:
             self._locations.fetch.weights([backbone], self._locations.weights_folder)
+            del self._weights_here[backbone.name]
             found = self._found(backbone.name)
         if found is None:
             raise UserError(

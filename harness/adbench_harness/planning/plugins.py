@@ -7,7 +7,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 from adbench_harness import hookspecs
-from adbench_harness.errors import NotInstalled, UserError, nearest, said
+from adbench_harness.errors import ContractError, NotInstalled, UserError, nearest, said
 from adbench_harness.planning.declarations import completed
 from adbench_harness.types import COMPONENTS
 
@@ -76,19 +76,29 @@ class Offer:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The loaded plugins and what they bring; ``named`` are those that the user asked for."""
+    """The loaded plugins and what they bring; ``named`` are those that the user asked for.
+
+    ``broken`` are those that were asked for and left out, each with a line that says why.
+    """
 
     named: tuple[str, ...]
     plugins: Mapping[str, Plugin]
     offers: Mapping[str, Mapping[str, Offer]]
     manager: pluggy.PluginManager
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, kind: str, name: str) -> Any:
-        """The component ``name`` of ``kind``; raises UserError with the nearest valid name."""
+        """The component ``name`` of ``kind``; raises UserError with the nearest valid name.
+
+        Raises ContractError where a broken plugin may have brought it.
+        """
         offers = self.offers[kind]
         if name not in offers:
+            unknown = f"unknown {kind} '{name}'{nearest(name, offers)}"
+            if self.broken:
+                raise ContractError(f"{unknown}: {'; '.join(self.broken.values())}")
             raise UserError(
-                f"unknown {kind} '{name}'{nearest(name, offers)}; the loaded plugins "
+                f"{unknown}; the loaded plugins "
                 f"({', '.join(self.plugins)}) bring {', '.join(sorted(offers)) or 'none'}"
             )
         return offers[name].component
@@ -152,6 +162,25 @@ def load(names: Sequence[str]) -> Catalogue:
         _check_hooks(manager, plugin, module)
         queue += [(required, plugin.name) for required in getattr(module, "requires", ())]
     return Catalogue(tuple(named), plugins, _offers(manager, plugins), manager)
+
+
+def sound(names: Sequence[str]) -> Catalogue:
+    """The catalogue of those of ``names`` that load by themselves; the others are ``broken``.
+
+    Raises UserError where none does, and where they cannot be loaded together.
+    """
+    try:
+        return load(names)
+    except UserError:
+        broken = {}
+    for name in dict.fromkeys(names):
+        try:
+            load([name])
+        except UserError as error:
+            broken[name] = str(error)
+    if len(broken) == len(set(names)):
+        raise UserError("; ".join(broken.values()))
+    return replace(load([name for name in names if name not in broken]), broken=broken)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -223,7 +252,7 @@ def _import(plugin: Plugin) -> Any:
         raise NotInstalled(f"plugin '{plugin.name}': {error}") from None
     except Exception as error:
         raise UserError(
-            f"plugin '{plugin.name}' of {plugin.origin} cannot be imported: {said(error)}; mend it "
+            f"plugin '{plugin.name}' of {plugin.origin} cannot be imported: {said(error)}; fix it "
             "or leave it out of --plugins"
         ) from error
 
@@ -260,16 +289,18 @@ def _offers(
         for implementation in caller.get_hookimpls():
             plugin = implementation.plugin_name
             try:
-                components = list(implementation.function())
+                components = [
+                    completed(kind, component)
+                    if kind in COMPONENTS and isinstance(component, type)
+                    else component
+                    for component in implementation.function()
+                ]
             except Exception as error:
                 raise UserError(
                     f"plugin '{plugin}' of {plugins[plugin].origin}: adbench_{kind}s failed: "
-                    f"{said(error)}; mend it or leave it out of --plugins"
+                    f"{said(error)}; fix it or leave it out of --plugins"
                 ) from error
-            for offered_component in components:
-                component = offered_component
-                if kind in COMPONENTS and isinstance(component, type):
-                    component = completed(kind, component)
+            for component in components:
                 _check_component(kind, component, plugins[plugin])
                 offer = Offer(kind, component, plugin)
                 other = offered.setdefault(offer.name, offer)
@@ -288,6 +319,8 @@ def _offers(
 def _check_component(kind: str, component: Any, plugin: Plugin) -> None:
     who = f"plugin '{plugin.name}' of {plugin.origin}: {kind}"
     label = getattr(component, "__name__", repr(component))
+    if kind in COMPONENTS and not isinstance(component, type):
+        raise UserError(f"{who} {label} is not a class; return classes from adbench_{kind}s")
     name = getattr(component, "name", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(

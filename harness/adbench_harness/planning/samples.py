@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adbench_harness.errors import UserError, said
+from adbench_harness.errors import ContractError, UserError, said
 from adbench_harness.images.folders import classification, relative
 from adbench_harness.results.trial import Trial
 from adbench_harness.types import Dataset, ProtocolName, Sample, Split
@@ -43,7 +43,7 @@ def listed(
     """A category's samples under a protocol, before any draw; these are fingerprinted.
 
     Raises UserError where no image is left to learn from or to test on, and where an image or a
-    group is in two splits.
+    group is in two splits; ContractError where the data set fails.
     """
     place = f"data set '{dataset.name}', category '{category}'"
     try:
@@ -51,9 +51,7 @@ def listed(
     except UserError:
         raise
     except Exception as error:
-        raise UserError(
-            f"{place}: listing its samples failed: {said(error)}; fix the plugin or the data"
-        ) from error
+        raise ContractError(f"{place}: listing its samples failed: {said(error)}") from error
     if protocol == "classification":
         samples = classification(root, samples, split_seed)
     else:

@@ -7,12 +7,13 @@ import math
 import os
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from adbench_harness.errors import UserError, said
+from adbench_harness.errors import ContractError, UserError, message, said
 from adbench_harness.results.trial import Trial
 from adbench_harness.types import Metric, Unit
 
@@ -24,15 +25,26 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 _ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
+_TRACEBACK = 20_000
+"""Characters of a traceback that are kept, those of its beginning and of its end."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong, where (``fit``, ``predict``, ``score``, ...), and the traceback."""
+    """What went wrong, where (``plan``, ``fit``, ``predict``, ...), and the traceback."""
 
     stage: str
     message: str
     traceback: str
+
+    @classmethod
+    def of(cls, stage: str, error: Exception) -> Failure:
+        """What ``error`` says, in one line; a ContractError's says by itself what it is."""
+        trace = "".join(traceback.format_exception(error))
+        if len(trace) > _TRACEBACK:
+            trace = f"{trace[: _TRACEBACK // 2]}\n...\n{trace[-_TRACEBACK // 2 :]}"
+        text = message(error) if isinstance(error, ContractError) else said(error)
+        return cls(stage, text, trace)
 
 
 @dataclass(frozen=True)

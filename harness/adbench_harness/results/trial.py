@@ -18,6 +18,7 @@ SHORTENED = "not the paper's size or schedule"
 _YOUNGER = frozenset({"files", "shots", "shot_seed", "validation", "unified"})
 """Fields of a trial that came after the first stored ids: absent from an id where not used."""
 _SPECIAL = frozenset(",:+()[]'\"")
+_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,11 @@ class Choice:
 
     name: str
     version: int
-    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    params: Mapping[str, Any] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        return hash(self.canonical)
 
     @property
     def label(self) -> str:
@@ -43,6 +47,11 @@ class Choice:
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
         return {**asdict(self), "changed": list(self.changed)}
+
+    @cached_property
+    def canonical(self) -> str:
+        """Its canonical JSON: the same text for the same component with the same parameters."""
+        return _json(asdict(self))
 
     @staticmethod
     def of(content: Mapping[str, Any]) -> Choice:
@@ -76,6 +85,16 @@ class Weights:
     sha256: str | None = None
     verified: bool = True
     precision: str = FLOAT32
+
+    @cached_property
+    def canonical(self) -> str:
+        """The canonical JSON of what changes numbers: what a file holds, not where it is."""
+        content = asdict(self)
+        del content["path"]
+        # Ids are older than the choice of a precision.
+        if self.precision == FLOAT32:
+            del content["precision"]
+        return _json(content)
 
     @property
     def label(self) -> str:
@@ -130,18 +149,14 @@ class Trial:
     @cached_property
     def id(self) -> str:
         """Sixteen hex digits of the sha256 of the trial's canonical JSON."""
-        content = asdict(self)
-        # Where a file lies changes no number; what it holds does.
-        for weights in content["weights"]:
-            del weights["path"]
-            if weights["precision"] == FLOAT32:
-                del weights["precision"]
+        content = {one.name: getattr(self, one.name) for one in fields(self)}
         # Ids are older than these fields and than the name "protocol": a trial keeps its id.
         content["split"] = content.pop("protocol")
         for one in fields(self):
             if one.name in _YOUNGER and content[one.name] == one.default:
                 del content[one.name]
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        parts = (f"{_json(name)}:{_canonical(content[name])}" for name in sorted(content))
+        canonical = f"{{{','.join(parts)}}}"
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
@@ -190,6 +205,15 @@ class Trial:
                 ),
             }
         )
+
+
+def _canonical(value: Any) -> str:
+    """The canonical JSON of a trial's field; that of components is made once for all trials."""
+    if isinstance(value, Choice | Weights):
+        return value.canonical
+    if isinstance(value, tuple) and isinstance(next(iter(value), None), Choice | Weights):
+        return f"[{','.join(item.canonical for item in value)}]"
+    return _json(asdict(value) if isinstance(value, EvaluationSettings) else value)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import random
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adbench_harness.errors import ContractError
 from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, TrainImages
 from adbench_harness.planning import plugins
@@ -51,6 +49,16 @@ def run_bundle(bundle: Bundle, progress: Progress = lambda *_: None) -> Iterator
     ``progress`` takes (stage, done, total).
     """
     yield from _Runner(bundle, progress).run()
+
+
+def refused(trial: Trial, failure: Failure, catalogue: plugins.Catalogue) -> TrialResult:
+    """The result of a trial that failed while it was planned, and so is not run."""
+    return TrialResult(
+        trial=trial,
+        status="failed",
+        provenance=provenance(trial, catalogue, None, {}),
+        failures=(failure,),
+    )
 
 
 @cache
@@ -94,7 +102,7 @@ class _Scored:
         try:
             yield
         except Exception as error:
-            self.failures.append(_failure(stage, error))
+            self.failures.append(Failure.of(stage, error))
 
 
 class _Runner:
@@ -425,7 +433,7 @@ class _Runner:
             status="failed",
             seconds_alone=seconds,
             provenance=self.provenance(trial),
-            failures=(_failure(self.material.stage, error),),
+            failures=(Failure.of(self.material.stage, error),),
         )
 
     def provenance(self, trial: Trial) -> dict[str, Any]:
@@ -440,13 +448,6 @@ def _seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  # it is the legacy generator that must be seeded
     torch.manual_seed(seed)
-
-
-def _failure(stage: str, error: Exception) -> Failure:
-    message = str(error).strip().splitlines()
-    name = "" if isinstance(error, ContractError) else f"{type(error).__name__}: "
-    trace = "".join(traceback.format_exception(error))
-    return Failure(stage, name + (message[0] if message else "no message"), trace)
 
 
 @dataclass(frozen=True)

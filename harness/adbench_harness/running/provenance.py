@@ -18,11 +18,14 @@ from adbench_harness.results.trial import SHORTENED, EvaluationSettings, Trial
 
 
 def provenance(
-    trial: Trial, catalogue: Catalogue, device: torch.device, images: Mapping[str, int]
+    trial: Trial, catalogue: Catalogue, device: torch.device | None, images: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Device, versions, commit, weights, and the number of ``images`` of each split."""
+    """Device, versions, commit, weights, and the number of ``images`` of each split.
+
+    ``device`` is None for a trial that ran on none.
+    """
     return {
-        "device": device_name(device),
+        **({} if device is None else {"device": device_name(device)}),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

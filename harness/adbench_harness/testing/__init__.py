@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from adbench_harness.basic.scorers import MapScorer, OwnScorer, SoftmaxScorer
-from adbench_harness.errors import UserError, nearest
+from adbench_harness.errors import ContractError, UserError, nearest
 from adbench_harness.planning import declarations, parameters
 from adbench_harness.planning.grammar import Wanted
 from adbench_harness.planning.plugins import Catalogue
@@ -91,7 +91,7 @@ def whole(component: Any, components: Iterable[Any]) -> Any:
     """``component``, or one that takes those that are its parameters from ``components``."""
     try:
         known = {} if isinstance(component, Metric) else parameters.parameters(component)
-    except UserError:
+    except ContractError:
         return component  # a check will say what is wrong
     if not any(parameter.kind for parameter in known.values()):
         return component

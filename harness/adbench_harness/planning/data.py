@@ -1,0 +1,156 @@
+"""The images of a plan: where data sets are, and their samples, listed and fingerprinted once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adbench_harness.errors import UserError, nearest
+from adbench_harness.images import folders
+from adbench_harness.planning.components import BrokenError, Components, guarded
+from adbench_harness.planning.grammar import Wanted
+from adbench_harness.planning.locations import Locations
+from adbench_harness.planning.samples import Setting, indices, listed
+from adbench_harness.planning.suite import Suite
+from adbench_harness.results.store import Failure
+from adbench_harness.results.trial import NONE, Choice, Trial
+from adbench_harness.types import Sample
+
+
+@dataclass(frozen=True)
+class Part:
+    """Categories of a data set that one model is fitted for; ``failure`` says why they cannot run.
+
+    Of a data set that cannot list its categories there is one without a name.
+    """
+
+    dataset: Choice
+    root: Path
+    categories: tuple[str, ...]
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Images:
+    """The samples that a fit may see, each one's category, and the fingerprint of each category.
+
+    ``whole`` is the fingerprint of all of them, where one model learns several categories.
+    """
+
+    samples: tuple[Sample, ...] = ()
+    categories: tuple[str, ...] = ()
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    whole: str = ""
+    failure: Failure | None = None
+
+
+class Data:
+    """What a suite's data sets hold; ``known`` are the names of all their categories."""
+
+    def __init__(self, suite: Suite, components: Components, locations: Locations) -> None:
+        self.known: dict[str, None] = {}
+        self._suite = suite
+        self._components = components
+        self._locations = locations
+        self._images: dict[tuple[Part, int], Images] = {}
+        self._auxiliary: dict[str, tuple[Path, str]] = {}
+
+    def parts(self, datasets: Sequence[tuple[Choice, str]]) -> list[Part]:
+        """The categories to test on, each alone, or a data set's together if ``unified``."""
+        parts = [part for choice, only in datasets for part in self._parts(choice, only)]
+        if not self._suite.unified:
+            return parts
+        if self._suite.overrides:
+            raise UserError("unified: one model for all categories cannot have overrides of one")
+        together: dict[Choice, Part] = {}
+        for part in parts:
+            before = together.get(part.dataset)
+            categories = (*before.categories, *part.categories) if before else part.categories
+            together[part.dataset] = Part(part.dataset, part.root, categories, part.failure)
+        return list(together.values())
+
+    def _parts(self, choice: Choice, only: str) -> list[Part]:
+        try:
+            with guarded():
+                dataset = self._components.get("dataset", choice)
+                root = self._locate(dataset)
+                categories = list(dataset.categories(root))
+        except BrokenError as error:
+            return [Part(choice, Path(), (only or NONE,), error.failure)]
+        self.known.update(dict.fromkeys(categories))
+        if only and only not in categories:
+            raise UserError(
+                f"data set '{choice.name}' has no category '{only}'{nearest(only, categories)};"
+                f" it has {', '.join(categories)}"
+            )
+        return [Part(choice, root, (name,)) for name in ([only] if only else categories)]
+
+    def images(self, part: Part, split_seed: int) -> Images:
+        """The samples of a part; raises UserError where there are too few for a setting."""
+        if (part, split_seed) not in self._images:
+            try:
+                if part.failure is not None:
+                    raise BrokenError(part.failure)
+                with guarded():
+                    images = self._listed(part, split_seed)
+            except BrokenError as error:
+                images = Images(
+                    fingerprints=dict.fromkeys(part.categories, ""), failure=error.failure
+                )
+            self._images[part, split_seed] = images
+        return self._images[part, split_seed]
+
+    def _listed(self, part: Part, split_seed: int) -> Images:
+        dataset = self._components.get("dataset", part.dataset)
+        names = dataset.categories(part.root) if self._suite.unified else part.categories
+        by_name = {
+            name: listed(dataset, part.root, name, self._suite.protocol, split_seed)
+            for name in names
+        }
+        for setting in settings(self._suite, split_seed):
+            for name in part.categories:
+                indices(by_name[name], part.root, name, setting)
+        samples = tuple(sample for found in by_name.values() for sample in found)
+        return Images(
+            samples,
+            tuple(name for name, found in by_name.items() for _ in found),
+            {name: folders.fingerprint(part.root, by_name[name]) for name in part.categories},
+            folders.fingerprint(part.root, samples) if self._suite.unified else "",
+        )
+
+    def auxiliary(self, name: str) -> str:
+        """The fingerprint of an auxiliary data set."""
+        if name not in self._auxiliary:
+            dataset = self._components.get(
+                "dataset", self._components.resolve("dataset", Wanted(name))
+            )
+            root = self._locate(dataset)
+            samples = [s for c in dataset.categories(root) for s in dataset.samples(root, c, 0)]
+            self._auxiliary[name] = root, folders.fingerprint(root, samples)
+        return self._auxiliary[name][1]
+
+    def auxiliary_roots(self, trials: Sequence[Trial]) -> tuple[tuple[str, str], ...]:
+        """The folders of the auxiliary data sets of ``trials``, by name."""
+        names = {name for trial in trials for name, _ in trial.auxiliary} & self._auxiliary.keys()
+        return tuple((name, str(self._auxiliary[name][0])) for name in sorted(names))
+
+    def _locate(self, dataset: Any) -> Path:
+        try:
+            return folders.locate(dataset, self._locations.data, self._locations.datasets)
+        except UserError:
+            if self._locations.fetch is None or not dataset.archives:
+                raise
+            return self._locations.fetch.datasets([dataset], self._locations.data_folder)[0]
+
+
+def settings(suite: Suite, split_seed: int) -> list[Setting]:
+    """A suite's ways to use a category's samples."""
+    if suite.shots is None:
+        return [Setting(suite.protocol, split_seed, validation=suite.validation)]
+    return [
+        Setting(suite.protocol, split_seed, shots, seed, suite.validation)
+        for shots in suite.shots
+        for seed in suite.shot_seeds
+    ]
