@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -12,14 +11,15 @@ from typing import Annotated, ClassVar
 
 import cv2
 
+from adbench_harness.datasets.official import NON_COMMERCIAL, Published, SplitCounts
 from adbench_harness.errors import UserError, nearest
-from adbench_harness.types import GOOD, SPLITS, Archive, Dataset, Sample, Split
+from adbench_harness.types import GOOD, SPLITS, Archive, Sample
 
 CATEGORY = "kolektorsdd2"
 NEXT_STEP = "run 'adbench data fetch ksdd2' or name its folder with --data ksdd2=DIR"
 
 
-class KolektorSDD2(Dataset):
+class KolektorSDD2(Published):
     """``<id>.png`` and its mask ``<id>_GT.png`` in ``root/train`` and ``root/test``.
 
     Only the mask tells normal from defective: an image is defective if a pixel of its mask is not
@@ -36,7 +36,7 @@ class KolektorSDD2(Dataset):
     )
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
-    license: ClassVar[str] = "CC BY-NC-SA 4.0"
+    license: ClassVar[str] = NON_COMMERCIAL
     page: ClassVar[str] = "https://www.vicos.si/resources/kolektorsdd2/"
     archives: ClassVar[tuple[Archive, ...]] = (
         Archive(
@@ -45,11 +45,8 @@ class KolektorSDD2(Dataset):
             file="KolektorSDD2.zip",
         ),
     )
-    official_counts: ClassVar[Mapping[tuple[Split, int], int]] = {
-        ("train", 0): 2085,
-        ("train", 1): 246,
-        ("test", 0): 894,
-        ("test", 1): 110,
+    official_counts: ClassVar[Mapping[str, SplitCounts]] = {
+        CATEGORY: SplitCounts(2331, 894, 110, 1, defective_train=246)
     }
 
     def __init__(
@@ -86,17 +83,6 @@ class KolektorSDD2(Dataset):
             for (split, image), shown in zip(found, defective, strict=True)
         ]
         return self._labelled(root, samples) if self.labels else samples
-
-    def published(self) -> dict[str, int]:
-        """The number of images of the one category."""
-        return {CATEGORY: sum(self.official_counts.values())}
-
-    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
-        """How the counts differ from the official split's, in words; None where they do not."""
-        found = Counter((sample.split, sample.label or 0) for sample in samples)
-        if found == self.official_counts:
-            return None
-        return f"{_counted(found)}; the official split has {_counted(self.official_counts)}"
 
     def _labelled(self, root: Path, samples: Sequence[Sample]) -> list[Sample]:
         """The normal samples, and the defective ones in the table, with their types."""
@@ -171,8 +157,3 @@ def _types(file: Path) -> dict[str, str]:
     if not types:
         raise UserError(f"labels '{file}' names no image; add lines under 'image,defect'")
     return types
-
-
-def _counted(counts: Mapping[tuple[Split, int], int]) -> str:
-    train = f"{counts['train', 0]} + {counts['train', 1]} normal and defective training images"
-    return f"{train}, {counts['test', 0]} + {counts['test', 1]} test images"

@@ -189,74 +189,7 @@ def test_fingerprint_changes_with_bytes_names_parts_and_labels(toy_root: Path) -
     assert len(set(prints)) == len(prints) == 10
 
 
-# ---------------------------------------------------------------- the classification split
-
-
-def defects(root: Path, counts: dict[str, int], groups: int = 0) -> list[Sample]:
-    """``counts`` images a defect type; ``groups`` > 0 puts that many in a group."""
-    return [
-        Sample(
-            root / defect / f"{i}.png",
-            "test",
-            1,
-            defect=defect,
-            group=f"{defect}-{i // groups}" if groups else None,
-        )
-        for defect, count in counts.items()
-        for i in range(count)
-    ]
-
-
-def normals(root: Path) -> list[Sample]:
-    parts = ("train", "train", "validation", "test")
-    return [Sample(root / f"n{i}.png", part, 0) for i, part in enumerate(parts)]
-
-
-@given(
-    st.dictionaries(st.sampled_from("abcd"), st.integers(1, 20), min_size=1),
-    st.integers(0, 4),
-    st.integers(0, 5),
-)
-def test_classification_splits_every_defect_type_by_whole_groups(
-    counts: dict[str, int], groups: int, seed: int
-) -> None:
-    root = Path("/data")
-    given_ = normals(root) + defects(root, counts, groups)
-    split = folders.classification(root, given_, seed)
-    kept = {sample.image for sample in split}
-    assert kept == {s.image for s in given_ if s.label or s.split != "test"}
-    assert len(split) == len(kept)
-    for sample in split:
-        assert sample.split == "train" or sample.label or sample.split == "validation"
-    for defect, count in counts.items():
-        members = [s for s in split if s.defect == defect]
-        units = {s.group or s.image.name: s.split for s in members}
-        assert all(units[s.group or s.image.name] == s.split for s in members)
-        assert sum(part == "train" for part in units.values()) == round(2 / 3 * len(units))
-        assert len(members) == count
-
-
-@given(st.lists(st.tuples(st.integers(0, 8), st.sampled_from("ab")), min_size=1, max_size=40))
-def test_a_group_with_several_defect_types_stays_whole(drawn: list[tuple[int, str]]) -> None:
-    root = Path("/data")
-    samples = [
-        Sample(root / f"{i}.png", "test", 1, defect=defect, group=str(group))
-        for i, (group, defect) in enumerate(drawn)
-    ]
-    parts: dict[str | None, set[str]] = {}
-    for sample in folders.classification(root, samples, 0):
-        parts.setdefault(sample.group, set()).add(sample.split)
-    assert all(len(part) == 1 for part in parts.values())
-
-
-def test_the_drawn_split_depends_on_the_seed_and_not_on_the_folder() -> None:
-    def drawn(root: str, seed: int) -> list[tuple[str, str]]:
-        samples = defects(Path(root), {"a": 12, "b": 9})
-        split = folders.classification(Path(root), samples, seed)
-        return [(s.image.relative_to(root).as_posix(), s.split) for s in split]
-
-    assert drawn("/here", 0) == drawn("/there/deeper", 0)
-    assert drawn("/here", 0) != drawn("/here", 1)
+# ---------------------------------------------------------------- the protocol's samples
 
 
 def test_a_split_with_nothing_to_test_is_refused(

@@ -30,7 +30,7 @@ def test_a_sound_category(root):
 def test_other_counts_than_the_published_ones(root):
     [said] = verify.category(MVTecAD(), root, "bottle").wrong
     assert said == (
-        "2 train, 1 good and 1 defective test images of 1 type; the official split has 209 train, "
+        "2 train, 1 good and 1 defective test images of 1 type; published are 209 train, "
         "20 good and 63 defective test images of 3 types"
     )
     assert "cable" in verify.missing(MVTecAD(), ["bottle"])

@@ -81,8 +81,8 @@ def test_a_mask_that_changes_is_read_again(root):
 
 def test_a_departure_from_the_official_split_is_told(root):
     assert KolektorSDD2().departure("kolektorsdd2", listed(root)) == (
-        "4 + 2 normal and defective training images, 3 + 3 test images; the official split has "
-        "2085 + 246 normal and defective training images, 894 + 110 test images"
+        "6 train (2 of them defective), 3 good and 3 defective test images of 1 type; published are "
+        "2331 train (246 of them defective), 894 good and 110 defective test images of 1 type"
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from adbench_harness.datasets import draw
 from adbench_harness.images import cache, decoding, folders, geometry
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.planning import plan, suite
@@ -168,7 +169,7 @@ def nearest_classes(bundle, names):
     """The class of the nearest class mean of each test image, from the files."""
     trial, root = bundle.trials[0], Path(bundle.root)
     dataset = load(bundle.plugins).get("dataset", trial.dataset.name)()
-    samples = folders.classification(root, dataset.samples(root, trial.category, 0), 0)
+    samples = draw.classification(root, dataset.samples(root, trial.category, 0), 0)
     pixels = [
         geometry.to_input(decoding.decode(s.image), InputSpec(32, None)).float() for s in samples
     ]

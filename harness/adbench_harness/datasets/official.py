@@ -1,37 +1,60 @@
-"""Base class of data sets with published categories, split and counts."""
+"""Base classes of data sets with published categories and counts, and perhaps a split."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 from adbench_harness.datasets import layout
 from adbench_harness.errors import UserError
-from adbench_harness.types import Dataset, Sample
+from adbench_harness.types import GOOD, Dataset, Sample
 
 NON_COMMERCIAL = "CC BY-NC-SA 4.0"
 
 
+class PublishedCounts(Protocol):
+    """Counts of a category's samples, which can be compared and printed."""
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> PublishedCounts:
+        """The counts of ``samples``."""
+        ...
+
+    @property
+    def images(self) -> int:
+        """All of them."""
+        ...
+
+
 class SplitCounts(NamedTuple):
-    """Numbers of images in train, test and validation, and of defect types in test."""
+    """Numbers of images in train, test and validation, and of defect types in test.
+
+    ``train`` counts all training images; ``defective_train`` of them are defective.
+    """
 
     train: int
     good: int
     defective: int
     defect_types: int
     validation: int = 0
+    defective_train: int = 0
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> SplitCounts:
         """The counts of ``samples``."""
-        test = [sample for sample in samples if sample.split == "test"]
-        defects = [sample.defect for sample in test if sample.label]
-        train, validation = (
-            sum(sample.split == split for sample in samples) for split in ("train", "validation")
+        splits = Counter(sample.split for sample in samples)
+        defective = Counter(sample.split for sample in samples if sample.label)
+        types = {sample.defect for sample in samples if sample.split == "test" and sample.label}
+        return cls(
+            splits["train"],
+            splits["test"] - defective["test"],
+            defective["test"],
+            len(types),
+            splits["validation"],
+            defective["train"],
         )
-        good = len(test) - len(defects)
-        return cls(train, good, len(defects), len(set(defects)), validation)
 
     @property
     def images(self) -> int:
@@ -39,14 +62,49 @@ class SplitCounts(NamedTuple):
         return self.train + self.validation + self.good + self.defective
 
     def __str__(self) -> str:
+        train = f" ({self.defective_train} of them defective)" * bool(self.defective_train)
         validation = f"{self.validation} validation, " * bool(self.validation)
         return (
-            f"{self.train} train, {validation}{self.good} good and {self.defective} defective test "
-            f"images of {self.defect_types} type{'s' * (self.defect_types != 1)}"
+            f"{self.train} train{train}, {validation}{self.good} good and {self.defective} "
+            f"defective test images of {self.defect_types} type{'s' * (self.defect_types != 1)}"
         )
 
 
-class Official(Dataset):
+class DefectCounts(dict[str, int]):
+    """Numbers of images by defect type, ``good`` included, for a data set without official split."""
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> DefectCounts:
+        """The counts of ``samples``."""
+        return cls(Counter(sample.defect for sample in samples))
+
+    @property
+    def images(self) -> int:
+        """All of them."""
+        return sum(self.values())
+
+    def __str__(self) -> str:
+        defects = sorted(self, key=lambda defect: (defect != GOOD, defect))
+        return ", ".join(f"{self[defect]} {defect}" for defect in defects)
+
+
+class Published(Dataset):
+    """A data set whose authors published how many images each category has."""
+
+    official_counts: ClassVar[Mapping[str, PublishedCounts]]
+
+    def published(self) -> dict[str, int]:
+        """The number of images by category."""
+        return {name: counts.images for name, counts in self.official_counts.items()}
+
+    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
+        """A description of how the counts differ from the published ones; None if they agree."""
+        official = self.official_counts[category]
+        found = type(official).of(samples)
+        return None if found == official else f"{found}; published are {official}"
+
+
+class Official(Published):
     """``root/<category>``, or one folder deeper, in the layout of ``layout.samples``."""
 
     name: ClassVar[str]
@@ -73,15 +131,6 @@ class Official(Dataset):
         layout.check_category(category, self.categories(root), self.name, root)
         folder = self.home(root) / category
         return layout.samples(folder, layout.how_to_get(self.name), self.folder_names)
-
-    def published(self) -> dict[str, int]:
-        """The number of images by category."""
-        return {name: counts.images for name, counts in self.official_counts.items()}
-
-    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
-        """A description of how the counts differ from the official ones; None if they agree."""
-        found, official = SplitCounts.of(samples), self.official_counts[category]
-        return None if found == official else f"{found}; the official split has {official}"
 
     def home(self, root: Path) -> Path:
         """The folder with the categories."""

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,35 +83,6 @@ def _digest_of(paths: tuple[tuple[str, Path], ...], _unchanged: object, known: s
 def relative(root: Path, path: Path) -> str:
     """``path`` as results name it: relative to the data root where it lies under it."""
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
-
-
-def classification(
-    root: Path, samples: Sequence[Sample], seed: int, share: float = 2 / 3
-) -> list[Sample]:
-    """The samples with ``share`` of each defect type moved to train, whole groups at a time.
-
-    Normal training images stay in train; every test image left is defective, since the question
-    is which defect it shows.
-    """
-
-    def group(sample: Sample) -> str:
-        return sample.group or relative(root, sample.image)
-
-    kept = [sample for sample in samples if sample.split != "test" and not sample.label]
-    defective = [sample for sample in samples if sample.label]
-    # A group that shows several defect types counts as one of the first.
-    defects = {group(s): s.defect for s in sorted(defective, key=lambda s: s.defect, reverse=True)}
-    learned: set[str] = set()
-    for defect in set(defects.values()):
-        drawn = sorted(
-            (name for name in defects if defects[name] == defect),
-            key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest(),
-        )
-        learned.update(drawn[: round(share * len(drawn))])
-    return kept + [
-        replace(sample, split="train" if group(sample) in learned else "test")
-        for sample in defective
-    ]
 
 
 @cache

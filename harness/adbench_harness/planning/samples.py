@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adbench_harness.datasets import draw
 from adbench_harness.errors import ContractError, UserError, said
-from adbench_harness.images.folders import classification, relative
+from adbench_harness.images.folders import relative
 from adbench_harness.results.trial import Trial
 from adbench_harness.types import Dataset, ProtocolName, Sample, Split
 
@@ -53,7 +53,7 @@ def listed(
     except Exception as error:
         raise ContractError(f"{place}: listing its samples failed: {said(error)}") from error
     if protocol == "classification":
-        samples = classification(root, samples, split_seed)
+        samples = draw.classification(root, samples, split_seed)
     else:
         samples = [sample for sample in samples if sample.split == "test" or not sample.label]
     for split in ("test",) if protocol == "zero-shot" else ("train", "test"):
@@ -83,7 +83,7 @@ def indices(
     if setting.validation:
         normal = [i for i in found["train"] if not samples[i].label]
         groups = {i: samples[i].group or relative(root, samples[i].image) for i in normal}
-        order = _ordered(groups.values(), f"validation:{setting.split_seed}")
+        order = draw.drawn(groups.values(), f"validation:{setting.split_seed}")
         held = set(order[: max(1, round(setting.validation * len(order)))])
         out = {i for i in normal if groups[i] in held}
         found["validation"] = sorted({*found["validation"], *out})
@@ -100,17 +100,8 @@ def indices(
                 f"category '{category}': {setting.shots} shots, but only {len(names)} training "
                 "images; ask for fewer"
             )
-        chosen = set(_ordered(names.values(), str(setting.shot_seed))[: setting.shots])
+        chosen = set(draw.drawn(names.values(), setting.shot_seed)[: setting.shots])
         found["train"] = [i for i in found["train"] if names[i] in chosen]
     if setting.protocol == "zero-shot":
         found["train"] = []
     return found
-
-
-def _ordered(names: Iterable[str], seed: str) -> list[str]:
-    """The distinct names in the order that a seed draws, the same on every machine."""
-
-    def key(name: str) -> bytes:
-        return hashlib.sha256(f"{seed}:{name}".encode()).digest()
-
-    return sorted(set(names), key=key)

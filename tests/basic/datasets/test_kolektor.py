@@ -72,7 +72,7 @@ def test_one_folder_deeper(miniature, tmp_path):
 
 def test_a_departure_from_the_published_counts_is_told(miniature):
     assert KolektorSDD().departure("kolektorsdd", listed(miniature("ksdd"))) == (
-        "12 normal and 6 cracked images; published are 347 and 52"
+        "12 good, 6 crack; published are 347 good, 52 crack"
     )
 
 

@@ -138,6 +138,6 @@ def test_the_real_tiles(real):
 def test_a_departure_from_the_published_counts_is_told(tree):
     samples = MagneticTile().samples(tree(*FREE, *DEFECTIVE), "magnetic_tile", 0)
     assert MagneticTile().departure("magnetic_tile", samples) == (
-        "images of each type: 11 good, not 952; 2 blowhole, not 115; 2 break, not 85; "
-        "2 crack, not 57; 2 fray, not 32; 2 uneven, not 103"
+        "11 good, 2 blowhole, 2 break, 2 crack, 2 fray, 2 uneven; published are "
+        "952 good, 115 blowhole, 85 break, 57 crack, 32 fray, 103 uneven"
     )

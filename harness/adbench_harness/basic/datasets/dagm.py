@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from adbench_harness.datasets import layout
+from adbench_harness.datasets.official import Published
 from adbench_harness.errors import UserError
-from adbench_harness.types import GOOD, SPLITS, Archive, Dataset, Sample
+from adbench_harness.types import GOOD, SPLITS, Archive, Sample
 
 
 class ClassCounts(NamedTuple):
@@ -18,11 +19,22 @@ class ClassCounts(NamedTuple):
     test: int
     defective: int
 
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> ClassCounts:
+        """What ``samples`` hold."""
+        train = sum(sample.split == "train" for sample in samples)
+        return cls(train, len(samples) - train, sum(sample.label == 1 for sample in samples))
+
+    @property
+    def images(self) -> int:
+        """All of them."""
+        return self.train + self.test
+
     def __str__(self) -> str:
         return f"{self.train} train and {self.test} test images, {self.defective} of them defective"
 
 
-class DAGM(Dataset):
+class DAGM(Published):
     """``root/Class<n>/{Train,Test}/<id>.PNG``; a defective one has ``Label/<id>_label.PNG``.
 
     Some training images are defective: an unsupervised run leaves them out. The ellipses are larger
@@ -76,18 +88,6 @@ class DAGM(Dataset):
                 )
         layout.check_splits(found, _folder(root, category), layout.how_to_get(self.name))
         return found
-
-    def published(self) -> dict[str, int]:
-        """The number of images by class."""
-        return {name: counts.train + counts.test for name, counts in self.official_counts.items()}
-
-    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
-        """How the counts differ from the published ones, in words; None where they do not."""
-        train = sum(sample.split == "train" for sample in samples)
-        defective = sum(sample.label == 1 for sample in samples)
-        found = ClassCounts(train, len(samples) - train, defective)
-        official = self.official_counts[category]
-        return None if found == official else f"{found}; published are {official}"
 
 
 def _folder(root: Path, name: str) -> Path:

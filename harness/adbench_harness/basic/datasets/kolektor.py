@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
-from adbench_harness.datasets import layout
-from adbench_harness.datasets.official import NON_COMMERCIAL
+from adbench_harness.datasets import draw, layout
+from adbench_harness.datasets.official import NON_COMMERCIAL, DefectCounts, Published
 from adbench_harness.errors import UserError
 from adbench_harness.images import decoding, folders
-from adbench_harness.types import GOOD, Archive, Dataset, Sample, Split
+from adbench_harness.types import GOOD, Archive, Sample, Split
 
 CATEGORY = "kolektorsdd"
 
 
-class KolektorSDD(Dataset):
+class KolektorSDD(Published):
     """``root/kos<item>/Part<n>.jpg``, or one folder deeper, and its mask ``Part<n>_label.bmp``.
 
     Only the mask tells normal from defective: an image is defective if a pixel of its mask is not
@@ -44,7 +42,9 @@ class KolektorSDD(Dataset):
             file="KolektorSDD.zip",
         ),
     )
-    official_counts: ClassVar[tuple[int, int]] = (347, 52)
+    official_counts: ClassVar[Mapping[str, DefectCounts]] = {
+        CATEGORY: DefectCounts({GOOD: 347, "crack": 52})
+    }
 
     def categories(self, root: Path) -> list[str]:
         """The only category; raises UserError if there is no item."""
@@ -58,11 +58,11 @@ class KolektorSDD(Dataset):
         """
         layout.check_category(category, [CATEGORY], self.name, root)
         items = _items(root)
-        drawn = sorted(items, key=lambda item: _order(item, split_seed))
-        train = set(drawn[: len(items) * 2 // 3])
+        names = draw.drawn((item.name for item in items), split_seed)
+        train = set(names[: len(items) * 2 // 3])
         splits: tuple[tuple[Split, list[Path]], ...] = (
-            ("train", [item for item in items if item in train]),
-            ("test", [item for item in items if item not in train]),
+            ("train", [item for item in items if item.name in train]),
+            ("test", [item for item in items if item.name not in train]),
         )
         found = [
             (split, image) for split, chosen in splits for item in chosen for image in _images(item)
@@ -81,18 +81,6 @@ class KolektorSDD(Dataset):
             for (split, image), shown in zip(found, defective, strict=True)
         ]
 
-    def published(self) -> dict[str, int]:
-        """The number of images of the only category."""
-        return {CATEGORY: sum(self.official_counts)}
-
-    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
-        """How the counts differ from the published ones, in words; None where they do not."""
-        counts = Counter(sample.label for sample in samples)
-        found, official = (counts[0], counts[1]), self.official_counts
-        if found == official:
-            return None
-        return "{} normal and {} cracked images; published are {} and {}".format(*found, *official)
-
 
 def _items(root: Path) -> list[Path]:
     """The items' folders, by name."""
@@ -104,10 +92,6 @@ def _items(root: Path) -> list[Path]:
             f"{layout.how_to_get(KolektorSDD.name)}"
         )
     return found
-
-
-def _order(item: Path, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{item.name}".encode()).digest()
 
 
 def _images(item: Path) -> list[Path]:

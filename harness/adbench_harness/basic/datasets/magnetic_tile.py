@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from adbench_harness.datasets import layout
+from adbench_harness.datasets import draw, layout
+from adbench_harness.datasets.official import DefectCounts, Published
 from adbench_harness.errors import UserError
-from adbench_harness.types import GOOD, Archive, Dataset, Sample
+from adbench_harness.types import GOOD, Archive, Sample
 
 CATEGORY = "magnetic_tile"
 FREE = "MT_Free"
 DEFECTS = ("blowhole", "break", "crack", "fray", "uneven")
-PUBLISHED = {GOOD: 952, "blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103}
 
 
-class MagneticTile(Dataset):
+class MagneticTile(Published):
     """``<stem>.jpg`` and its mask ``<stem>.png`` in ``root/MT_<type>/Imgs``, or one folder deeper.
 
     There is no official split: papers train on 80% (761) of the 952 defect-free tiles, drawn at
@@ -44,6 +42,11 @@ class MagneticTile(Dataset):
         ),
     )
     mask_threshold: ClassVar[int] = 127
+    official_counts: ClassVar[Mapping[str, DefectCounts]] = {
+        CATEGORY: DefectCounts(
+            {GOOD: 952, "blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103}
+        )
+    }
     empty_masks: ClassVar[Mapping[str, int]] = {CATEGORY: 4}
 
     def __init__(
@@ -69,8 +72,11 @@ class MagneticTile(Dataset):
         home = self._home(root)
         layout.check_category(category, [CATEGORY], self.name, root)
         free = _tiles(home / FREE)
-        train = self._listed(root, free) if self.train_list else _drawn(free, split_seed)
-        found = [Sample(tile, "train" if tile in train else "test", 0) for tile in free]
+        if self.train_list:
+            train = self._listed(root, free)
+        else:
+            train = set(draw.drawn((tile.stem for tile in free), split_seed)[: len(free) * 4 // 5])
+        found = [Sample(tile, "train" if tile.stem in train else "test", 0) for tile in free]
         for defect in DEFECTS:
             for tile in _tiles(home / f"MT_{defect.capitalize()}"):
                 mask = tile.with_suffix(".png")
@@ -82,18 +88,6 @@ class MagneticTile(Dataset):
                 found.append(Sample(tile, "test", 1, (mask,), defect))
         return found
 
-    def published(self) -> dict[str, int]:
-        """The number of images of the only category."""
-        return {CATEGORY: sum(PUBLISHED.values())}
-
-    def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
-        """How the counts by type differ from the published ones, in words, or None."""
-        found = Counter(sample.defect for sample in samples)
-        wrong = [
-            f"{found[t]} {t}, not {count}" for t, count in PUBLISHED.items() if found[t] != count
-        ]
-        return f"images of each type: {'; '.join(wrong)}" if wrong else None
-
     def _home(self, root: Path) -> Path:
         home = layout.home(root, lambda folder: (folder / FREE).is_dir())
         for name in (FREE, *(f"MT_{defect.capitalize()}" for defect in DEFECTS)):
@@ -104,7 +98,7 @@ class MagneticTile(Dataset):
                 )
         return home
 
-    def _listed(self, root: Path, free: Sequence[Path]) -> set[Path]:
+    def _listed(self, root: Path, free: Sequence[Path]) -> set[str]:
         file = root / self.train_list
         try:
             names = file.read_text(encoding="utf-8").split()
@@ -112,24 +106,15 @@ class MagneticTile(Dataset):
             raise UserError(f"{self.name}: train_list '{file}' cannot be read: {error}") from None
         if not names:
             raise UserError(f"{self.name}: train_list '{file}' names no image; correct the list")
-        by_name = {tile.name: tile for tile in free}
+        stems = {tile.name: tile.stem for tile in free}
         for name in names:
-            if name not in by_name:
+            if name not in stems:
                 raise UserError(
                     f"{self.name}: train_list '{file}' names '{name}', which {FREE}/Imgs has not; "
                     "correct the list"
                 )
-        return {by_name[name] for name in names}
+        return {stems[name] for name in names}
 
 
 def _tiles(folder: Path) -> list[Path]:
     return [path for path in layout.images(folder / "Imgs") if path.suffix.lower() != ".png"]
-
-
-def _drawn(free: Sequence[Path], seed: int) -> set[Path]:
-    """Four fifths of the tiles, the same on every machine: in the order of hashed names."""
-
-    def order(tile: Path) -> bytes:
-        return hashlib.sha256(f"{seed}:{tile.stem}".encode()).digest()
-
-    return set(sorted(free, key=order)[: len(free) * 4 // 5])

@@ -1,0 +1,46 @@
+"""Splits drawn from a seed, the same on every machine: names in the order of their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from adbench_harness.images.folders import relative
+from adbench_harness.types import Sample
+
+
+def drawn(names: Iterable[str], seed: int | str) -> list[str]:
+    """The distinct ``names`` in an order that depends on nothing but them and ``seed``.
+
+    They are sorted by the SHA-256 of ``<seed>:<name>``: no library's random stream has to stay the
+    same, and a name that is added moves no other.
+    """
+    return sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
+def classification(
+    root: Path, samples: Sequence[Sample], seed: int, share: float = 2 / 3
+) -> list[Sample]:
+    """The samples with ``share`` of each defect type moved to train, whole groups at a time.
+
+    Normal training images stay in train; every test image left is defective, since the question
+    is which defect it shows.
+    """
+
+    def group(sample: Sample) -> str:
+        return sample.group or relative(root, sample.image)
+
+    kept = [sample for sample in samples if sample.split != "test" and not sample.label]
+    defective = [sample for sample in samples if sample.label]
+    # A group that shows several defect types counts as one of the first.
+    defects = {group(s): s.defect for s in sorted(defective, key=lambda s: s.defect, reverse=True)}
+    learned: set[str] = set()
+    for defect in set(defects.values()):
+        names = drawn((name for name in defects if defects[name] == defect), seed)
+        learned.update(names[: round(share * len(names))])
+    return kept + [
+        replace(sample, split="train" if group(sample) in learned else "test")
+        for sample in defective
+    ]
