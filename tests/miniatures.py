@@ -32,6 +32,14 @@ def mask(suffix: str = ".png", value: int = 255, at: int = 2) -> bytes:
 
 EMPTY = mask(value=0)
 
+
+@cache
+def points() -> bytes:
+    """A float TIFF of 6 x 8 px: x, y and z of each."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    return cv2.imencode(".tiff", np.dstack([x * 0 + 0.5, y, x]))[1].tobytes()  # z, y, x: BGR
+
+
 MVTEC_AD = {
     "bottle/train/good/000.png": image(),
     "bottle/train/good/001.png": image(seed=1),
@@ -68,6 +76,24 @@ MVTEC_AD_2 = {
         "test_private_mixed/000_mixed.png": image(),
     }.items()
 }
+
+MVTEC_3D = {
+    f"bagel/{name}": content
+    for folder, kinds in {
+        "train/good": ("rgb", "xyz"),
+        "validation/good": ("rgb", "xyz"),
+        "test/good": ("rgb", "xyz", "empty"),
+        "test/hole": ("rgb", "xyz", "gt"),
+        "test/crack": ("rgb", "xyz", "gt"),
+    }.items()
+    for kind in kinds
+    for name, content in {
+        "rgb": {f"{folder}/rgb/000.png": image(), f"{folder}/rgb/001.png": image(seed=1)},
+        "xyz": {f"{folder}/xyz/{n}.tiff": points() for n in ("000", "001")},
+        "gt": {f"{folder}/gt/{n}.png": mask() for n in ("000", "001")},
+        "empty": {f"{folder}/gt/{n}.png": EMPTY for n in ("000", "001")},
+    }[kind].items()
+} | {"bagel/calibration/camera_parameters.json": b"{}"}
 
 VISA = {
     "candle/Data/Images/Normal/0000.JPG": image(".jpg"),
@@ -177,6 +203,7 @@ ARCHIVES: Mapping[str, Mapping[str, Files]] = {
     "mvtec_ad": {"mvtec_anomaly_detection.tar.xz": MVTEC_AD},
     "mvtec_loco": {"mvtec_loco_anomaly_detection.tar.xz": MVTEC_LOCO},
     "mvtec_ad_2": {"mvtec_ad_2.tar.gz": MVTEC_AD_2},
+    "mvtec_3d": {"mvtec_3d_anomaly_detection.tar.xz": MVTEC_3D},
     "visa": {"VisA_20220922.tar": VISA},
     "btad": {"btad.zip": BTAD},
     "mpdd": {"MPDD.zip": MPDD},

@@ -287,7 +287,7 @@ class TestVerify:
         assert main(["data", "verify", "mvtec_ad", "--data", str(bottle)]) == 1
         said = capsys.readouterr().out
         assert said.startswith(f"mvtec_ad in {bottle / 'mvtec_ad'}\n  bottle: 4 images, 1 mask\n")
-        assert "wrong: 2 train, 1 good and 1 defective test images of 1 type; the official" in said
+        assert "wrong: 2 train, 1 good and 1 defective test images of 1 type; published" in said
         assert "not found: cable, capsule" in said
         assert (
             "checksums: none, since the data set was not unpacked by 'adbench data fetch'" in said

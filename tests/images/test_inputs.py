@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -54,12 +55,43 @@ def test_decode_makes_rgb_of_whatever_is_there(
     assert (image == expected).all()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("suffix", [".tiff", ".png"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_an_extra_image_keeps_its_values_and_the_order_of_its_channels(
+    tmp_path: Path, dtype: Any, suffix: str, channels: int
+) -> None:
+    top = 1000 if dtype != np.uint8 else 255
+    values = np.random.default_rng(0).integers(0, top, (5, 7, channels)).astype(dtype)
+    path = tmp_path / f"extra{suffix}"
+    if suffix == ".tiff":
+        kind = {"photometric": "rgb"} if channels > 1 else {}
+        alpha = {"extrasamples": ["assocalpha"]} if channels == 4 else {}
+        tifffile.imwrite(path, values[:, :, 0] if channels == 1 else values, **kind, **alpha)
+    elif dtype in (np.uint8, np.uint16):
+        order = [0] if channels == 1 else [2, 1, 0, 3][:channels]  # OpenCV takes BGR
+        cv2.imwrite(str(path), values[:, :, order])
+    else:
+        pytest.skip("a PNG file holds no floats")
+    decoded = decoding.extra(path)
+    assert decoded.dtype == np.float32
+    np.testing.assert_array_equal(decoded, values)
+
+
+def test_negative_and_missing_depths_survive(tmp_path: Path) -> None:
+    values = np.array([[[-0.25, 1e-6, 3e5]], [[0, np.nan, 0]]], np.float32)
+    tifffile.imwrite(tmp_path / "xyz.tiff", values, photometric="rgb")
+    np.testing.assert_array_equal(decoding.extra(tmp_path / "xyz.tiff"), values)
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
 def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.png"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"bad.png' cannot be decoded as an image"):
         decoding.decode(path)
+    with pytest.raises(UserError, match=r"bad.png' cannot be decoded as an image"):
+        decoding.extra(path)
     with pytest.raises(UserError, match=r"gone.png' cannot be decoded as an image"):
         decoding.decode(tmp_path / "gone.png")
 

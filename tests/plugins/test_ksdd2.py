@@ -81,8 +81,9 @@ def test_a_mask_that_changes_is_read_again(root):
 
 def test_a_departure_from_the_official_split_is_told(root):
     assert KolektorSDD2().departure("kolektorsdd2", listed(root)) == (
-        "6 train (2 of them defective), 3 good and 3 defective test images of 1 type; published are "
-        "2331 train (246 of them defective), 894 good and 110 defective test images of 1 type"
+        "6 train (2 of them defective), 3 good and 3 defective test images of 1 type; "
+        "published are 2331 train (246 of them defective), 894 good and 110 defective test images "
+        "of 1 type"
     )
 
 

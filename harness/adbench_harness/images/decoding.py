@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +16,28 @@ from adbench_harness.types import Sample
 
 def decode(path: Path) -> Image:
     """The image as uint8 RGB [H, W, 3], whatever its file held; a UserError names the file."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = _read(path, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def extra(path: Path) -> NDArray[np.float32]:
+    """A further image of a sample as float32 [H, W, C], its values as they are in the file.
+
+    C is 1 for a grey image; colors are in the order red, green, blue, alpha (by which OpenCV
+    multiplies those of an 8-bit TIFF file). A UserError names a file that cannot be decoded.
+    """
+    values = _read(path, cv2.IMREAD_UNCHANGED)
+    if values.ndim == 2:
+        values = values[:, :, None]
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(values.shape[2])  # OpenCV has blue first
+    return np.ascontiguousarray(values if order is None else values[:, :, order], np.float32)
+
+
+def _read(path: Path, flags: int) -> NDArray[Any]:
+    image: NDArray[Any] | None = cv2.imread(str(path), flags)
     if image is None:
         raise UserError(f"'{path}' cannot be decoded as an image; check the file")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return image
 
 
 def mask(sample: Sample, threshold: int, size: tuple[int, int]) -> NDArray[np.bool_] | None:

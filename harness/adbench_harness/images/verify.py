@@ -65,6 +65,8 @@ def _look(sample: Sample, threshold: int) -> tuple[bool, str | None]:
             _load(path)
         height, width, _ = decoding.decode(sample.image).shape
         truth = decoding.mask(sample, threshold, (height, width))
+        for path in sample.extras.values():
+            decoding.extra(path)
     except UserError as error:
         return False, str(error)
     return bool(sample.masks and truth is not None and not truth.any()), None

@@ -28,7 +28,7 @@ def _lists_samples(component: Any) -> None:
     images = {sample.image for sample in samples}
     assert len(images) == len(samples), f"{len(samples)} samples list {len(images)} images"
     for sample in samples:
-        for path in (sample.image, *sample.masks):
+        for path in (sample.image, *sample.masks, *sample.extras.values()):
             assert path.is_file(), f"{path} is not a file"
         assert sample.label in (0, 1, None), f"{sample.image}: label {sample.label!r}"
         assert sample.label == 1 or not sample.masks, (

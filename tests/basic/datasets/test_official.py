@@ -1,4 +1,4 @@
-"""MVTec LOCO, MVTec AD 2, VisA, BTAD and MPDD, in miniature as their archives lay them out."""
+"""Data sets with an official split, in miniature as their archives lay them out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections import Counter
 import pytest
 
 import miniatures
-from adbench_harness.basic.datasets import BTAD, MPDD, MVTecAD2, MVTecLOCO, VisA
+from adbench_harness.basic.datasets import BTAD, MPDD, MVTec3D, MVTecAD2, MVTecLOCO, VisA
 from adbench_harness.datasets.official import SplitCounts
 from adbench_harness.errors import UserError
 from adbench_harness.images import decoding
 from adbench_harness.types import Dataset
 
-OFFICIAL = (MVTecLOCO, MVTecAD2, VisA, BTAD, MPDD)
-# (train, good, defective, types, validation, defective in train) summed over categories, as the papers or others'
-# audits have them; VisA and BTAD name one type of defect.
+OFFICIAL = (MVTecLOCO, MVTecAD2, MVTec3D, VisA, BTAD, MPDD)
+# (train, good, defective, types, validation, defective in train) summed over categories, as the
+# papers or others' audits have them; VisA and BTAD name one type of defect.
 TOTALS = {
     "mvtec_loco": [1778, 575, 993, 10, 305, 0],
     "mvtec_ad_2": [2528, 379, 705, 8, 302, 0],
+    "mvtec_3d": [2656, 249, 948, 41, 294, 0],
     "visa": [8659, 962, 1200, 12, 0, 0],
     "btad": [1799, 451, 290, 3, 0, 0],
     "mpdd": [888, 176, 282, 11, 0, 0],
@@ -26,6 +27,7 @@ TOTALS = {
 LISTED = {
     "mvtec_loco": ("pushpins", SplitCounts(1, 1, 3, 2, 1)),
     "mvtec_ad_2": ("rice", SplitCounts(1, 1, 1, 1, 1)),
+    "mvtec_3d": ("bagel", SplitCounts(2, 2, 4, 2, 2)),
     "visa": ("candle", SplitCounts(1, 1, 1, 1)),
     "btad": ("02", SplitCounts(1, 1, 2, 1)),
     "mpdd": ("connector", SplitCounts(1, 1, 1, 1)),

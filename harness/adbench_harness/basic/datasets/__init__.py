@@ -8,14 +8,15 @@ from adbench_harness.basic.datasets.magnetic_tile import MagneticTile
 from adbench_harness.basic.datasets.mini import Mini
 from adbench_harness.basic.datasets.mpdd import MPDD
 from adbench_harness.basic.datasets.mvtec import MVTecAD, MVTecAD2, MVTecLOCO
+from adbench_harness.basic.datasets.mvtec_3d import MVTec3D
 from adbench_harness.basic.datasets.visa import VisA
 
 DATASETS = (
-    *(Mini, MVTecAD, MVTecLOCO, MVTecAD2, VisA, BTAD, MPDD, MagneticTile, KolektorSDD, DAGM),
-    Folder,
+    *(Mini, MVTecAD, MVTecLOCO, MVTecAD2, MVTec3D, VisA, BTAD, MPDD, MagneticTile),
+    *(KolektorSDD, DAGM, Folder),
 )
 
 __all__ = [
-    *("BTAD", "DAGM", "DATASETS", "MPDD", "Folder", "KolektorSDD", "MVTecAD", "MVTecAD2"),
-    *("MVTecLOCO", "MagneticTile", "Mini", "VisA"),
+    *("BTAD", "DAGM", "DATASETS", "MPDD", "Folder", "KolektorSDD", "MVTec3D", "MVTecAD"),
+    *("MVTecAD2", "MVTecLOCO", "MagneticTile", "Mini", "VisA"),
 ]
