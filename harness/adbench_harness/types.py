@@ -41,9 +41,11 @@ class Sample:
     """One image of a category and what is known about it.
 
     ``label`` is 0 (normal), 1 (anomalous) or None (unknown); it comes from the data set's
-    folders, never from a mask. ``masks`` are united; an anomalous sample without masks has no
-    pixel truth. Samples of one ``group`` (parts of one object) stay in one split.
-    ``extras`` are further images of the same object by name (depth, infrared, other lights).
+    folders, never from a mask. ``masks`` are united, except for metrics of separate regions; an
+    anomalous sample without masks has no pixel truth. Samples of one ``group`` (parts of one
+    object) stay in one split. ``extras`` are further images of the same object by name (depth,
+    infrared, other lights). ``saturation`` is, for each mask, the area in px that is enough to
+    find (None, or an empty tuple: all of it).
     """
 
     image: Path
@@ -53,6 +55,7 @@ class Sample:
     defect: str = GOOD
     group: str | None = None
     extras: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    saturation: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -615,22 +618,28 @@ def overrides(component: Component, method: str) -> bool:
 class Metric:
     """A number from scores and ground truth.
 
-    ``needs`` names what must be present: "image", "map" or "classes". ``chance`` maps the share
-    of positives to the value that constant scores earn (ranking metrics); None: not a ranking.
+    ``needs`` names what must be present: "image" (image scores), "validation" (also those of
+    held-out normal images), "map" (maps and masks), "regions" (also each mask separately) or
+    "classes". A result lacks the metric if that is missing, or if its value is nan. ``defects``
+    are the defect types that it needs test images of (empty: any). ``chance`` maps the share of
+    positives to the value that constant scores earn (ranking metrics); None: not a ranking.
     ``interval`` gives the ends of a 95% confidence interval, from the same test images. ``title``
-    heads its column (empty: the name does), ``unit`` says how its numbers are shown.
+    heads its column (empty: the name does), ``unit`` says how its numbers are shown. ``default``
+    False keeps it out of runs that name no metrics.
     """
 
     name: str
     summary: str
     compute: Callable[[Evaluation], float]
-    needs: Literal["image", "map", "classes"]
+    needs: Literal["image", "map", "classes", "validation", "regions"]
     higher_is_better: bool = True
     chance: Callable[[float], float] | None = None
     interval: Callable[[Evaluation], tuple[float, float]] | None = None
     version: int = 1
     title: str = ""
     unit: Unit = "%"
+    defects: tuple[str, ...] = ()
+    default: bool = True
 
 
 @dataclass(frozen=True)

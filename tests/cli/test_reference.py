@@ -55,7 +55,11 @@ def test_the_contract_has_every_hook_and_type(reference):
     text = reference("hooks")
     hooks = {name for name in vars(hookspecs) if name.startswith("adbench_")}
     classes = {node.name for node in ast.parse(inspect.getsource(types)).body if is_class(node)}
-    assert set(re.findall(r"^### `(\w+)`", text, re.MULTILINE)) == hooks | classes
+    expected = hooks | classes | {"Evaluation"}
+    assert set(re.findall(r"^### `(\w+)`", text, re.MULTILINE)) == expected
+    assert "- `of_defects(*defects: str) -> Evaluation`: " in text
+    assert "- `pixels: Ranking`: All pixels" in text
+    assert "- `_" not in text.replace("- `__", "")
     assert "`adbench_trial_finished(result: TrialResult) -> Any`" in text
     assert "- `size: tuple[int, int]`: Height and width of the input in px." in text
     assert "- `images: Tensor`" in text

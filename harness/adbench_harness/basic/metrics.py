@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+
 from adbench_harness.evaluation import Evaluation
 from adbench_harness.metrics import classification
-from adbench_harness.statistics import delong
+from adbench_harness.statistics import delong, proportion
 from adbench_harness.types import Metric
 
 
@@ -27,6 +30,21 @@ def _image_auroc_interval(evaluation: Evaluation) -> tuple[float, float]:
     assert evaluation.scores is not None
     known = evaluation.labels >= 0
     return delong.interval(evaluation.scores[known], evaluation.labels[known] == 1)
+
+
+def _found(evaluation: Evaluation) -> tuple[float, int]:
+    """The share of anomalous images above the threshold, and how many anomalous images there are.
+
+    The threshold is the lowest held-out score that at most 1% of the held-out scores exceed; of
+    fewer than 100 scores, it is the highest.
+    """
+    assert evaluation.scores is not None
+    assert evaluation.validation is not None
+    anomalous = evaluation.scores[evaluation.labels == 1]
+    held_out = np.sort(evaluation.validation)[::-1]
+    if not len(anomalous) or not len(held_out):
+        return math.nan, 0
+    return float(np.mean(anomalous > held_out[len(held_out) // 100])), len(anomalous)
 
 
 def _classes(metric: Callable[..., float]) -> Callable[[Evaluation], float]:
@@ -58,6 +76,15 @@ METRICS: Final = (
         "image",
         chance=_all_positive_f1,
         title="image F1",
+    ),
+    Metric(
+        "recall_at_1%",
+        "Share of anomalous images above the score that 1% of held-out normal images exceed",
+        lambda evaluation: _found(evaluation)[0],
+        "validation",
+        interval=lambda evaluation: proportion.interval(*_found(evaluation)),
+        title="recall at 1%",
+        default=False,
     ),
     Metric(
         "pixel_auroc",

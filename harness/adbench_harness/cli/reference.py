@@ -67,7 +67,7 @@ def _component(offer: Any, catalogue: Any) -> Iterator[str]:
 
 
 def _hooks() -> Iterator[str]:
-    from adbench_harness import hookspecs, types
+    from adbench_harness import evaluation, hookspecs, types
 
     yield "## Hooks"
     yield _prose(inspect.getdoc(hookspecs))
@@ -80,9 +80,18 @@ def _hooks() -> Iterator[str]:
     yield _prose(inspect.getdoc(types))
     for node in _definitions(types):
         if isinstance(node, ast.ClassDef):
-            yield f"### `{node.name}`"
-            yield _prose(ast.get_docstring(node))
-            yield "\n".join(_members(node))
+            yield from _class(node)
+    yield "## Metrics"
+    yield _prose(inspect.getdoc(evaluation))
+    for node in _definitions(evaluation):
+        if isinstance(node, ast.ClassDef) and node.name == "Evaluation":
+            yield from _class(node)
+
+
+def _class(node: ast.ClassDef) -> Iterator[str]:
+    yield f"### `{node.name}`"
+    yield _prose(ast.get_docstring(node))
+    yield "\n".join(_members(node))
 
 
 def _definitions(module: ModuleType) -> list[ast.stmt]:
@@ -94,11 +103,16 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
     for member in node.body:
         if isinstance(member, ast.AnnAssign):
             yield f"- `{ast.unparse(member)}`"
-        elif isinstance(member, ast.FunctionDef) and member.name != "__post_init__":
+        elif isinstance(member, ast.FunctionDef) and _is_public(member.name):
             said = _prose(ast.get_docstring(member)).replace("\n\n", " ").replace("\n", " ")
-            is_property = any(ast.unparse(mark) == "property" for mark in member.decorator_list)
+            marks = [ast.unparse(mark) for mark in member.decorator_list]
+            is_property = not {"property", "cached_property"}.isdisjoint(marks)
             written = _attribute(member) if is_property else _signature(member)
             yield f"- `{written}`" + (f": {said}" if said else "")
+
+
+def _is_public(name: str) -> bool:
+    return name != "__post_init__" and (name.startswith("__") or not name.startswith("_"))
 
 
 def _attribute(node: ast.FunctionDef) -> str:

@@ -46,8 +46,7 @@ def handle(given: argparse.Namespace) -> int:
     checked = suite.validate({"plugins": ["any"], "evaluation": asked}, "command line")
     settings = EvaluationSettings(**checked.evaluation.model_dump())
     catalogue = options.loaded(given)
-    names = grammar.names(given.metrics or "") or list(catalogue.offers["metric"])
-    metrics = [catalogue.get("metric", name) for name in names]
+    metrics = catalogue.metrics(grammar.names(given.metrics or "") or None)
     images = _Images(given, catalogue)
     done, bare = [], 0
     for result in sorted(old.read(), key=lambda result: _place(result.trial)):
@@ -60,7 +59,7 @@ def handle(given: argparse.Namespace) -> int:
         new.write(done[-1])
     if not done:
         raise UserError(f"no finished trial in '{given.results}'")
-    if bare and any(metric.needs == "map" for metric in metrics):
+    if bare and any(metric.needs in ("map", "regions") for metric in metrics):
         print(
             f"{bare} of {len(done)} trials stored no maps, so their pixel metrics are left out; "
             "run them with --keep-maps",

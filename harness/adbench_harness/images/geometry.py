@@ -113,16 +113,41 @@ def meet(
     settings: EvaluationSettings,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """A map and its mask at one size: the image's own, or the suite's ``settings.size``."""
-    size = truth.shape
+    met = scored(truth, spec, settings)
     cropped = settings.border == "crop"
-    if cropped:
-        top, left, bottom, right = window(spec, size)
-        truth = truth[top:bottom, left:right]
-    placed: NDArray[Any] = from_input(anomaly_map, spec, size, cropped=cropped)
+    placed: NDArray[Any] = from_input(anomaly_map, spec, truth.shape, cropped=cropped)
     if settings.size is not None:
-        scale = settings.size / max(truth.shape)
-        smaller = (round(truth.shape[1] * scale), round(truth.shape[0] * scale))
-        placed = cv2.resize(placed, smaller, interpolation=cv2.INTER_LINEAR)
-        nearest = cv2.resize(truth.view(np.uint8), smaller, interpolation=cv2.INTER_NEAREST)
-        truth = nearest.view(np.bool_)
-    return placed, truth
+        placed = cv2.resize(placed, met.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return placed, met
+
+
+def scored(
+    truth: NDArray[np.bool_], spec: InputSpec, settings: EvaluationSettings
+) -> NDArray[np.bool_]:
+    """A mask of the image's own size as metrics see it.
+
+    Its size is ``settings.size``, and a border that is not evaluated is left out.
+    """
+    top, left, bottom, right = _kept(truth.shape, spec, settings)
+    truth = truth[top:bottom, left:right]
+    if settings.size is None:
+        return truth
+    scale = settings.size / max(truth.shape)
+    smaller = (round(truth.shape[1] * scale), round(truth.shape[0] * scale))
+    nearest = cv2.resize(truth.view(np.uint8), smaller, interpolation=cv2.INTER_NEAREST)
+    return nearest.view(np.bool_)
+
+
+def scored_px(size: tuple[int, int], spec: InputSpec, settings: EvaluationSettings) -> float:
+    """How many px of such a mask correspond to one px of an image of ``size``."""
+    if settings.size is None:
+        return 1.0
+    top, left, bottom, right = _kept(size, spec, settings)
+    return (settings.size / max(bottom - top, right - left)) ** 2
+
+
+def _kept(
+    size: tuple[int, int], spec: InputSpec, settings: EvaluationSettings
+) -> tuple[int, int, int, int]:
+    """The rectangle of an image that is evaluated, in the form of ``window``."""
+    return window(spec, size) if settings.border == "crop" else (0, 0, *size)

@@ -34,8 +34,8 @@ class Ranking:
         true_positives: [U], positives that score at least the threshold.
         false_positives: [U], negatives that score at least the threshold.
         tied: [U], negatives that score exactly the threshold.
-        overlap: [U], fraction of the positives that score at least the threshold; for pixels, the
-            mean of that fraction over the defective regions.
+        overlap: [U], fraction of the positives' weight that scores at least the threshold; for
+            pixels, by default, the mean over the defective regions of the fraction that does.
         negatives: total number of negatives.
     """
 
@@ -59,6 +59,7 @@ class Ranking:
         cls,
         maps: Sequence[Scores] | Sequence[Tensor],
         masks: Sequence[Labels],
+        weights: Sequence[Weights] | None = None,
         *,
         threads: int | None = None,
     ) -> Ranking:
@@ -71,17 +72,23 @@ class Ranking:
             maps: one anomaly map [H,W] per image, used as it is; sizes may differ between images.
                 Tensors are compared on their device.
             masks: one mask [H,W] per image, true where defective.
+            weights: per image, those of its mask's true pixels [P], row by row, in the overlap;
+                None gives every connected region the same weight.
             threads: None uses as many as torch does.
 
         Raises:
-            ValueError: maps and masks differ in number or shape, or a score is not finite.
+            ValueError: maps and masks (or weights) differ in number or shape, or a score is not
+                finite.
         """
         import torch
 
         threads = threads or torch.get_num_threads()
         masks = [np.asarray(mask, bool) for mask in masks]
-        with ThreadPoolExecutor(threads) as pool:  # OpenCV works without the GIL
-            weights = list(pool.map(region_weights, masks))
+        if weights is None:
+            with ThreadPoolExecutor(threads) as pool:  # OpenCV works without the GIL
+                weights = list(pool.map(region_weights, masks))
+        elif [len(weight) for weight in weights] != [np.count_nonzero(mask) for mask in masks]:
+            raise ValueError("weights and the defective pixels of the masks differ in number")
         if maps and isinstance(maps[0], torch.Tensor):
             return _rank_tensors(maps, masks, weights)
         return _rank(maps, masks, weights, threads)

@@ -144,8 +144,7 @@ class _Planner:
         self.data = Data(suite, self.components, locations)
         self.evaluation = EvaluationSettings(**suite.evaluation.model_dump())
         self.metrics = tuple(
-            f"{name}@{catalogue.get('metric', name).version}"
-            for name in (catalogue.offers["metric"] if suite.metrics is None else suite.metrics)
+            f"{metric.name}@{metric.version}" for metric in catalogue.metrics(suite.metrics)
         )
         self.files = tuple(
             f"{plugin.name}@{plugin.version}"

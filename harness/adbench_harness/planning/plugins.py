@@ -20,7 +20,7 @@ from adbench_harness.planning.declarations import completed
 from adbench_harness.types import COMPONENTS
 
 if TYPE_CHECKING:
-    from adbench_harness.types import Reported
+    from adbench_harness.types import Metric, Reported
 
 BASIC: Final = "basic"
 KINDS: Final = (
@@ -107,6 +107,12 @@ class Catalogue:
         """The components of ``kind`` that ``plugins`` bring, in the order of their loading."""
         wanted = set(plugins)
         return [o.component for o in self.offers[kind].values() if o.plugin in wanted]
+
+    def metrics(self, names: Sequence[str] | None) -> list[Metric]:
+        """The metrics of these names, or those that run if none are named."""
+        if names is not None:
+            return [self.get("metric", name) for name in names]
+        return [o.component for o in self.offers["metric"].values() if o.component.default]
 
     def reported(self) -> list[Reported]:
         """The numbers that the papers of the named plugins printed, in their order."""

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, TrainImages
+from adbench_harness.images.truth import Truth
 from adbench_harness.planning import plugins
 from adbench_harness.results.maps import Maps
 from adbench_harness.results.store import Failure, Heading, TrialResult
 from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial
-from adbench_harness.running import contract, cost, learned
+from adbench_harness.running import contract, cost, evaluating, learned
 from adbench_harness.running.checkpoint import FileCheckpoint
-from adbench_harness.running.evaluating import evaluation
 from adbench_harness.running.material import Material, Progress
 from adbench_harness.running.provenance import flags, provenance
 from adbench_harness.types import (
@@ -357,10 +357,11 @@ class _Runner:
     def evaluate(self, spec: InputSpec, one: _Scored) -> None:
         """Every metric that the trial names and its scores allow; each failure is its own."""
         with self.timed("metrics", one.seconds), one.guarded("metrics"):
-            test = self.material.test(one.trial) if one.maps else ()
-            pairs = ((one.maps[i], self.material.masks.get(i)) for i in test)
-            met = geometry.met(pairs, spec, one.trial.evaluation)
-            seen = evaluation(self.images(one), met)
+            seen = evaluating.evaluation(self.images(one))
+            if one.maps:
+                maps = [one.maps[i] for i in self.material.test(one.trial)]
+                truth = self.truth(one.trial)
+                seen = evaluating.with_maps(seen, maps, truth, spec, one.trial.evaluation)
             for name in one.trial.metrics:
                 metric = self.catalogue.get("metric", name.partition("@")[0])
                 if seen.has(metric.needs):
@@ -368,6 +369,15 @@ class _Runner:
                         one.metrics[metric.name] = float(metric.compute(seen))
                         if metric.interval is not None:
                             one.intervals[metric.name] = metric.interval(seen)
+
+    def truth(self, trial: Trial) -> Truth:
+        """The ground truth by pixel of a trial's test images."""
+        material, test = self.material, self.material.test(trial)
+        return Truth(
+            [material.samples[i] for i in test],
+            [material.masks.get(i) for i in test],
+            material.build("dataset", trial.dataset).mask_threshold,
+        )
 
     # ------------------------------------------------------------ results
 

@@ -2,33 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adbench_harness.evaluation import Evaluation
+from adbench_harness.evaluation import Evaluation, Lazy, Mask
 from adbench_harness.images import geometry
+from adbench_harness.images.truth import Truth
 from adbench_harness.results.maps import Maps
 from adbench_harness.results.trial import EvaluationSettings
 from adbench_harness.running.images import TrialImages
+from adbench_harness.types import InputSpec
 
 
-def evaluation(
-    images: Mapping[str, NDArray[Any]],
-    met: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
-) -> Evaluation:
-    """A trial's ``images``, arrays as a ``TrialResult`` has them, and its maps beside masks."""
+def evaluation(images: Mapping[str, NDArray[Any]]) -> Evaluation:
+    """The evaluation of a trial's ``images``, arrays as in a ``TrialResult``, without maps."""
     names = images["class"].tolist() if "class" in images else []
     return Evaluation(
         labels=images["label"],
         scores=images.get("score"),
-        maps=[scores for scores, _ in met] or None,
-        masks=[mask for _, mask in met] or None,
         predicted=images["probability"].argmax(axis=1) if names else None,
         true=np.array([names.index(defect) for defect in images["defect"]]) if names else None,
         classes=tuple(names),
+        defects=tuple(images["defect"].tolist()),
+        names=tuple(images["path"].tolist()),
+        validation=images.get("validation"),
+    )
+
+
+def with_maps(
+    seen: Evaluation,
+    maps: Iterable[NDArray[np.float32]],
+    truth: Truth,
+    spec: InputSpec,
+    settings: EvaluationSettings,
+) -> Evaluation:
+    """``seen`` with maps and masks of the images whose ``truth`` is known.
+
+    ``maps`` [h, w] are those of all images, over the input rectangle of ``spec``.
+    """
+    mapped = [i for i, mask in enumerate(truth.masks) if mask is not None]
+    if not mapped:
+        return seen
+    met = geometry.met(zip(maps, truth.masks, strict=True), spec, settings)
+
+    def regions(i: int) -> list[Mask]:
+        return [geometry.scored(region, spec, settings) for region in truth.regions(i)]
+
+    def saturation(i: int) -> list[float | None]:
+        scale = geometry.scored_px(truth.size(i), spec, settings)
+        return [None if area is None else area * scale for area in truth.saturation(i)]
+
+    return replace(
+        seen,
+        maps=[scores for scores, _ in met],
+        masks=[mask for _, mask in met],
+        mapped=np.array(mapped),
+        regions=Lazy(regions, mapped),
+        saturation=[saturation(i) for i in mapped],
     )
 
 
@@ -38,9 +72,8 @@ def stored(
     here: TrialImages | None,
     settings: EvaluationSettings,
 ) -> Evaluation:
-    """The same of what was stored, with maps only where they and the images are there."""
+    """The evaluation of what was stored; with maps if they and the images are there."""
+    seen = evaluation(images)
     if maps is None or here is None:
-        return evaluation(images, [])
-    masks = here.masks(images["path"].tolist())
-    pairs = zip(maps.values, masks, strict=True)
-    return evaluation(images, geometry.met(pairs, maps.spec, settings))
+        return seen
+    return with_maps(seen, maps.values, here.truth(seen.names), maps.spec, settings)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
-from numpy.typing import NDArray
 
 from adbench_harness.errors import UserError
 from adbench_harness.images import decoding, folders
 from adbench_harness.images.geometry import Image
+from adbench_harness.images.truth import Mask, Truth
 from adbench_harness.planning import parameters
 from adbench_harness.planning.locations import Locations
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.planning.samples import listed
 from adbench_harness.results.trial import Trial
-
-Mask = NDArray[np.bool_]
 
 
 class TrialImages:
@@ -52,7 +48,8 @@ class TrialImages:
             self._masks[path] = decoding.mask(self._samples[path], self._threshold, (height, width))
         return self._masks[path]
 
-    def masks(self, paths: Iterable[str]) -> list[Mask | None]:
-        """The masks of many images, read in parallel."""
+    def truth(self, paths: Sequence[str]) -> Truth:
+        """The ground truth by pixel of many images; their masks are read in parallel."""
         with ThreadPoolExecutor(folders.workers()) as pool:
-            return list(pool.map(self.mask, paths))
+            masks = list(pool.map(self.mask, paths))
+        return Truth([self._samples[path] for path in paths], masks, self._threshold)

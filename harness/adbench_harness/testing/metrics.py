@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from adbench_harness.evaluation import Evaluation
 from adbench_harness.testing.common import Check, Skipped
-from adbench_harness.types import Metric
+from adbench_harness.types import GOOD, Metric
 
 
 def _evaluation(metric: Metric, values: np.ndarray, truth: np.ndarray) -> Evaluation:
-    labels = truth.astype(np.int8)
-    if metric.needs == "image":
-        return Evaluation(labels, scores=values.astype(np.float32))
-    if metric.needs == "map":
-        masks = truth.astype(bool).reshape(4, -1, 10)
-        maps = values.astype(np.float32).reshape(4, -1, 10)
-        return Evaluation(np.ones(4, np.int8), maps=list(maps), masks=list(masks))
-    return Evaluation(labels, predicted=values.astype(np.int64), true=truth.astype(np.int64))
+    """An evaluation with what the metric needs, and with all that a run would have besides.
+
+    Held-out normal images have the lowest score. A metric of pixels gets four images with two masks
+    each; half of the left mask is enough to find it.
+    """
+    count = len(truth) if metric.needs in ("image", "validation", "classes") else 4
+    labels = truth.astype(np.int8) if count > 4 else np.ones(4, np.int8)
+    types = itertools.cycle(metric.defects or ("scratch", "spot"))
+    defects = tuple(next(types) if label else GOOD for label in labels)
+    names = tuple(f"category/test/{defect}/{i}.png" for i, defect in enumerate(defects))
+    scores = values.astype(np.float32)
+    if metric.needs in ("image", "validation"):
+        validation = np.full(20, scores.min()) if metric.needs == "validation" else None
+        return Evaluation(labels, scores, defects=defects, names=names, validation=validation)
+    if metric.needs in ("map", "regions"):
+        masks = list(truth.astype(bool).reshape(4, -1, 10))
+        left = np.arange(10) < 5
+        return Evaluation(
+            labels,
+            maps=list(scores.reshape(4, -1, 10)),
+            masks=masks,
+            defects=defects,
+            names=names,
+            mapped=np.arange(4),
+            regions=[[mask & left, mask & ~left] for mask in masks],
+            saturation=[[np.count_nonzero(mask & left) / 2, None] for mask in masks],
+        )
+    return Evaluation(
+        labels,
+        predicted=values.astype(np.int64),
+        true=truth.astype(np.int64),
+        classes=(GOOD, "defect"),
+        defects=defects,
+        names=names,
+    )
 
 
 def _truth() -> np.ndarray:
