@@ -60,7 +60,14 @@ MVTEC_LOCO = {
     "pushpins/ground_truth/logical_anomalies/000/001.png": mask(value=251, at=3),
     "pushpins/ground_truth/logical_anomalies/001/000.png": mask(value=252),
     "pushpins/ground_truth/structural_anomalies/000/000.png": mask(value=200),
-    "pushpins/defects_config.json": b"[]",
+    "pushpins/defects_config.json": b"""[
+        {"defect_name": "additional_pushpin", "pixel_value": 252,
+         "saturation_threshold": 6300, "relative_saturation": false},
+        {"defect_name": "missing_pushpin", "pixel_value": 251,
+         "saturation_threshold": 0.5, "relative_saturation": true},
+        {"defect_name": "broken", "pixel_value": 200,
+         "saturation_threshold": 1.0, "relative_saturation": true}
+    ]""",
 }
 
 MVTEC_AD_2 = {

@@ -1,4 +1,4 @@
-"""Splits drawn from a seed, the same on every machine: names in the order of their hashes."""
+"""Splits drawn from a seed; they are the same on every machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from adbench_harness.types import Sample
 def drawn(names: Iterable[str], seed: int | str) -> list[str]:
     """The distinct ``names`` in an order that depends on nothing but them and ``seed``.
 
-    They are sorted by the SHA-256 of ``<seed>:<name>``: no library's random stream has to stay the
-    same, and a name that is added moves no other.
+    They are sorted by the SHA-256 of ``<seed>:<name>``, so that the order depends on no library's
+    random numbers, and a new name does not change the order of the others.
     """
     return sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
 

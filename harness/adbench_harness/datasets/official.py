@@ -71,7 +71,7 @@ class SplitCounts(NamedTuple):
 
 
 class DefectCounts(dict[str, int]):
-    """Numbers of images by defect type, ``good`` included, for a data set without official split."""
+    """Numbers of images by defect type, ``good`` included, of a data set without a split."""
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> DefectCounts:

@@ -81,20 +81,6 @@ def test_a_folder_without_it_is_refused_with_both_ways_on(dataset, tree):
         assert part in str(caught.value)
 
 
-def test_loco_unites_the_masks_in_an_images_folder(miniature):
-    samples = MVTecLOCO().samples(miniature("mvtec_loco"), "pushpins", 0)
-    first = next(sample for sample in samples if sample.defect == "logical_anomalies")
-    assert [mask.parent.name for mask in first.masks] == ["000", "000"]
-    truth = decoding.mask(first, MVTecLOCO.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
-    assert truth is not None
-    assert [tuple(at) for at in zip(*truth.nonzero(), strict=True)] == [(2, 2), (3, 3)]
-
-
-def test_loco_has_a_validation_part(miniature):
-    samples = MVTecLOCO().samples(miniature("mvtec_loco"), "pushpins", 0)
-    assert Counter(sample.split for sample in samples) == {"train": 1, "validation": 1, "test": 4}
-
-
 def test_ad_2_leaves_out_its_damaged_file_and_does_not_miss_it(miniature, tree):
     root = miniature("mvtec_ad_2")
     damaged = root / "mvtec_ad_2" / MVTecAD2.DAMAGED

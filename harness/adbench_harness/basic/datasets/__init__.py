@@ -7,8 +7,9 @@ from adbench_harness.basic.datasets.kolektor import KolektorSDD
 from adbench_harness.basic.datasets.magnetic_tile import MagneticTile
 from adbench_harness.basic.datasets.mini import Mini
 from adbench_harness.basic.datasets.mpdd import MPDD
-from adbench_harness.basic.datasets.mvtec import MVTecAD, MVTecAD2, MVTecLOCO
+from adbench_harness.basic.datasets.mvtec import MVTecAD, MVTecAD2
 from adbench_harness.basic.datasets.mvtec_3d import MVTec3D
+from adbench_harness.basic.datasets.mvtec_loco import MVTecLOCO
 from adbench_harness.basic.datasets.visa import VisA
 
 DATASETS = (

@@ -1,4 +1,4 @@
-"""The data sets of MVTec: AD, LOCO AD and AD 2."""
+"""MVTec AD and its successor AD 2."""
 
 from __future__ import annotations
 
@@ -47,36 +47,6 @@ class MVTecAD(Official):
         "transistor": SplitCounts(213, 60, 40, 4),
         "wood": SplitCounts(247, 19, 60, 5),
         "zipper": SplitCounts(240, 32, 119, 7),
-    }
-
-
-class MVTecLOCO(Official):
-    """Five categories with structural and logical defects; a folder of masks for each image.
-
-    Its paper reports sPRO, for which a map only has to cover a saturation area that depends on the
-    defect. AUPRO here is the standard one, over the union of an image's masks.
-    """
-
-    name: ClassVar[str] = "mvtec_loco"
-    summary: ClassVar[str] = "MVTec LOCO AD: logical and structural anomalies, with masks"
-    paper: ClassVar[str | None] = (
-        "Bergmann, Batzner, Fauser, Sattlegger and Steger: Beyond dents and scratches, logical "
-        "constraints in unsupervised anomaly detection and localization, IJCV 2022"
-    )
-    page: ClassVar[str] = "https://www.mvtec.com/company/research/datasets/mvtec-loco"
-    archives: ClassVar[tuple[Archive, ...]] = (
-        Archive(
-            "https://www.mydrive.ch/shares/48237/1b9106ccdfbb09a0c414bd49fe44a14a/download/"
-            "430647091-1646842701/mvtec_loco_anomaly_detection.tar.xz",
-            sha256="9e7c84dba550fd2e59d8e9e231c929c45ba737b6b6a6d3814100f54d63aae687",
-        ),
-    )
-    official_counts: ClassVar[Mapping[str, SplitCounts]] = {
-        "breakfast_box": SplitCounts(351, 102, 173, 2, 62),
-        "juice_bottle": SplitCounts(335, 94, 236, 2, 54),
-        "pushpins": SplitCounts(372, 138, 172, 2, 69),
-        "screw_bag": SplitCounts(360, 122, 219, 2, 60),
-        "splicing_connectors": SplitCounts(360, 119, 193, 2, 60),
     }
 
 

@@ -1,4 +1,4 @@
-"""MVTec 3D-AD: scanned objects, an image and the place in space of each of its pixels."""
+"""MVTec 3D-AD: scanned objects; each pixel of an image has a position in space."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from adbench_harness.types import GOOD, SPLITS, Archive, Sample
 class MVTec3D(Official):
     """``root/<category>/{train,validation,test}/<defect>/{rgb,xyz,gt}/NNN.{png,tiff,png}``.
 
-    Each sample has the extra image ``xyz``, float32 [H, W, 3]: x, y and z of every pixel of the
-    image, 0 where the sensor measured nothing. ``gt`` are the masks of the test images.
+    Each sample has the extra image ``xyz``, float32 [H, W, 3]: the x, y and z of every pixel, or 0
+    if the sensor measured nothing. ``gt`` has the masks of the test images.
     """
 
     name: ClassVar[str] = "mvtec_3d"
@@ -49,7 +49,7 @@ class MVTec3D(Official):
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
         """The samples as the folders split them; ``split_seed`` changes nothing.
 
-        Raises UserError for an image whose points, or a defective one whose mask, are missing.
+        Raises UserError if an image's points are missing, or a defective image's mask.
         """
         layout.check_category(category, self.categories(root), self.name, root)
         folder = self.home(root) / category
@@ -67,16 +67,16 @@ class MVTec3D(Official):
         return found
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
-        """As for any official split, but for the number of types.
+        """As for any official split, except for the number of defect types.
 
-        The paper may count them in another way than by folders.
+        It is the paper's, which may count types that have no folder of their own.
         """
         official = self.official_counts[category]
         found = SplitCounts.of(samples)._replace(defect_types=official.defect_types)
         return None if found == official else super().departure(category, samples)
 
     def _beside(self, image: Path, folder: str, suffix: str) -> Path:
-        """The file of the same number in another folder of the defect's."""
+        """The file with the same number in another folder of the defect."""
         path = image.parents[1] / folder / f"{image.stem}{suffix}"
         if not path.is_file():
             raise UserError(f"'{image}': '{path}' is missing; {layout.how_to_get(self.name)}")
