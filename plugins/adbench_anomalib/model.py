@@ -121,6 +121,10 @@ class AnomalibModel(Model):
         )
         return [*self.module.model.parameters(), *remembered]
 
+    def rebuild(self, state: Mapping[str, Any], tools: Tools) -> None:
+        """The anomalib module, before its weights are put into it."""
+        self.module = self._built().to(tools.device).eval()
+
     # ------------------------------------------------------------ anomalib's side
 
     def _steps(self) -> list[Any]:
