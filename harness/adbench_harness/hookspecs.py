@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from adbench_harness.results.store import TrialResult
+    from adbench_harness.results.store import TrialResult as TrialResult  # for observers' types
     from adbench_harness.types import (
         Augmenter,
         Backbone,
@@ -25,6 +25,20 @@ if TYPE_CHECKING:
         Reported,
         Scorer,
     )
+
+PUBLIC = (
+    "types",
+    "hookspecs",
+    "errors",
+    "evaluation",
+    "reported",
+    "nn",
+    "datasets",
+    "testing",
+    "fixtures",
+    "api",
+)
+"""The modules of the harness that a plugin may import."""
 
 GROUP = "adbench"
 hookspec = pluggy.HookspecMarker(GROUP)

@@ -279,21 +279,27 @@ P = TypeVar("P")
 
 
 class Outputs:
-    """What a model returns for a batch: one value of each port, and the input's (H, W) in px.
-
-    ``classes`` int64 [B] are the batch's, which the harness copies here for scorers' ``fit``.
+    """What a model returns for a batch: one value of each port.
 
     >>> Outputs((224, 224), AnomalyMap(levels))[AnomalyMap].levels
     """
+
+    input_size: tuple[int, int]
+    """Height and width of the input in px."""
+    ports: dict[type[Port], Port]
+    """The values by their types."""
+    classes: Tensor | None
+    """Those of the batch, int64 [B], which the harness copies here for a scorer's ``fit``."""
 
     def __init__(
         self, input_size: tuple[int, int], *ports: Port, classes: Tensor | None = None
     ) -> None:
         self.input_size = input_size
-        self.ports: dict[type[Port], Port] = {type(port): port for port in ports}
+        self.ports = {type(port): port for port in ports}
         self.classes = classes
 
     def __getitem__(self, port: type[P]) -> P:
+        """The value of a port."""
         return self.ports[port]  # type: ignore[index, return-value]  # keyed by its own type
 
 

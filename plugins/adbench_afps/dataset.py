@@ -11,12 +11,13 @@ from typing import Annotated, ClassVar
 
 import cv2
 
+from adbench_harness.datasets import layout
 from adbench_harness.datasets.official import NON_COMMERCIAL, Published, SplitCounts
-from adbench_harness.errors import UserError, nearest
+from adbench_harness.errors import UserError
 from adbench_harness.types import GOOD, SPLITS, Archive, Sample
 
 CATEGORY = "kolektorsdd2"
-NEXT_STEP = "run 'adbench data fetch ksdd2' or name its folder with --data ksdd2=DIR"
+NEXT_STEP = layout.how_to_get("ksdd2")
 
 
 class KolektorSDD2(Published):
@@ -69,11 +70,7 @@ class KolektorSDD2(Published):
         They include defective training images; an unsupervised run leaves these out. Raises
         UserError for an image without a mask and for an invalid table.
         """
-        if category != CATEGORY:
-            raise UserError(
-                f"{self.name}: no category '{category}' in '{root}'{nearest(category, [CATEGORY])};"
-                f" choose {CATEGORY}"
-            )
+        layout.check_category(category, [CATEGORY], self.name, root)
         home = _home(root)
         found = [(split, image) for split in SPLITS for image in _images(home / split)]
         with ThreadPoolExecutor() as pool:
@@ -101,9 +98,7 @@ class KolektorSDD2(Published):
 
 
 def _home(root: Path) -> Path:
-    # An unpacked archive may have everything in one folder.
-    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    home = next((path for path in (root, *folders) if (path / "train").is_dir()), root)
+    home = layout.home(root, lambda folder: (folder / "train").is_dir())
     for split in ("train", "test"):
         if not _images(home / split):
             raise UserError(f"'{home}': expected images in {split}, found none; {NEXT_STEP}")
@@ -112,8 +107,7 @@ def _home(root: Path) -> Path:
 
 def _images(folder: Path) -> list[Path]:
     """The images in ``folder`` by name, without masks and hidden files."""
-    files = (path for path in folder.glob("*.png") if not path.name.startswith("."))
-    return sorted(path for path in files if not path.stem.endswith("_GT"))
+    return [path for path in layout.images(folder) if not path.stem.endswith("_GT")]
 
 
 def _mask(image: Path) -> Path:

@@ -8,7 +8,7 @@ from adbench_harness.errors import require
 from adbench_harness.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from adbench_harness.results.store import TrialResult
+    from adbench_harness.hookspecs import TrialResult
 
 require("mlflow")
 

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 if TYPE_CHECKING:
-    from adbench_harness.results.store import TrialResult
+    from adbench_harness.hookspecs import TrialResult
 
 EXPERIMENT: Final = "adbench"
 LONGEST: Final = 500

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from adbench_harness.datasets import layout
 from adbench_harness.errors import UserError
 from adbench_harness.types import Archive, Dataset, Sample
 
@@ -34,20 +35,17 @@ class DescribableTextures(Dataset):
 
     def categories(self, root: Path) -> Sequence[str]:
         """The textures' names; raises UserError if there are none."""
-        found = sorted({image.parent.name for image in _images(root).glob("*/*.jpg")})
+        found = [folder.name for folder in layout.folders(_home(root)) if layout.images(folder)]
         if not found:
             raise UserError(
-                f"'{root}': expected images/<texture>/*.jpg; run 'adbench data fetch {self.name}' "
-                f"or name its folder with --data {self.name}=DIR"
+                f"'{root}': expected images/<texture>/*.jpg; {layout.how_to_get(self.name)}"
             )
         return found
 
     def samples(self, root: Path, category: str, split_seed: int) -> Sequence[Sample]:
         """The texture's images, all in train; ``split_seed`` has no effect."""
-        images = sorted((_images(root) / category).glob("*.jpg"))
-        return [Sample(image, "train", None) for image in images]
+        return [Sample(image, "train", None) for image in layout.images(_home(root) / category)]
 
 
-def _images(root: Path) -> Path:
-    deeper = root / "dtd" / "images"
-    return deeper if deeper.is_dir() else root / "images"
+def _home(root: Path) -> Path:
+    return layout.home(root, lambda folder: (folder / "images").is_dir()) / "images"

@@ -1,27 +1,27 @@
-"""``adbench reference``: prints the catalogue of plugins, or the contract, as Markdown."""
+"""``adbench reference``: prints the catalogue of plugins, the contract or ``nn`` as Markdown."""
 
 from __future__ import annotations
 
 import argparse
 import ast
 import inspect
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from adbench_harness.cli import options
 
-SUMMARY = "Print the plugins' components, or the hooks and types of the contract, as Markdown."
+SUMMARY = "Print the plugins' components, the contract or the shared code (nn) as Markdown."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("subject", choices=("catalogue", "hooks"))
+    parser.add_argument("subject", choices=("catalogue", "hooks", "nn"))
     options.add_plugins(parser)
 
 
 def handle(given: argparse.Namespace) -> int:
-    lines = _hooks() if given.subject == "hooks" else _catalogue(given)
-    print("\n\n".join(lines))
+    pages = {"catalogue": lambda: _catalogue(given), "hooks": _hooks, "nn": _shared}
+    print("\n\n".join(pages[given.subject]()))
     return 0
 
 
@@ -40,8 +40,6 @@ def _catalogue(given: argparse.Namespace) -> Iterator[str]:
 
 
 def _component(offer: Any, catalogue: Any) -> Iterator[str]:
-    from tabulate import tabulate
-
     from adbench_harness.cli import show
 
     facts = {
@@ -56,76 +54,219 @@ def _component(offer: Any, catalogue: Any) -> Iterator[str]:
         yield "\n".join(f"- {key}: {value}" for key, value in facts.items())
     rows = show.parameters(offer)
     if rows:
-        for row in rows:
-            for key in ("parameter", "type", "default"):
-                # A bar would end the cell, and Markdown has no empty code span.
-                row[key] = f"`{row[key]}`".replace("|", "\\|") if row[key] else ""
-        yield tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True)
+        coded = ("parameter", "type", "default")
+        yield _table({k: _code(v) if k in coded else v for k, v in row.items()} for row in rows)
 
 
 # ---------------------------------------------------------------- the contract
 
 
 def _hooks() -> Iterator[str]:
-    from adbench_harness import evaluation, hookspecs, types
+    from adbench_harness import hookspecs
 
+    contract = _module("hookspecs")
     yield "## Hooks"
-    yield _prose(inspect.getdoc(hookspecs))
-    for node in _definitions(hookspecs):
+    yield _prose(ast.get_docstring(contract))
+    for node in contract.body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("adbench_"):
             yield f"### `{node.name}`"
             yield f"`{_signature(node)}`"
             yield _prose(ast.get_docstring(node))
-    yield "## Types"
-    yield _prose(inspect.getdoc(types))
-    for node in _definitions(types):
+    yield "## What a plugin may import"
+    yield _IMPORTS
+    yield _table(
+        {"module": f"`adbench_harness.{name}`", "meaning": _sentence(_module(name))}
+        for name in hookspecs.PUBLIC
+    )
+    for name in ("types", "evaluation"):
+        yield from _classes(name)
+
+
+_IMPORTS = """\
+These modules of `adbench_harness` keep their names and meanings; every other one may change without
+notice. The plugins of this repository obey the same list: `pyproject.toml` forbids the rest."""
+
+
+def _classes(name: str) -> Iterator[str]:
+    """Every class of a module, under the headings that its source has."""
+    module = _module(name)
+    headings = _headings(name)
+    yield f"## `adbench_harness.{name}`"
+    yield _prose(ast.get_docstring(module))
+    for node in module.body:
+        while headings and headings[0][0] < node.lineno:
+            yield f"## {headings.pop(0)[1]}"
         if isinstance(node, ast.ClassDef):
-            yield from _class(node)
-    yield "## Metrics"
-    yield _prose(inspect.getdoc(evaluation))
-    for node in _definitions(evaluation):
-        if isinstance(node, ast.ClassDef) and node.name == "Evaluation":
-            yield from _class(node)
+            yield f"### `{node.name}`"
+            yield _prose(ast.get_docstring(node))
+            bases = [name for name in map(ast.unparse, node.bases) if name != "Protocol"]
+            if bases:
+                yield f"Derives from {', '.join(map(_code, bases))}."
+            if rows := list(_members(node)):
+                yield _table(_without_empty_columns(rows))
 
 
-def _class(node: ast.ClassDef) -> Iterator[str]:
-    yield f"### `{node.name}`"
-    yield _prose(ast.get_docstring(node))
-    yield "\n".join(_members(node))
+def _headings(name: str) -> list[tuple[int, str]]:
+    """The lines of a module that begin a section, and what they call it."""
+    lines = enumerate(_source(name).splitlines(), 1)
+    return [
+        (number, line.lstrip("# -").capitalize())
+        for number, line in lines
+        if line.startswith("# ------")
+    ]
 
 
-def _definitions(module: ModuleType) -> list[ast.stmt]:
-    return ast.parse(inspect.getsource(module)).body
-
-
-def _members(node: ast.ClassDef) -> Iterator[str]:
-    """Fields as they are written, and methods with their docstrings."""
-    for member in node.body:
+def _members(node: ast.ClassDef) -> Iterator[dict[str, str]]:
+    """A row for each field, property and method, with its type, its default and its meaning."""
+    after = [*node.body[1:], None]
+    needed = "must be defined" if "Component" in (node.name, *map(ast.unparse, node.bases)) else ""
+    for member, following in zip(node.body, after, strict=True):
         if isinstance(member, ast.AnnAssign):
-            yield f"- `{ast.unparse(member)}`"
-        elif isinstance(member, ast.FunctionDef) and _is_public(member.name):
-            said = _prose(ast.get_docstring(member)).replace("\n\n", " ").replace("\n", " ")
-            marks = [ast.unparse(mark) for mark in member.decorator_list]
-            is_property = not {"property", "cached_property"}.isdisjoint(marks)
-            written = _attribute(member) if is_property else _signature(member)
-            yield f"- `{written}`" + (f": {said}" if said else "")
+            yield {
+                "member": _code(ast.unparse(member.target)),
+                "type": _code(_inner(member.annotation)),
+                "default": _default(member.value) if member.value else needed,
+                "meaning": _text(following),
+            }
+        elif isinstance(member, ast.FunctionDef) and not _is_hidden(member):
+            marks = {ast.unparse(mark) for mark in member.decorator_list}
+            name = node.name if member.name == "__init__" else member.name
+            attribute = marks & {"property", "cached_property"}
+            yield {
+                "member": _code(name if attribute else name + _given(member)),
+                "type": "" if name == node.name else _returned(member),
+                "default": needed if "abstractmethod" in marks else "",
+                "meaning": _line(ast.get_docstring(member)),
+            }
 
 
-def _is_public(name: str) -> bool:
-    return name != "__post_init__" and (name.startswith("__") or not name.startswith("_"))
+def _returned(member: ast.FunctionDef) -> str:
+    return _code(ast.unparse(member.returns)) if member.returns else ""
 
 
-def _attribute(node: ast.FunctionDef) -> str:
-    return f"{node.name}: {ast.unparse(node.returns)}" if node.returns else node.name
+def _default(value: ast.expr) -> str:
+    made = {"field(default_factory=dict)": "{}", "field(default_factory=dict, hash=False)": "{}"}
+    written = ast.unparse(value)
+    return _code(made.get(written, written))
+
+
+def _inner(annotation: ast.expr) -> str:
+    """An annotation without ``ClassVar``."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "ClassVar":
+        annotation = annotation.slice
+    return ast.unparse(annotation)
+
+
+def _is_hidden(member: ast.FunctionDef) -> bool:
+    shown = member.name in ("__init__", "__call__", "__len__", "__iter__", "__getitem__")
+    return member.name.startswith("_") and not shown
+
+
+# ---------------------------------------------------------------- what methods share
+
+
+def _shared() -> Iterator[str]:
+    from importlib.resources import files
+
+    names = (path.name.removesuffix(".py") for path in files("adbench_harness.nn").iterdir())
+    for name in sorted(name for name in names if not name.startswith("_")):
+        module = _module(f"nn.{name}")
+        yield f"## `adbench_harness.nn.{name}`"
+        yield _prose(ast.get_docstring(module))
+        yield _table(_definitions(module))
+
+
+def _definitions(module: ast.Module) -> Iterator[dict[str, str]]:
+    """Public functions, classes with their methods, and types of parameters."""
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield {"name": _code(_signature(node)), "meaning": _sentence(node)}
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            methods = [member for member in node.body if isinstance(member, ast.FunctionDef)]
+            built = next((_given(m) for m in methods if m.name == "__init__"), "()")
+            yield {"name": _code(node.name + built), "meaning": _sentence(node)}
+            for method in methods:
+                if method.name != "__init__" and not _is_hidden(method):
+                    name = f"{node.name}.{_signature(method)}"
+                    yield {"name": _code(name), "meaning": _sentence(method)}
+        elif isinstance(node, ast.Assign) and (note := _note(node.value)):
+            yield {"name": _code(ast.unparse(node.targets[0])), "meaning": f"a parameter: {note}"}
+
+
+def _note(value: ast.expr) -> str:
+    """What an ``Annotated`` type says that a parameter of it is."""
+    if not (isinstance(value, ast.Subscript) and ast.unparse(value.value) == "Annotated"):
+        return ""
+    _, *notes = value.slice.elts if isinstance(value.slice, ast.Tuple) else [value.slice]
+    for note in notes:
+        said = note
+        if isinstance(note, ast.Call):
+            said = next((k.value for k in note.keywords if k.arg == "description"), note)
+        if isinstance(said, ast.Constant):
+            return str(said.value)
+    return ""
+
+
+# ---------------------------------------------------------------- source as Markdown
+
+
+def _source(name: str) -> str:
+    from importlib.util import find_spec
+
+    spec = find_spec(f"adbench_harness.{name}")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).read_text(encoding="utf-8")
+
+
+def _module(name: str) -> ast.Module:
+    """A module of the harness, parsed and not imported."""
+    return ast.parse(_source(name))
 
 
 def _signature(node: ast.FunctionDef) -> str:
-    given = ast.unparse(node.args).removeprefix("self").removeprefix(", ")
     returned = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    return f"{node.name}({given}){returned}"
+    return f"{node.name}{_given(node)}{returned}"
+
+
+def _given(node: ast.FunctionDef) -> str:
+    return f"({ast.unparse(node.args).removeprefix('self').removeprefix(', ')})"
+
+
+def _text(node: ast.stmt | None) -> str:
+    """The string that stands below a field."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return _line(inspect.cleandoc(str(node.value.value)))
+    return ""
+
+
+def _sentence(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
+    """The first paragraph of a docstring."""
+    return _line((ast.get_docstring(node) or "").partition("\n\n")[0])
+
+
+def _line(text: str | None) -> str:
+    """A docstring as the cell of a table."""
+    return " ".join(_prose(text).split()).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    # A bar would end the cell, and there is no empty code.
+    return f"`{text}`".replace("|", "\\|") if text else ""
 
 
 def _prose(text: str | None) -> str:
     """A docstring as Markdown."""
     lines = [f"    {line}" if line.startswith(">>>") else line for line in (text or "").split("\n")]
     return "\n".join(lines).replace("``", "`")
+
+
+def _table(rows: Iterable[dict[str, str]]) -> str:
+    from tabulate import tabulate
+
+    return tabulate(list(rows), headers="keys", tablefmt="pipe", disable_numparse=True)
+
+
+def _without_empty_columns(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
+    return [{name: row[name] for name in columns} for row in rows]

@@ -1,7 +1,8 @@
 """A data set: striped plates that are drawn when they are needed; some are scratched.
 
-To provide your own images instead, remove ``build``, name the downloads in ``archives`` (or leave
-it empty: ``--data`` then names the folder), and list the files under ``root`` in ``samples``.
+To provide your own images instead, remove ``build`` and name the downloads in ``archives`` (or leave
+it empty: ``--data`` then names the folder). If they do not have the layout of MVTec AD, list the
+files under ``root`` in ``samples``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+from adbench_harness.datasets import layout
 from adbench_harness.errors import UserError
 from adbench_harness.hookspecs import hookimpl
 from adbench_harness.types import GOOD, Dataset, Sample
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 SIDE = 64
 COUNTS = {"train/good": 12, "test/good": 8, "test/scratch": 8}
 STRIPES = {"fine": 4, "coarse": 10}
+NEXT_STEP = "name another folder with --data template=DIR"
 
 
 class Template(Dataset):
@@ -42,24 +45,14 @@ class Template(Dataset):
 
     def categories(self, root: Path) -> list[str]:
         """The categories that have a folder in ``root``."""
-        found = [category for category in STRIPES if (root / category).is_dir()]
+        found = [folder.name for folder in layout.folders(root)]
         if not found:
-            raise UserError(f"'{root}' has none of {', '.join(STRIPES)}; name another folder")
+            raise UserError(f"'{root}' has no categories; {NEXT_STEP}")
         return found
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
         """The samples of the only split, for every seed."""
-        return [
-            Sample(image, "train", 0)
-            if image.parts[-3] == "train"
-            else Sample(image, "test", int(image.parts[-2] != GOOD), _masks(image), image.parts[-2])
-            for image in sorted((root / category).glob("t*/*/*.png"))
-        ]
-
-
-def _masks(image: Path) -> tuple[Path, ...]:
-    mask = image.parents[2] / "ground_truth" / image.parts[-2] / image.name
-    return (mask,) if mask.is_file() else ()
+        return layout.samples(root / category, NEXT_STEP)
 
 
 def _plate(draws: np.random.Generator, period: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
