@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,32 +51,14 @@ def textures(count: int, size: int | tuple[int, int], seed: int = 0, blob: bool 
 
 def batch(images: Tensor, model: Model | None = None) -> Batch:
     """The images [B, 3, H, W] as ``predict`` gets them, with what ``model`` declares to want."""
-    return _told(Batch(images=images, seeds=torch.arange(len(images))), model, range(len(images)))
-
-
-def _told(batch: Batch, model: Model | None, places: Sequence[int]) -> Batch:
-    if model is None:
-        return batch
-    names = tuple(_categories(max(places, default=0) + 1)[i] for i in places)
-    return replace(
-        batch,
-        categories=names if model.category_names else (),
-        extras={name: batch.images.clone() for name in model.extras},
+    wanted = _wanted(images, model)
+    indices = range(len(images))
+    return Batch(
+        images=images,
+        seeds=torch.arange(len(images)),
+        categories=tuple(wanted["categories"]),
+        extras=wanted["extras"].batch(indices, images.device) if wanted["extras"] else {},
     )
-
-
-def _categories(count: int) -> tuple[str, ...]:
-    """A category for each of ``count`` images, taking turns."""
-    return tuple(CATEGORIES[i % len(CATEGORIES)] for i in range(count))
-
-
-class _TrainImages(TrainImages):
-    def __init__(self, *args: Any, model: Model | None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._model = model
-
-    def batch(self, places: Sequence[int]) -> Batch:
-        return _told(super().batch(places), self._model, places)
 
 
 def train(images: Tensor, classes: bool = False, model: Model | None = None) -> TrainImages:
@@ -93,17 +75,41 @@ def train(images: Tensor, classes: bool = False, model: Model | None = None) -> 
     seeds = np.arange(len(images), dtype=np.int64)
     device = torch.device("cpu")
     half = len(images) // 2
-    return _TrainImages(
+    return TrainImages(
         inputs,
         range(len(images)),
         seeds,
         device,
-        {place: int(place >= half) for place in range(len(images))} if classes else None,
+        {i: int(i >= half) for i in range(len(images))} if classes else None,
         validation=Images(inputs, (), seeds, device),
         classes=("good", "blob") if classes else (),
-        categories=_categories(len(images)) if model is not None and model.category_names else (),
-        model=model,
+        **_wanted(images, model),
     )
+
+
+def _wanted(images: Tensor, model: Model | None) -> dict[str, Any]:
+    named = model is not None and model.category_names
+    return {
+        "categories": [CATEGORIES[i % len(CATEGORIES)] for i in range(len(images))]
+        if named
+        else [],
+        "extras": _Extras(images, model.extras) if model is not None and model.extras else None,
+    }
+
+
+@dataclass(frozen=True)
+class _Extras:
+    """The images in grey, as if each had a depth or infrared image [1, H, W] of 8 bits beside it.
+
+    As ``Extras``, but for the files.
+    """
+
+    images: Tensor
+    names: tuple[str, ...]
+
+    def batch(self, chosen: Sequence[int], device: torch.device) -> dict[str, Tensor]:
+        grey = self.images[list(chosen)].mean(1, keepdim=True).mul(255).to(device)
+        return {name: grey.clone() for name in self.names}
 
 
 def tools(augmenter: Any, size: int | tuple[int, int], seed: int = 0) -> Tools:

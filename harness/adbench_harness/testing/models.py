@@ -61,18 +61,18 @@ def _defective(model: Any, count: int, seed: int = 2) -> Tensor:
     return textures(count, model.input.size, seed, blob=True)
 
 
-def _predict(model: Any, images: Tensor, places: Sequence[int] | None = None) -> Outputs:
-    """The outputs for the images, or for those at ``places`` of them as one batch."""
+def _predict(model: Any, images: Tensor, indices: Sequence[int] | None = None) -> Outputs:
+    """The outputs for the images, or for those at ``indices`` of them as one batch."""
     whole = batch(images, model)
-    asked = whole if places is None else _part(whole, places)
+    asked = whole if indices is None else _part(whole, indices)
     with torch.no_grad():
         outputs = model.predict(asked)
     contract.check_outputs(outputs, model.emits, len(asked))
     return outputs  # type: ignore[no-any-return]  # checked
 
 
-def _part(whole: Batch, places: Sequence[int]) -> Batch:
-    chosen = list(places)
+def _part(whole: Batch, indices: Sequence[int]) -> Batch:
+    chosen = list(indices)
     return replace(
         whole,
         images=whole.images[chosen],

@@ -75,14 +75,14 @@ def _outputs(component: Any, count: int = 4, planted: int | None = None) -> Outp
     return Outputs((_SIDE, _SIDE), *(ports[port]() for port in accepted))
 
 
-def _part(outputs: Outputs, places: Sequence[int]) -> Outputs:
+def _part(outputs: Outputs, indices: Sequence[int]) -> Outputs:
     """The outputs of some of the images."""
 
     def cut(value: Any) -> Any:
         if isinstance(value, Tensor):
-            return value[list(places)]
+            return value[list(indices)]
         if isinstance(value, Level):
-            return Level(value.values[list(places)], value.box, value.valid)
+            return Level(value.values[list(indices)], value.box, value.valid)
         if isinstance(value, tuple) and not all(isinstance(item, str) for item in value):
             return tuple(map(cut, value))
         return value
@@ -125,9 +125,9 @@ def _scores_alone_as_in_a_batch(component: Any) -> None:
     excuse(component, "transductive")
     outputs = _outputs(component)
     together = _scored(component, outputs, 4)
-    for places in ([3, 1], [0], [2]):
-        part = _scored(component, _part(outputs, places), len(places))
-        close([v[places] for v in together], part, f"{len(places)} of four images")
+    for chosen in ([3, 1], [0], [2]):
+        part = _scored(component, _part(outputs, chosen), len(chosen))
+        close([v[chosen] for v in together], part, f"{len(chosen)} of four images")
 
 
 def _leaves_outputs_alone(component: Any) -> None:

@@ -1,8 +1,8 @@
 """A data set: striped plates that are drawn when they are needed; some are scratched.
 
-To provide your own images instead, remove ``build`` and name the downloads in ``archives`` (or leave
-it empty: ``--data`` then names the folder). If they do not have the layout of MVTec AD, list the
-files under ``root`` in ``samples``.
+To provide your own images instead, remove ``build`` and name the downloads in ``archives`` (or
+leave it empty: ``--data`` then names the folder). If they do not have the layout of MVTec AD, list
+the files under ``root`` in ``samples``.
 """
 
 from __future__ import annotations
