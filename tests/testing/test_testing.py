@@ -95,28 +95,32 @@ class Careless(Map):
         raise RuntimeError("not today")
 
 
+def _method(self):
+    """Of a name that is nearly a member's."""
+
+
 MISSPELT = (
-    ("dataset", DataSet, "licence", "license"),
-    ("dataset", DataSet, "sample", "samples"),
-    ("preprocessor", Dim, "fits", "fit"),
-    ("augmenter", Squares, "augments", "augment"),
-    ("model", Mean, "learnt", "learned"),
-    ("model", Mean, "transductiv", "transductive"),
-    ("model", Mean, "defaults", "default"),
-    ("model", Mean, "feature_request", "feature_requests"),
-    ("model", Mean, "features_requests", "feature_requests"),
-    ("scorer", Map, "fits", "fit"),
-    ("scorer", Map, "transductiv", "transductive"),
-    ("backbone", Network, "layer", "layers"),
+    ("dataset", DataSet, "licence", "CC0", "license"),
+    ("dataset", DataSet, "sample", _method, "samples"),
+    ("preprocessor", Dim, "fits", _method, "fit"),
+    ("augmenter", Squares, "augments", _method, "augment"),
+    ("model", Mean, "learnt", _method, "learned"),
+    ("model", Mean, "transductiv", True, "transductive"),
+    ("model", Mean, "defaults", False, "default"),
+    ("model", Mean, "feature_request", (), "feature_requests"),
+    ("model", Mean, "features_requests", (), "feature_requests"),
+    ("scorer", Map, "fits", _method, "fit"),
+    ("scorer", Map, "transductiv", True, "transductive"),
+    ("backbone", Network, "layer", ("fine",), "layers"),
 )
-for kind, sound, name, _ in MISSPELT:
-    misspelt = type(f"{sound.__name__}_{name}", (sound,), {name: None, "__module__": __name__})
+for kind, sound, name, value, _ in MISSPELT:
+    misspelt = type(f"{sound.__name__}_{name}", (sound,), {name: value, "__module__": __name__})
     offends(kind, "declares_what_it_means")(misspelt)
 
 
-@pytest.mark.parametrize(("kind", "sound", "name", "meant"), MISSPELT)
-def test_a_misspelt_member_is_told_with_the_name_that_was_meant(kind, sound, name, meant):
-    offender = type("Misspelt", (sound,), {name: None, "__module__": __name__})
+@pytest.mark.parametrize(("kind", "sound", "name", "value", "meant"), MISSPELT)
+def test_a_misspelt_member_is_told_with_the_name_that_was_meant(kind, sound, name, value, meant):
+    offender = type("Misspelt", (sound,), {name: value, "__module__": __name__})
     with pytest.raises(ContractError, match=f"'{name}' is not a member .* mean '{meant}'"):
         checks(offender)["declares_what_it_means"](offender)
 
