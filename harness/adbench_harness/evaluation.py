@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from adbench_harness.metrics.ranking import Ranking
+    from adbench_harness.metrics.ranking import Ranking as Ranking  # for the types of metrics
 
 T = TypeVar("T")
 Mask = NDArray[np.bool_]

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from adbench_harness.evaluation import Evaluation
-    from adbench_harness.metrics.ranking import Ranking
+    from adbench_harness.evaluation import Evaluation, Ranking
 
 
 def spro(evaluation: Evaluation, limit: float) -> float:

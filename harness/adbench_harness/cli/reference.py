@@ -78,8 +78,13 @@ def _hooks() -> Iterator[str]:
         {"module": f"`adbench_harness.{name}`", "meaning": _sentence(_module(name))}
         for name in hookspecs.PUBLIC
     )
-    for name in ("types", "evaluation"):
-        yield from _classes(name)
+    yield "## Types"
+    yield _prose(ast.get_docstring(_module("types")))
+    yield from _classes("types")
+    yield "## Metrics"
+    yield _prose(ast.get_docstring(_module("evaluation")))
+    yield from _classes("evaluation", "Evaluation")
+    yield from _classes("metrics.ranking", "Ranking")
 
 
 _IMPORTS = """\
@@ -87,16 +92,13 @@ These modules of `adbench_harness` keep their names and meanings; every other on
 notice. The plugins of this repository obey the same list: `pyproject.toml` forbids the rest."""
 
 
-def _classes(name: str) -> Iterator[str]:
-    """Every class of a module, under the headings that its source has."""
-    module = _module(name)
-    headings = _headings(name)
-    yield f"## `adbench_harness.{name}`"
-    yield _prose(ast.get_docstring(module))
-    for node in module.body:
+def _classes(module: str, only: str = "") -> Iterator[str]:
+    """Every class of a module, or one, below the headings that its source has."""
+    headings = [] if only else _headings(module)
+    for node in _module(module).body:
         while headings and headings[0][0] < node.lineno:
             yield f"## {headings.pop(0)[1]}"
-        if isinstance(node, ast.ClassDef):
+        if isinstance(node, ast.ClassDef) and node.name == (only or node.name):
             yield f"### `{node.name}`"
             yield _prose(ast.get_docstring(node))
             bases = [name for name in map(ast.unparse, node.bases) if name != "Protocol"]
@@ -230,7 +232,8 @@ def _signature(node: ast.FunctionDef) -> str:
 
 
 def _given(node: ast.FunctionDef) -> str:
-    return f"({ast.unparse(node.args).removeprefix('self').removeprefix(', ')})"
+    owner = "cls" if "classmethod" in map(ast.unparse, node.decorator_list) else "self"
+    return f"({ast.unparse(node.args).removeprefix(owner).removeprefix(', ')})"
 
 
 def _text(node: ast.stmt | None) -> str:

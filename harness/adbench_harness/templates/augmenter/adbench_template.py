@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from adbench_harness.hookspecs import hookimpl
@@ -14,10 +14,10 @@ from pydantic import Field
 class Template(Augmenter):
     """A dark disc on an image with probability ``share``."""
 
-    name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "Dark discs at random places."
-    version: ClassVar[int] = 1
-    kinds: ClassVar[tuple[str, ...]] = ("blot",)
+    name = "template"
+    summary = "Dark discs at random places."
+    version = 1
+    kinds = ("blot",)
 
     def __init__(
         self,

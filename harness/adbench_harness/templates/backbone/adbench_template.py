@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 import torch
 from adbench_harness.hookspecs import hookimpl
@@ -40,10 +39,10 @@ class Slopes(nn.Module):
 class Template(Backbone):
     """Sobel gradients at a ResNet's strides; needs no weights."""
 
-    name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "Colour and its gradients at three scales; nothing is learned."
-    version: ClassVar[int] = 1
-    layers: ClassVar[tuple[str, ...]] = tuple(STRIDES)
+    name = "template"
+    summary = "Colour and its gradients at three scales; nothing is learned."
+    version = 1
+    layers = tuple(STRIDES)
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
         """A module that returns the requested ``layers``."""

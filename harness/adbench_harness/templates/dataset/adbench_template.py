@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -28,10 +27,10 @@ NEXT_STEP = "name another folder with --data template=DIR"
 class Template(Dataset):
     """Two categories in the layout of MVTec AD: ``<category>/<split>/<defect>/<number>.png``."""
 
-    name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "Drawn plates with stripes, some scratched."
-    version: ClassVar[int] = 1
-    license: ClassVar[str] = "CC0-1.0"
+    name = "template"
+    summary = "Drawn plates with stripes, some scratched."
+    version = 1
+    license = "CC0-1.0"
 
     def build(self, root: Path) -> Path:
         """Draw the images under ``root``, and return it."""

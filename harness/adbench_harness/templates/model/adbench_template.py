@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from adbench_harness.hookspecs import hookimpl
@@ -25,10 +25,10 @@ from torch import Tensor
 class Template(Model):
     """Deviation of a patch's features from the mean of all normal patches."""
 
-    name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "Distance of patch features to their mean, in standard deviations."
-    version: ClassVar[int] = 1
-    emits: frozenset[type] = frozenset({AnomalyMap})
+    name = "template"
+    summary = "Distance of patch features to their mean, in standard deviations."
+    version = 1
+    emits = frozenset({AnomalyMap})
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -16,9 +16,9 @@ from pydantic import Field
 class Template(Preprocessor):
     """Contrast-limited adaptive histogram equalisation of the lightness."""
 
-    name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "Equalises the local contrast of the lightness."
-    version: ClassVar[int] = 1
+    name = "template"
+    summary = "Equalises the local contrast of the lightness."
+    version = 1
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from adbench_harness.hookspecs import hookimpl
 from adbench_harness.nn.neighbours import Neighbours
@@ -16,10 +16,10 @@ from torch import Tensor
 class Template(Scorer):
     """Distance to the nearest bank vector; the image score is the mean over the worst patches."""
 
-    name: ClassVar[str] = "template"
-    summary: ClassVar[str] = "Distance to the nearest bank vector, averaged over the worst patches."
-    version: ClassVar[int] = 1
-    accepts: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
+    name = "template"
+    summary = "Distance to the nearest bank vector, averaged over the worst patches."
+    version = 1
+    accepts = frozenset({PatchEmbeddings, PatchBank})
 
     def __init__(
         self,

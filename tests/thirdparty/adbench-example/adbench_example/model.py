@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar, Self
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from adbench_harness.types import (
     AnomalyMap,
@@ -47,6 +46,3 @@ class PixelGaussian(Model):
         height, width = batch.images.shape[-2:]
         deviations = ((batch.images - self.mean) / self.deviation).abs().mean(1)
         return Outputs((height, width), AnomalyMap((Level(deviations),)))
-
-    def learned(self) -> list[Tensor]:
-        return [self.mean, self.deviation]
