@@ -104,7 +104,7 @@ def test_a_mistake_is_laid_to_its_source(prepare: Prepare) -> None:
 
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("tpu", "unknown device"), ("meta", "is not supported"), ("cuda:97", "is not here")],
+    [("tpu", "unknown device"), ("meta", "is not supported"), ("cuda:97", "is not available")],
 )
 def test_a_device_that_is_not_here_is_refused(
     prepare: Prepare, device: str, message: str, out: Path

@@ -169,6 +169,6 @@ def _check_device(name: str) -> None:
         raise UserError(f"device '{name}' is not supported; write auto, cpu, cuda or cuda:N")
     if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"device '{name}' is not here ({torch.cuda.device_count()} GPUs found); "
+            f"device '{name}' is not available ({torch.cuda.device_count()} GPUs found); "
             "write --device cpu, or see 'adbench doctor'"
         )

@@ -90,7 +90,7 @@ def test_folders_by_name_by_parent_and_by_environment(tmp_path, capsys, monkeypa
     assert "1 of 15 categories in" in where()
     (tmp_path / "other").mkdir()
     assert "no category of mvtec_ad" in where("--data", f"mvtec_ad={tmp_path / 'other'}")
-    assert "is no folder" in where("--data", f"mvtec_ad={tmp_path / 'nowhere'}")
+    assert "is not a folder" in where("--data", f"mvtec_ad={tmp_path / 'nowhere'}")
 
 
 def test_mistakes_are_one_line(error, tmp_path):

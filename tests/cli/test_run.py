@@ -199,8 +199,11 @@ def test_a_grid_of_a_parameter_is_an_axis(ran, toys):
         (("--recipe", "best"), "unknown recipe 'best'"),
         (("--device", "gpu"), "unknown device 'gpu'; write auto, cpu, cuda or cuda:N"),
         (("--device", "meta"), "device 'meta' is not supported"),
-        (("--device", "cuda:97"), "device 'cuda:97' is not here"),
-        (("--data", "toy-data=/nowhere"), "'/nowhere' is no folder; correct --data toy-data=DIR"),
+        (("--device", "cuda:97"), "device 'cuda:97' is not available"),
+        (
+            ("--data", "toy-data=/nowhere"),
+            "'/nowhere' is not a folder; correct --data toy-data=DIR",
+        ),
         (("--weights", "/nowhere", "--plugins", "patchcore"), "weights '/nowhere' not found"),
         (("--eval-size", "0"), "'evaluation.size': input should be greater than 0"),
         (("--out", "/proc/none"), "--out: '/proc/none/trials' cannot be made"),
@@ -311,7 +314,7 @@ def test_notes_say_which_backbone_stands_in(ran, folder):
     code, said = ran("--plugins", "patchcore", *folder, "--explain")
     assert code == 0
     assert said.out.startswith("backbone: embedded, since the weights of patchcore's own ")
-    assert "'adbench weights fetch wide_resnet50_2' gets them" in said.out
+    assert "'adbench weights fetch wide_resnet50_2' downloads them" in said.out
     assert "[embedded]" in said.out
 
 

@@ -236,7 +236,7 @@ def test_a_name_that_two_kinds_share_must_say_which(
 def test_a_plugin_without_a_model_and_nothing_that_fills_the_gap(plugin_file: PluginFile) -> None:
     path = plugin_file("empty", "")
     catalogue = plugins.load([path])
-    with pytest.raises(UserError, match="none of empty brings a model; name a plugin that does"):
+    with pytest.raises(UserError, match="none of empty provides a model; name a plugin that does"):
         plan.make(suite.validate({"plugins": [path]}, "test"), catalogue, Locations())
 
 
@@ -244,7 +244,7 @@ def test_a_data_folder_without_the_layout(refused: Callable[..., str], tmp_path:
     locations = Locations(datasets={"toy-data": str(tmp_path)})
     assert f"'{tmp_path}' holds neither" in refused(datasets="toy-data", locations=locations)
     locations = Locations(datasets={"toy-data": str(tmp_path / "nowhere")})
-    assert "nowhere' is no folder; correct --data toy-data=DIR" in refused(locations=locations)
+    assert "nowhere' is not a folder; correct --data toy-data=DIR" in refused(locations=locations)
     locations = Locations(datasets={"mvtec_ad": str(tmp_path)})
     assert str(tmp_path) in refused(datasets="mvtec_ad", locations=locations)
 
@@ -531,8 +531,8 @@ def test_a_default_backbone_that_is_not_here_falls_back_with_one_note(
     assert {trial.weights for trial in made.trials} == {(Weights("embedded", 1),)}
     (note,) = made.notes
     assert note == (
-        "backbone: embedded, since the weights of backed's own resnet18 are not here; "
-        "'adbench weights fetch resnet18' gets them"
+        "backbone: embedded, since the weights of backed's own resnet18 were not found; "
+        "'adbench weights fetch resnet18' downloads them"
     )
     assert labels(made, "model") == ["backed", "backed(layers=[layer2])"]
 
@@ -577,7 +577,7 @@ def test_a_default_backbone_that_is_here_is_used(backed: Callable[..., Plan], we
 )
 def test_a_named_backbone_never_falls_back(backed: Callable[..., Plan], named: Any) -> None:
     name = "resnet34" if "resnet34" in str(named) else "resnet18"
-    with pytest.raises(UserError, match=f"the weights of backbone '{name}' are not here; run"):
+    with pytest.raises(UserError, match=f"the weights of backbone '{name}' were not found; run"):
         backed(**named)
 
 
@@ -586,7 +586,7 @@ def test_every_recipe_in_the_tree_names_its_backbone() -> None:
     assert catalogue.offers["recipe"]
     for name in catalogue.offers["recipe"]:
         asked = suite.validate({"plugins": ["patchcore", "bgfilter"], "recipe": name}, "test")
-        with pytest.raises(UserError, match=r"weights of backbone '\w+' are not here"):
+        with pytest.raises(UserError, match=r"weights of backbone '\w+' were not found"):
             plan.make(asked, catalogue, Locations())
 
 

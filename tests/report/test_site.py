@@ -161,7 +161,7 @@ def test_without_maps_the_page_says_so(changed, catalogue, locations, tmp_path, 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (None, "is no folder"),
+        (None, "is not a folder"),
         ("images", "are not those that the results were measured on"),
         ("plugins", "unknown dataset"),
     ],

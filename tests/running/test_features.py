@@ -492,7 +492,7 @@ def test_a_gpu_without_memory_gets_smaller_batches(store: features.FeatureStore)
     [
         ("gpu", "unknown device 'gpu'; write auto, cpu, cuda or cuda:N"),
         ("meta", "device 'meta' is not supported; write auto, cpu, cuda or cuda:N"),
-        ("cuda:99", "device 'cuda:99' is not here"),
+        ("cuda:99", "device 'cuda:99' is not available"),
     ],
 )
 def test_a_bad_device_is_refused(

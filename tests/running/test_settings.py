@@ -152,7 +152,9 @@ def test_a_data_set_without_the_further_images_fails_its_trial(toys):
 
 
 def test_weights_of_a_models_own_are_found_and_hashed(run, tmp_path):
-    with pytest.raises(UserError, match=r"the weights 'own.bin' of model 'weighted' are not here"):
+    with pytest.raises(
+        UserError, match=r"the weights 'own.bin' of model 'weighted' were not found"
+    ):
         run(models="weighted")
     (tmp_path / "own.bin").write_bytes(b"1234")
     results, seen = run(models="weighted", datasets="toy-data/dark", weights=str(tmp_path))

@@ -33,7 +33,7 @@ def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path
         root = Path(named[dataset.name]).expanduser()
         if not root.is_dir():
             raise UserError(
-                f"data set '{dataset.name}': '{root}' is no folder; correct "
+                f"data set '{dataset.name}': '{root}' is not a folder; correct "
                 f"--data {dataset.name}=DIR"
             )
         return root

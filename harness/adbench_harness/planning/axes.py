@@ -45,9 +45,7 @@ class Axes:
             name, _, category = chain[0].name.partition("/")
             offer = self.catalogue.offers["dataset"].get(name)
             if offer and offer.component.role == "auxiliary":
-                raise UserError(
-                    f"data set '{name}' is auxiliary: there is nothing in it to test on"
-                )
+                raise UserError(f"data set '{name}' is auxiliary: it has no test images")
             wanted = grammar.Wanted(name, chain[0].params)
             chosen += [(choice, category) for choice in self.choices("dataset", wanted)]
         return chosen

@@ -69,7 +69,7 @@ def component(text: str) -> Wanted:
     for setting in settings:
         key, equals, written = setting.partition("=")
         if not equals or not key.strip():
-            raise UserError(f"'{text}': '{setting}' is no parameter; write name=value")
+            raise UserError(f"'{text}': '{setting}' is not a parameter; write name=value")
         if (key := key.strip()) in params:
             raise UserError(f"'{text}': parameter '{key}' twice; a grid is {key}=[a,b]")
         params[key] = value(written)

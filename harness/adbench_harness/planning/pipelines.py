@@ -53,7 +53,7 @@ class Pipelines:
         models = [choice for (choice,) in self._axes.chains("model")]
         if not models:
             raise UserError(
-                f"none of {', '.join(self._catalogue.named)} brings a model; name a plugin that "
+                f"none of {', '.join(self._catalogue.named)} provides a model; name a plugin that "
                 "does, such as --plugins patchcore ('adbench list --components' shows them)"
             )
         models = [self._on_its_backbone(model) for model in models]
@@ -103,7 +103,7 @@ class Pipelines:
         found = weights.find_file(file, model.version, self._locations.weights)
         if found is None:
             raise UserError(
-                f"the weights '{file.filename}' of model '{model.name}' are not here; download "
+                f"the weights '{file.filename}' of model '{model.name}' were not found; download "
                 f"{file.url} and name its folder with --weights"
             )
         return found
@@ -210,7 +210,7 @@ class Pipelines:
             return named or own
         note = (
             f"backbone: {weights.EMBEDDED}, since the weights of {model.name}'s own {own} "
-            f"are not here; 'adbench weights fetch {own}' gets them"
+            f"were not found; 'adbench weights fetch {own}' downloads them"
         )
         if note not in self.notes:
             self.notes.append(note)
@@ -238,7 +238,7 @@ class Pipelines:
             found = self._found(backbone.name)
         if found is None:
             raise UserError(
-                f"the weights of backbone '{backbone.name}' are not here; run 'adbench weights "
+                f"the weights of backbone '{backbone.name}' were not found; run 'adbench weights "
                 f"fetch {backbone.name}', point --weights at them, or take --backbone "
                 f"{weights.EMBEDDED}"
             )

@@ -99,7 +99,7 @@ class Catalogue:
                 raise ContractError(f"{unknown}: {'; '.join(self.broken.values())}")
             raise UserError(
                 f"{unknown}; the loaded plugins "
-                f"({', '.join(self.plugins)}) bring {', '.join(sorted(offers)) or 'none'}"
+                f"({', '.join(self.plugins)}) provide {', '.join(sorted(offers)) or 'none'}"
             )
         return offers[name].component
 

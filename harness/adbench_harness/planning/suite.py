@@ -36,7 +36,7 @@ def _chains(value: Any) -> Any:
         else:
             raise ValueError(f"{item!r} names no component")
     if not alternatives:
-        raise ValueError("an empty list; leave the key out to take what the plugins bring")
+        raise ValueError("an empty list; leave the key out to take what the plugins provide")
     return alternatives
 
 

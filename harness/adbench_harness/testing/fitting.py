@@ -137,7 +137,7 @@ def _trainable(request: FeatureRequest) -> torch.nn.Module:
 
 
 def _weights(name: str) -> Path:
-    raise Skipped(f"the model's own weights '{name}' are not here")
+    raise Skipped(f"the model's own weights '{name}' were not found")
 
 
 @dataclass(frozen=True)
