@@ -318,6 +318,37 @@ def test_notes_say_which_backbone_stands_in(ran, folder):
     assert "[embedded]" in said.out
 
 
+NETWORK = """
+from torch import nn
+from adbench_harness.types import AnomalyMap, InputSpec, Level, Outputs
+
+class Network(nn.Module):
+    name, summary, version = "network", "A network.", 1
+    emits, input = frozenset({AnomalyMap}), InputSpec(32, None)
+
+    def fit(self, train, tools):
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.weight = 0.5
+
+    def predict(self, batch):
+        maps = self.weight * self.features(batch.images).mean(1)
+        return Outputs((32, 32), AnomalyMap((Level(maps),)))
+
+@hookimpl
+def adbench_models(): return [Network]
+"""
+
+
+def test_an_ordinary_network_runs(ran, toys, tmp_path, plugin_file):
+    given = f"{toys},{plugin_file('network', NETWORK)}"
+    options = ("--scorers", "toy-map", "--preprocessors", "none", "--datasets", "toy-data/dark")
+    code, said = ran("--plugins", given, "--models", "network", *options, "--out", tmp_path / "out")
+    assert code == 0, said.out + said.err
+    ((status, metrics, _),) = outcome(tmp_path / "out").values()
+    assert status == "ok"
+    assert "pixel_auroc" in metrics
+
+
 # ---------------------------------------------------------------- what is broken
 
 BROKEN = """

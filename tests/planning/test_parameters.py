@@ -214,8 +214,18 @@ class ForwardsToo(Forwards):
     """Inherits it from the same author."""
 
 
+class Lightning(nn.Module):
+    """The constructor of a framework."""
+
+    __module__ = "lightning.pytorch.core.module"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
 def test_a_constructor_that_the_author_did_not_write_has_no_parameters() -> None:
-    for component in (Ordinary, Inherits, type("Mine", (), {})):
+    trained = type("Trained", (Lightning,), {})
+    for component in (Ordinary, Inherits, trained, type("Mine", (), {})):
         assert parameters.parameters(component) == {}
     for component in (Forwards, ForwardsToo):
         with pytest.raises(ContractError, match="constructor parameter 'args' must be"):
