@@ -28,7 +28,7 @@ from adbench_harness.types import Backbone, FeatureRequest, Model
 class Unspeakable(Exception):
     def __str__(self): raise RuntimeError
 
-def fail(*_): raise KeyError("nowhere")
+def fail(value=None): raise KeyError(value if isinstance(value, int) else "nowhere")
 """
 HOOK = "\n@hookimpl\ndef adbench_{kind}s(): return [Mine]\n"
 ALL = {
@@ -356,6 +356,7 @@ DATASETS = {
     "build": ("    def build(self, root): fail()", "none"),
     "categories": ("    def categories(self, root): fail()", "none"),
     "not a list": ("    def categories(self, root): return None", "none"),
+    "not names": ("    def categories(self, root): return [root]", "none"),
     "license": ("    license = None", "none"),
 }
 
@@ -417,15 +418,19 @@ def test_what_a_data_set_says_of_the_users_files_is_the_users_mistake(planned: P
 def test_a_broken_auxiliary_data_set_breaks_the_models_that_need_it(planned: Planned) -> None:
     body = (
         "class Textures(ToyData):\n    name, role = 'textures', 'auxiliary'\n"
-        "    def samples(self, *_): fail()\n"
+        "    listed = []\n"
+        "    def samples(self, *_):\n"
+        "        self.listed.append(0)\n"
+        "        fail(len(self.listed))\n"
         "class Mine(ToyModel):\n    name, auxiliary = 'mine', ('textures',)\n"
     )
     hook = "\n@hookimpl\ndef adbench_datasets(): return [Textures]\n"
-    made = planned("model", body, hook, models="mine,toy-mean", augmenters="none")
+    made = planned("model", body, hook, models="mine:gain=[1,2],toy-mean", augmenters="none")
     failed, ran = split(made)
-    assert {t.model.name for t in failed} == {"mine"}
+    assert {t.model.label for t in failed} == {"mine", "mine(gain=2.0)"}
     assert {t.model.name for t in ran} == {"toy-mean"}
-    assert reason(made) == "KeyError: 'nowhere'"
+    # It was listed for one of them.
+    assert reason(made) == "KeyError: 1"
 
 
 def test_overrides_of_a_broken_component(planned: Planned) -> None:

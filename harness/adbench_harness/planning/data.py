@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adbench_harness.errors import UserError, nearest
+from adbench_harness.errors import ContractError, UserError, nearest
 from adbench_harness.images import folders
 from adbench_harness.planning.components import BrokenError, Components, guarded
 from adbench_harness.planning.grammar import Wanted
@@ -77,6 +77,10 @@ class Data:
                 dataset = self._components.get("dataset", choice)
                 root = self._locate(dataset)
                 categories = list(dataset.categories(root))
+                if wrong := [name for name in categories if not isinstance(name, str)]:
+                    raise ContractError(
+                        f"data set '{choice.name}': a category must be a string, not {wrong[0]!r}"
+                    )
         except BrokenError as error:
             return [Part(choice, Path(), (only or NONE,), error.failure)]
         self.known.update(dict.fromkeys(categories))
@@ -123,12 +127,17 @@ class Data:
     def auxiliary(self, name: str) -> str:
         """The fingerprint of an auxiliary data set."""
         if name not in self._auxiliary:
-            dataset = self._components.get(
-                "dataset", self._components.resolve("dataset", Wanted(name))
-            )
-            root = self._locate(dataset)
-            samples = [s for c in dataset.categories(root) for s in dataset.samples(root, c, 0)]
-            self._auxiliary[name] = root, folders.fingerprint(root, samples)
+            choice = self._components.resolve("dataset", Wanted(name))
+            dataset = self._components.get("dataset", choice)
+            try:
+                with guarded():
+                    root = self._locate(dataset)
+                    categories = dataset.categories(root)
+                    samples = [s for c in categories for s in dataset.samples(root, c, 0)]
+                    self._auxiliary[name] = root, folders.fingerprint(root, samples)
+            except BrokenError as error:
+                self._components.fail("dataset", choice, error.failure)  # it is not listed again
+                raise
         return self._auxiliary[name][1]
 
     def auxiliary_roots(self, trials: Sequence[Trial]) -> tuple[tuple[str, str], ...]:
