@@ -69,7 +69,7 @@ def test_what_is_absent_is_none(result):
         (
             {"protocol": "classification"},
             "dataset",
-            ["mini", "mini [classification]"],
+            ["mini [unsupervised]", "mini [classification]"],
         ),
         (
             {"evaluation": EvaluationSettings(border="crop")},

@@ -25,6 +25,7 @@ from adbench_harness.types import (
     DefectLogits,
     InputSpec,
     Level,
+    Model,
     Outputs,
     PatchEmbeddings,
     PatchGaussian,
@@ -219,13 +220,11 @@ def test_a_subset_is_shuffled_by_the_generator():
 # ---------------------------------------------------------------- the model
 
 
-class Corner:
+class Corner(Model):
     """A detector whose embedding is the patch's mean colour; a batch's images as they are."""
 
-    name, summary, paper, version = "corner", "mean colours", None, 1
+    name, summary, version = "corner", "mean colours", 1
     emits = frozenset({PatchEmbeddings, PatchGaussian})
-    protocols = frozenset({"unsupervised"})
-    augmentation = "none"
     input = InputSpec(64, None)
 
     def __init__(self, box=None, valid=None):

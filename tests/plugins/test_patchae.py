@@ -429,10 +429,11 @@ def test_bank_is_a_coreset_of_the_training_features(images, ratio, kept):
     assert outputs.input_size == (32, 32)
 
 
-def test_learned_is_what_prediction_carries_besides_the_backbone(images):
+def test_learned_is_what_prediction_carries_and_not_the_decoder(images):
     model = fitted(images)
     carried = sum(tensor.numel() for tensor in model.learned())
-    assert carried == model.bank.bank.numel() + (5 + 6 + 1) * 16 + 17 * 16
+    backbone = sum(p.numel() for p in model.network.backbone.parameters())
+    assert carried == model.bank.bank.numel() + backbone + (5 + 6 + 1) * 16 + 17 * 16
 
 
 def test_fit_draws_from_its_generator_alone(images):

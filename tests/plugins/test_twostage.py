@@ -15,6 +15,7 @@ from adbench_harness.errors import UserError
 from adbench_harness.planning import parameters, plugins
 from adbench_harness.planning.grammar import component
 from adbench_harness.running.checkpoint import FileCheckpoint
+from adbench_harness.running.learned import take
 from adbench_harness.testing import fitting
 from adbench_harness.types import AnomalyMap, Augmented, Batch
 from adbench_twostage import adbench_recipes, adbench_reported, augmenters, model, refinement
@@ -451,7 +452,7 @@ def test_learned_are_all_weights():
     for cls, stages in ((Stage1, 1), (TwoStage, 2)):
         built = trained(cls)
         one = sum(p.numel() for p in Segmenter(2, draws()).parameters())
-        assert sum(p.numel() for p in built.learned()) == stages * one
+        assert take(built, cls(width=2)).numbers == stages * one
 
 
 # ---------------------------------------------------------------- presets and recipes

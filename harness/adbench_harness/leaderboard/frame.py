@@ -202,7 +202,8 @@ def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
         name: next((show(c.params[name]) for c in components(trial) if name in c.params), NONE)
         for name in parameters
     }
-    setting = f" [{trial.setting}]" if trial.setting else ""
+    # Classification has metrics of its own, so that its rows meet no others.
+    setting = f" [{trial.setting}]" if trial.setting not in ("", "classification") else ""
     if SETTING in parameters:
         shown[SETTING], setting = trial.setting or trial.protocol, ""
 
@@ -241,6 +242,7 @@ def _variants(trials: Sequence[Trial]) -> dict[str, list[tuple[str, ...]]]:
         "dataset": [
             (
                 _version(trial.dataset),
+                trial.protocol,
                 f"size={trial.evaluation.size or 'native'}",
                 f"border={trial.evaluation.border}",
             )
