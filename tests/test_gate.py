@@ -153,7 +153,7 @@ def test_a_refactoring_that_changes_nothing_passes(gate: Callable[..., SimpleNam
             "            found.append(patches)\n",
         ),
         (
-            '        assert memory is not None, "a training set holds at least one image"\n',
+            '        assert memory is not None, "a training set has at least one image"\n',
             "        memory = torch.cat(found)\n",
         ),
     )

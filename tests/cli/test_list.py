@@ -47,7 +47,7 @@ def test_a_broken_plugin_that_nobody_asked_for_is_left_out(adbench, tmp_path):
     assert done.out.startswith("scorer nn:")
     assert done.err == (
         "adbench: left out: plugin 'broken' of broken 1.0 cannot be imported: RuntimeError: "
-        "at home; mend it or leave it out of --plugins\n"
+        "at home; fix it or leave it out of --plugins\n"
     )
     asked = adbench("run", "--plugins", "broken")
     assert asked.code == 2

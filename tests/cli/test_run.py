@@ -554,7 +554,12 @@ def _write(path, image):
 @pytest.mark.parametrize("plugin", in_tree())
 def test_every_plugin_runs_alone(plugin, ran, folder, tmp_path):
     catalogue = plugins.load([plugin])
-    models = catalogue.brought("model", [plugin]) or catalogue.brought("model", catalogue.plugins)
+    if catalogue.brought("metric", [plugin]) and not catalogue.offers["model"]:
+        plugin = f"{plugin},padim"  # metrics alone judge what another plugin does
+        catalogue = plugins.load(plugin.split(","))
+    models = catalogue.brought("model", plugin.split(",")) or catalogue.brought(
+        "model", catalogue.plugins
+    )
     quick = [
         f"--set=model:{model.name}.{name}={value}"
         for model in models

@@ -423,7 +423,7 @@ def test_the_detectors_needs_are_declared():
     detector = PatchCore(resize=96, crop=80, backbone="resnet18")
     model = afps(detector=detector, scorer=NearestNeighbour())
     assert model.input == InputSpec(96, 80)
-    assert model.features == detector.feature_requests
+    assert model.feature_requests == detector.feature_requests
     assert model.augmentation == "none"
 
 
