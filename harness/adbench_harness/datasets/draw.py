@@ -20,6 +20,11 @@ def drawn(names: Iterable[str], seed: int | str) -> list[str]:
     return sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
 
 
+def group(root: Path, sample: Sample) -> str:
+    """The name of what stays in one split with ``sample``: its group, or else its own image."""
+    return sample.group or relative(root, sample.image)
+
+
 def classification(
     root: Path, samples: Sequence[Sample], seed: int, share: float = 2 / 3
 ) -> list[Sample]:
@@ -29,18 +34,16 @@ def classification(
     is which defect it shows.
     """
 
-    def group(sample: Sample) -> str:
-        return sample.group or relative(root, sample.image)
-
     kept = [sample for sample in samples if sample.split != "test" and not sample.label]
     defective = [sample for sample in samples if sample.label]
     # A group that shows several defect types counts as one of the first.
-    defects = {group(s): s.defect for s in sorted(defective, key=lambda s: s.defect, reverse=True)}
+    last_first = sorted(defective, key=lambda sample: sample.defect, reverse=True)
+    defects = {group(root, sample): sample.defect for sample in last_first}
     learned: set[str] = set()
     for defect in set(defects.values()):
         names = drawn((name for name in defects if defects[name] == defect), seed)
         learned.update(names[: round(share * len(names))])
     return kept + [
-        replace(sample, split="train" if group(sample) in learned else "test")
+        replace(sample, split="train" if group(root, sample) in learned else "test")
         for sample in defective
     ]

@@ -41,13 +41,13 @@ def find(backbone: Backbone, place: str | None) -> Weights | None:
         if not path.exists():
             raise UserError(f"weights '{place}' not found; correct --weights or ADBENCH_WEIGHTS")
         if path.is_file() and _belongs(backbone, path):
-            return _identified(backbone, path)
+            return _identified(backbone.weights, backbone.name, backbone.version, path)
         folders.insert(0, path)
     for folder in folders:
         named = folder / backbone.weights.filename
         others = sorted(path for path in folder.glob("*") if _belongs(backbone, path))
         for path in [named] * named.exists() + others:
-            return _identified(backbone, path)
+            return _identified(backbone.weights, backbone.name, backbone.version, path)
     return None
 
 
@@ -60,9 +60,7 @@ def find_file(file: WeightFile, version: int, place: str | None) -> Weights | No
     for folder in folders:
         path = folder / file.filename
         if path.is_file():
-            digest = _sha256(path, path.stat().st_mtime_ns)
-            verified = file.sha256 is not None and digest.startswith(file.sha256)
-            return Weights(file.filename, version, str(path), digest, verified)
+            return _identified(file, file.filename, version, path)
     return None
 
 
@@ -72,12 +70,10 @@ def _belongs(backbone: Backbone, path: Path) -> bool:
     return own_name or path.name == backbone.weights.filename
 
 
-def _identified(backbone: Backbone, path: Path) -> Weights:
-    assert backbone.weights is not None
+def _identified(published: WeightFile, name: str, version: int, path: Path) -> Weights:
     digest = _sha256(path, path.stat().st_mtime_ns)
-    published = backbone.weights.sha256
-    verified = published is not None and digest.startswith(published)
-    return Weights(backbone.name, backbone.version, str(path), digest, verified)
+    verified = published.sha256 is not None and digest.startswith(published.sha256)
+    return Weights(name, version, str(path), digest, verified)
 
 
 @lru_cache(maxsize=64)

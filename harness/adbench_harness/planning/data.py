@@ -12,7 +12,7 @@ from adbench_harness.images import folders
 from adbench_harness.planning.components import BrokenError, Components, guarded
 from adbench_harness.planning.grammar import Wanted
 from adbench_harness.planning.locations import Locations
-from adbench_harness.planning.samples import Setting, indices, listed
+from adbench_harness.planning.samples import Setting, everything, indices, listed
 from adbench_harness.planning.suite import Suite
 from adbench_harness.results.store import Failure
 from adbench_harness.results.trial import NONE, Choice, Trial
@@ -132,9 +132,8 @@ class Data:
             try:
                 with guarded():
                     root = self._locate(dataset)
-                    categories = dataset.categories(root)
-                    samples = [s for c in categories for s in dataset.samples(root, c, 0)]
-                    self._auxiliary[name] = root, folders.fingerprint(root, samples)
+                    fingerprint = folders.fingerprint(root, everything(dataset, root))
+                    self._auxiliary[name] = root, fingerprint
             except BrokenError as error:
                 self._components.fail("dataset", choice, error.failure)  # it is not listed again
                 raise

@@ -93,7 +93,7 @@ class Pipelines:
         """The weights of each backbone that the model will ask for; raises UserError."""
         if model not in self._weights_of:
             built = self._components.get("model", model)
-            asked = {request.backbone: self._weights(request) for request in requests(built)}
+            asked = {request.backbone: self._weights(request) for request in built.feature_requests}
             own = (self._own(built, file) for file in built.weights)
             self._weights_of[model] = (*asked.values(), *own)
         return self._weights_of[model]
@@ -243,11 +243,6 @@ class Pipelines:
                 f"{weights.EMBEDDED}"
             )
         return replace(found, precision=self._suite.precision)
-
-
-def requests(model: Any) -> tuple[FeatureRequest, ...]:
-    """What the model declares to ask of backbones."""
-    return tuple(model.feature_requests)
 
 
 def _ports(ports: Iterable[type]) -> str:

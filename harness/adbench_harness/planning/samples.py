@@ -11,7 +11,7 @@ from adbench_harness.datasets import draw
 from adbench_harness.errors import ContractError, UserError, said
 from adbench_harness.images.folders import relative
 from adbench_harness.results.trial import Trial
-from adbench_harness.types import Dataset, ProtocolName, Sample, Split
+from adbench_harness.types import SPLITS, Dataset, ProtocolName, Sample, Split
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Setting:
         return Setting(
             trial.protocol, trial.split_seed, trial.shots, trial.shot_seed, trial.validation
         )
+
+
+def everything(dataset: Dataset, root: Path) -> list[Sample]:
+    """The samples of all categories, as they are: what an auxiliary data set provides."""
+    return [s for name in dataset.categories(root) for s in dataset.samples(root, name, 0)]
 
 
 def listed(
@@ -77,12 +82,11 @@ def indices(
     groups at a time. Raises UserError where too few normal images are left.
     """
     found: dict[Split, list[int]] = {
-        split: [i for i, sample in enumerate(samples) if sample.split == split]
-        for split in ("train", "validation", "test")
+        split: [i for i, sample in enumerate(samples) if sample.split == split] for split in SPLITS
     }
     if setting.validation:
         normal = [i for i in found["train"] if not samples[i].label]
-        groups = {i: samples[i].group or relative(root, samples[i].image) for i in normal}
+        groups = {i: draw.group(root, samples[i]) for i in normal}
         order = draw.drawn(groups.values(), f"validation:{setting.split_seed}")
         held = set(order[: max(1, round(setting.validation * len(order)))])
         out = {i for i in normal if groups[i] in held}

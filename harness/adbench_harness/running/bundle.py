@@ -376,7 +376,7 @@ class _Runner:
         return Truth(
             [material.samples[i] for i in test],
             [material.masks.get(i) for i in test],
-            material.build("dataset", trial.dataset).mask_threshold,
+            material.mask_threshold,
         )
 
     # ------------------------------------------------------------ results

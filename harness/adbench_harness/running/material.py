@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,8 @@ from adbench_harness.images.inputs import (
     prepare,
 )
 from adbench_harness.planning import parameters
-from adbench_harness.planning.pipelines import requests
 from adbench_harness.planning.plugins import Catalogue
-from adbench_harness.planning.samples import Setting, indices
+from adbench_harness.planning.samples import Setting, everything, indices
 from adbench_harness.results.trial import Bundle, Choice, Trial
 from adbench_harness.running import cost
 from adbench_harness.running.features import FeatureStore, trainable
@@ -52,6 +51,24 @@ from adbench_harness.types import (
 Progress = Callable[[str, int, int], None]
 # Images that a backbone is given at once while others are decoded: what fills a GPU.
 _AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Images on disk, and the fingerprint that they had when the run was planned."""
+
+    samples: Sequence[Sample]
+    root: Path
+    fingerprint: str
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The images' paths in their order, which the fingerprint does not cover."""
+        return [folders.relative(self.root, sample.image) for sample in self.samples]
+
+    def is_unchanged(self) -> bool:
+        """Whether the files are still those; otherwise the cache would keep a false name."""
+        return folders.fingerprint(self.root, self.samples) == self.fingerprint
 
 
 class Material:
@@ -77,6 +94,7 @@ class Material:
         self.root = Path(bundle.root)
         self.samples = bundle.samples
         self.index = _index(bundle)
+        self._source = _Source(self.samples, self.root, _fingerprint(bundle.trials[0]))
         self._stores: dict[tuple[str, InputSpec], FeatureStore] = {}
         self._extracting: dict[tuple[str, InputSpec], dict[str, float]] = {}
 
@@ -92,13 +110,7 @@ class Material:
         if self.bundle.chains:
             self._prepare_chains(specs)
         with self.timed("load"):
-            self.inputs, ready = self._inputs(
-                self.samples,
-                self.root,
-                _fingerprint(first),
-                first.preprocessors,
-                specs,
-            )
+            self.inputs, ready = self._inputs(self._source, first.preprocessors, specs)
             draw = secrets.randbits(63)
             self.inputs = {spec: replace(made, draw=draw) for spec, made in self.inputs.items()}
         seen = 0
@@ -122,7 +134,7 @@ class Material:
         """The union of the layers that models ask of a backbone at one input."""
         asked: dict[tuple[str, InputSpec], dict[str, None]] = {}
         for model in models:
-            for request in requests(model):
+            for request in model.feature_requests:
                 union = asked.setdefault((request.backbone, request.input or model.input), {})
                 union.update(dict.fromkeys(request.layers))
         return asked
@@ -149,15 +161,10 @@ class Material:
         spent[stage] = spent.get(stage, 0.0) + self.seconds[stage] - before
 
     def _inputs(
-        self,
-        samples: Sequence[Sample],
-        root: Path,
-        fingerprint: str,
-        chain: Sequence[Choice],
-        specs: Sequence[InputSpec],
+        self, source: _Source, chain: Sequence[Choice], specs: Sequence[InputSpec]
     ) -> tuple[dict[InputSpec, Inputs], Iterator[int]]:
         """As ``prepare``, but for what the cache has; what is made is kept there."""
-        entries = self._entries(samples, root, fingerprint, chain, specs)
+        samples, entries = source.samples, self._entries(source, chain, specs)
         loaded = {spec: cache.load(path, samples) for spec, path in entries.items()}
         found = {spec: inputs for spec, inputs in loaded.items() if inputs is not None}
         missing = [spec for spec in specs if spec not in found]
@@ -167,26 +174,19 @@ class Material:
 
         def walk() -> Iterator[int]:
             yield from ready
-            # Files that changed since the run was planned would be kept under a false name.
-            if folders.fingerprint(root, samples) == fingerprint:
+            if source.is_unchanged():
                 for spec, inputs in made.items():
                     cache.save(entries[spec], inputs)
 
         return found | made, walk()
 
     def _entries(
-        self,
-        samples: Sequence[Sample],
-        root: Path,
-        fingerprint: str,
-        chain: Sequence[Choice],
-        specs: Sequence[InputSpec],
+        self, source: _Source, chain: Sequence[Choice], specs: Sequence[InputSpec]
     ) -> dict[InputSpec, Path]:
         """The cache's file for the images at each input."""
         made_of = [
-            fingerprint,
-            # The fingerprint knows no order.
-            [folders.relative(root, sample.image) for sample in samples],
+            source.fingerprint,
+            source.names,
             [choice.plain() for choice in chain],
             [cache.source(self.catalogue.get("preprocessor", choice.name)) for choice in chain],
         ]
@@ -196,16 +196,19 @@ class Material:
         """Decode each image once for all the chains of preprocessors that the run needs it for.
 
         What they make goes to the cache, where the bundles find it. A chain that has to be fitted
-        is left to its own bundle, and so are all of them where the memory does not hold them.
+        is left to its own bundle, and so are all of them where the memory does not hold them. A
+        bundle whose own images are in the cache leaves the others to the next one that lacks some.
         """
-        first = self.bundle.trials[0]
-        fingerprint = _fingerprint(first)
+        own = self.bundle.trials[0].preprocessors
         todo = []
-        for chain in dict.fromkeys((first.preprocessors, *self.bundle.chains)):
+        for chain in dict.fromkeys((own, *self.bundle.chains)):
+            entries = self._entries(self._source, chain, specs)
+            if all(path.exists() for path in entries.values()):
+                if chain == own:
+                    return
+                continue
             steps = [self.build("preprocessor", choice) for choice in chain]
-            entries = self._entries(self.samples, self.root, fingerprint, chain, specs)
-            fitted = any(overrides(step, "fit") for step in steps)
-            if not fitted and not all(path.exists() for path in entries.values()):
+            if not any(overrides(step, "fit") for step in steps):
                 todo.append((_joined(steps), entries))
         size = len(self.samples) * sum(3 * math.prod(spec.size) for spec in specs) * len(todo)
         if len(todo) < 2 or size > psutil.virtual_memory().available / 4:
@@ -214,7 +217,7 @@ class Material:
             made, ready = prepare(self.samples, [step for step, _ in todo], specs)
             for done, _ in enumerate(ready, start=1):
                 self.progress("images", done, len(self.samples))
-            if folders.fingerprint(self.root, self.samples) != fingerprint:
+            if not self._source.is_unchanged():
                 return
         with self.timed("load"):
             for (_, entries), inputs in zip(todo, made, strict=True):
@@ -275,7 +278,7 @@ class Material:
             "load": self.seconds["load"],
             "preprocess": self.fitting + self._preprocessing(model.input),
         }
-        for store in {(r.backbone, r.input or model.input) for r in requests(model)}:
+        for store in {(r.backbone, r.input or model.input) for r in model.feature_requests}:
             for stage, spent in self._extracting.get(store, {}).items():
                 seconds[stage] = seconds.get(stage, 0.0) + spent
         return seconds
@@ -300,8 +303,7 @@ class Material:
 
     def test(self, trial: Trial) -> list[int]:
         """The indices of a trial's test images: those of its own category."""
-        categories = self.bundle.categories
-        return [i for i in self.index["test"] if categories[i] == trial.category]
+        return self._own("test", trial)
 
     def test_images(self, model: Model, trial: Trial) -> Images:
         """A trial's test images, in an order drawn from its seed."""
@@ -311,16 +313,17 @@ class Material:
 
     def validation(self, model: Model, trial: Trial, *, own: bool = False) -> Images:
         """The held-out normal images, of all categories or only of the trial's ``own``."""
-        chosen = self.index["validation"]
-        if own:
-            chosen = [i for i in chosen if self.bundle.categories[i] == trial.category]
+        chosen = self._own("validation", trial) if own else self.index["validation"]
         return self._images(model, chosen, trial.seed)
+
+    def _own(self, split: Split, trial: Trial) -> list[int]:
+        """The indices of a split's images that are of the trial's category."""
+        return [i for i in self.index[split] if self.bundle.categories[i] == trial.category]
 
     def train(self, model: Model, trial: Trial) -> TrainImages:
         """What the trial's protocol lets ``fit`` see."""
         names = self.class_names if trial.protocol == "classification" else ()
         train = self.index["train"]
-        categories = self.bundle.categories if model.category_names else ()
         return TrainImages(
             self.inputs[model.input],
             train,
@@ -329,8 +332,7 @@ class Material:
             {i: names.index(self.samples[i].defect) for i in train} if names else None,
             validation=self.validation(model, trial),
             classes=names,
-            categories=categories,
-            extras=self._extras(model),
+            **self._told(model),
         )
 
     def _images(self, model: Model, chosen: Sequence[int], seed: int) -> Images:
@@ -339,12 +341,15 @@ class Material:
             chosen,
             self._image_seeds(seed),
             self.device,
-            categories=self.bundle.categories if model.category_names else (),
-            extras=self._extras(model),
+            **self._told(model),
         )
 
-    def _extras(self, model: Model) -> Extras | None:
-        return Extras(self.samples, model.extras, model.input) if model.extras else None
+    def _told(self, model: Model) -> dict[str, Any]:
+        """What batches tell a model beside the images, as it declares."""
+        return {
+            "categories": self.bundle.categories if model.category_names else (),
+            "extras": Extras(self.samples, model.extras, model.input) if model.extras else None,
+        }
 
     def features(self, spec: InputSpec, request: FeatureRequest) -> Features:
         """The layers that a model asks for."""
@@ -377,9 +382,9 @@ class Material:
             )
         dataset = self.catalogue.get("dataset", name)()
         root = Path(roots[name])
-        samples = [s for c in dataset.categories(root) for s in dataset.samples(root, c, 0)]
+        samples = everything(dataset, root)
         prints = dict(pair for trial in self.bundle.trials for pair in trial.auxiliary)
-        inputs, ready = self._inputs(samples, root, prints[name], (), [spec])
+        inputs, ready = self._inputs(_Source(samples, root, prints[name]), (), [spec])
         deque(ready, maxlen=0)
         seeds = np.random.default_rng([seed, 3]).integers(2**63 - 1, size=len(samples))
         return Images(inputs[spec], range(len(samples)), seeds, self.device, handles=False)
@@ -408,11 +413,17 @@ class Material:
         return np.array([-1 if label is None else label for label in labels], dtype=np.int8)
 
     @cached_property
+    def mask_threshold(self) -> int:
+        """A pixel of a mask above it is anomalous."""
+        threshold: int = self.build("dataset", self.bundle.trials[0].dataset).mask_threshold
+        return threshold
+
+    @cached_property
     def masks(self) -> dict[int, NDArray[np.bool_]]:
         """The mask of each test image whose truth by pixel is known."""
         test = self.index["test"]
         inputs = next(iter(self.inputs.values()))
-        threshold = self.build("dataset", self.bundle.trials[0].dataset).mask_threshold
+        threshold = self.mask_threshold
         with ThreadPoolExecutor(folders.workers()) as pool:
             found = list(
                 pool.map(lambda i: decoding.mask(self.samples[i], threshold, inputs.size(i)), test)

@@ -7,6 +7,7 @@ from typing import Any
 
 from adbench_harness.errors import UserError
 from adbench_harness.images import folders
+from adbench_harness.planning.samples import everything
 from adbench_harness.testing.common import Check, Skipped, make
 from adbench_harness.types import Sample
 
@@ -17,7 +18,7 @@ def _samples(component: Any) -> list[Sample]:
         root = folders.locate(dataset, None, {})
     except UserError as error:
         raise Skipped(str(error)) from None
-    return [s for category in dataset.categories(root) for s in dataset.samples(root, category, 0)]
+    return everything(dataset, root)
 
 
 def _lists_samples(component: Any) -> None:
