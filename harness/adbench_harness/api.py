@@ -155,7 +155,7 @@ def _trials(results: Sequence[TrialResult]) -> pd.DataFrame:
             table[name] = pd.to_numeric(table[name])
         except ValueError:
             continue  # words, or not every trial has it
-    table.index = pd.Index([results[place].trial.id for place in table.index], name="trial")
+    table.index = pd.Index([results[index].trial.id for index in table.index], name="trial")
     return table.drop(columns=["marks", "covers", "reported"]).dropna(axis=1, how="all")
 
 

@@ -17,8 +17,8 @@ def test_the_worst_mistakes_come_first():
     #        far missed, near missed, right, false alarm, right
     scores, labels = [0.0, 0.5, 0.9, 0.8, 0.2, 0.4], [1, 1, 1, 0, 0, 0]
     found = judgments(images(scores, labels))
-    assert [judgment.place for judgment in found] == [0, 3, 5, 1, 4, 2]
-    words = {judgment.place: judgment.words for judgment in found}
+    assert [judgment.index for judgment in found] == [0, 3, 5, 1, 4, 2]
+    words = {judgment.index: judgment.words for judgment in found}
     assert words[0] == "missed: 3 of 3 normal images score at least as high"
     assert words[3] == "false alarm: 2 of 3 defective images score no higher"
     assert words[2] == "above all 3 normal images"
@@ -27,8 +27,8 @@ def test_the_worst_mistakes_come_first():
 
 def test_of_those_that_are_right_the_nearest_to_wrong_comes_first():
     found = judgments(images([0.1, 0.3, 0.5, 0.9], [0, 0, 1, 1]))
-    assert {found[0].place, found[1].place} == {1, 2}
-    assert {found[2].place, found[3].place} == {0, 3}
+    assert {found[0].index, found[1].place} == {1, 2}
+    assert {found[2].index, found[3].place} == {0, 3}
     assert not any(judgment.wrong for judgment in found)
 
 
@@ -38,27 +38,27 @@ def test_what_is_wrong_is_what_the_auroc_lacks(pairs):
     scores = np.array([score for score, _ in pairs]) * 100.0 + np.arange(len(pairs))
     labels = np.array([label for _, label in pairs])
     found = judgments(images(scores, labels))
-    assert sorted(judgment.place for judgment in found) == list(range(len(pairs)))
+    assert sorted(judgment.index for judgment in found) == list(range(len(pairs)))
     assert [v.wrong for v in found] == sorted((v.wrong for v in found), reverse=True)
     if labels.all() or not labels.any():
         assert all("no images to compare with" in judgment.words for judgment in found)
         return
     expected = 1 - Placements.of(scores, labels).auroc
     for kind in (True, False):
-        wrong = [judgment.wrong for judgment in found if labels[judgment.place] == kind]
+        wrong = [judgment.wrong for judgment in found if labels[judgment.index] == kind]
         assert np.mean(wrong) == pytest.approx(expected)
 
 
 def test_unknown_labels_come_last_and_judge_nobody():
     found = judgments(images([9.0, 0.1, 0.5], [-1, 0, 1]))
-    assert found[-1].place == 0
+    assert found[-1].index == 0
     assert "unknown label" in found[-1].words
     assert not any(judgment.wrong for judgment in found)
 
 
 def test_maps_alone_have_no_order():
     found = judgments({"label": np.array([0, 1], np.int8)})
-    assert [(v.place, v.words) for v in found] == [(0, "no image score"), (1, "no image score")]
+    assert [(v.index, v.words) for v in found] == [(0, "no image score"), (1, "no image score")]
 
 
 def test_the_least_probable_classes_come_first():
@@ -70,7 +70,7 @@ def test_the_least_probable_classes_come_first():
             "probability": np.array([[0.9, 0.1], [0.7, 0.3], [0.4, 0.6]], np.float32),
         }
     )
-    assert [judgment.place for judgment in found] == [1, 2, 0]
+    assert [judgment.index for judgment in found] == [1, 2, 0]
     assert found[0].words == "mistaken for crack (70%)"
     assert found[2].words == "recognised as crack (90%)"
     assert [judgment.mistaken for judgment in found] == [True, True, False]

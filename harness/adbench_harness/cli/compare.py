@@ -40,19 +40,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def handle(given: argparse.Namespace) -> int:
     from adbench_harness.results.store import Store
 
-    place, suite_file = _board(given)
+    folder, suite_file = _board(given)
     if not given.accept:
-        Store.existing(place)  # a missing baseline is reported before missing new results
+        Store.existing(folder)  # a missing baseline is reported before missing new results
     new = Store.existing(given.new)
-    if place.resolve() == new.root.resolve():
+    if folder.resolve() == new.root.resolve():
         raise UserError(f"'{given.new}' is the baseline itself; run into another folder (--out)")
     tolerance = _tolerance(suite_file)
     from adbench_harness import compare
 
     accepted = _acceptable(new) if given.accept else []
-    if accepted and not (place / "trials").is_dir():
-        return _accept(Store(place), new, accepted)
-    baseline = Store.existing(place)
+    if accepted and not (folder / "trials").is_dir():
+        return _accept(Store(folder), new, accepted)
+    baseline = Store.existing(folder)
     found = compare.compare(baseline, new, tolerance)
     _check(tolerance, found, suite_file)
     writers = {"markdown": compare.markdown, "junit": compare.junit, "json": compare.json_text}
@@ -65,10 +65,10 @@ def handle(given: argparse.Namespace) -> int:
 
 def _board(given: argparse.Namespace) -> tuple[Path, str | None]:
     """The folder of accepted results, and the suite file, if there is one."""
-    place = Path(given.baseline)
-    board = (place / "suite.toml").is_file()
-    suite_file = given.suite or (str(place / "suite.toml") if board else None)
-    return (place / "results" if board else place), suite_file
+    folder = Path(given.baseline)
+    board = (folder / "suite.toml").is_file()
+    suite_file = given.suite or (str(folder / "suite.toml") if board else None)
+    return (folder / "results" if board else folder), suite_file
 
 
 def _tolerance(suite_file: str | None) -> Any:

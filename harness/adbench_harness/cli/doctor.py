@@ -58,10 +58,10 @@ def _backbones(given: argparse.Namespace) -> list[tuple[str, str, str]]:
     from adbench_harness.downloads import weights
     from adbench_harness.planning import plugins
 
-    place = options.locations(given).weights
+    location = options.locations(given).weights
     rows = []
     for name, offer in plugins.load(()).offers["backbone"].items():
-        found = weights.find(offer.component(), place)
+        found = weights.find(offer.component(), location)
         if found is None:
             rows.append((f"backbone {name}", "no weights", f"adbench weights fetch {name}"))
         elif found.path is None:

@@ -46,8 +46,8 @@ def handle(given: argparse.Namespace) -> int:
     for root in (TEMPLATES / "common", TEMPLATES / kind):
         for path in sorted(root.rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
-                place = _filled(str(path.relative_to(root)), {**words, "template": snake})
-                files[folder / place] = path.read_text(encoding="utf-8")
+                filled = _filled(str(path.relative_to(root)), {**words, "template": snake})
+                files[folder / filled] = path.read_text(encoding="utf-8")
     taken = {word for text in files.values() for word in re.findall(r"\w+", text)}
     for word in (words["Template"], words["TEMPLATE"]):
         if word in taken:

@@ -113,7 +113,7 @@ def _flips(
     after: NDArray[np.float64],
 ) -> tuple[Flip, ...]:
     """The ``flipped`` images, the largest change first."""
-    places = np.flatnonzero(flipped)
+    flips = np.flatnonzero(flipped)
     return tuple(
         Flip(
             path=str(images["path"][i]),
@@ -123,5 +123,5 @@ def _flips(
             old=float(before[i]),
             new=float(after[i]),
         )
-        for i in places[np.argsort(-np.abs(after - before)[places], kind="stable")]
+        for i in flips[np.argsort(-np.abs(after - before)[flips], kind="stable")]
     )

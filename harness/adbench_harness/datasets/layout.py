@@ -70,13 +70,13 @@ def named_split(text: str) -> Split | None:
     return next((split for split in SPLITS if split == text), None)
 
 
-def check_splits(samples: Iterable[Sample], place: Path, next_step: str) -> None:
+def check_splits(samples: Iterable[Sample], folder: Path, next_step: str) -> None:
     """Raise UserError, ending in ``next_step``, if there are no training or no test images."""
     present = {sample.split for sample in samples if sample.split != "train" or sample.label != 1}
     for split in ("train", "test"):
         if split not in present:
             what = "normal images" if split == "train" else "images"
-            raise UserError(f"'{place}': no {what} in {split}; {next_step}")
+            raise UserError(f"'{folder}': no {what} in {split}; {next_step}")
 
 
 def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample]:

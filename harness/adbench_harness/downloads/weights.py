@@ -27,8 +27,8 @@ def hub_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def find(backbone: Backbone, place: str | None) -> Weights | None:
-    """The backbone's weights in ``place`` (a file or folder) or torch's hub cache; None if absent.
+def find(backbone: Backbone, location: str | None) -> Weights | None:
+    """The backbone's weights in ``location`` (file or folder) or torch's hub cache; None if absent.
 
     In a folder, a file belongs to the backbone if it has the published name, or if its name begins
     with the backbone's name and a dash. The sha256 is compared with the published one.
@@ -36,10 +36,10 @@ def find(backbone: Backbone, place: str | None) -> Weights | None:
     if backbone.weights is None:
         return Weights(backbone.name, backbone.version)
     folders = [hub_folder()]
-    if place:
-        path = Path(place).expanduser()
+    if location:
+        path = Path(location).expanduser()
         if not path.exists():
-            raise UserError(f"weights '{place}' not found; correct --weights or ADBENCH_WEIGHTS")
+            raise UserError(f"weights '{location}' not found; correct --weights or ADBENCH_WEIGHTS")
         if path.is_file() and _belongs(backbone, path):
             return _identified(backbone.weights, backbone.name, backbone.version, path)
         folders.insert(0, path)
@@ -51,11 +51,11 @@ def find(backbone: Backbone, place: str | None) -> Weights | None:
     return None
 
 
-def find_file(file: WeightFile, version: int, place: str | None) -> Weights | None:
+def find_file(file: WeightFile, version: int, location: str | None) -> Weights | None:
     """A file of weights of a model's own, by its published name; None if it is not here."""
     folders = [hub_folder()]
-    if place:
-        path = Path(place).expanduser()
+    if location:
+        path = Path(location).expanduser()
         folders.insert(0, path if path.is_dir() else path.parent)
     for folder in folders:
         path = folder / file.filename

@@ -93,9 +93,9 @@ def _save(path: Path, inputs: Inputs) -> None:
             header = {"descr": record.dtype.descr, "fortran_order": False, "shape": (count,)}
             np.lib.format.write_array_header_1_0(file, header)
             # One at a time: a copy of all would stand in the run's peak memory.
-            for place in range(count):
-                record["pixels"] = inputs.pixels[place].numpy()
-                record["size"], record["seconds"] = inputs.sizes[place], inputs.seconds[place]
+            for index in range(count):
+                record["pixels"] = inputs.pixels[index].numpy()
+                record["size"], record["seconds"] = inputs.sizes[index], inputs.seconds[index]
                 record["crc"] = zlib.crc32(raw[:-4].data)
                 file.write(raw.data)
         os.replace(temporary, path)

@@ -93,7 +93,7 @@ def render(
             metrics[0] if metrics else None,
             known,
             per_category=per_category,
-            images=lambda place: kept.images(results[place].trial),
+            images=lambda index: kept.images(results[index].trial),
         )
     table = replace(table, notes=(*table.notes, *notes))
     if format == "terminal":
@@ -117,10 +117,10 @@ def _flags(trials: pd.DataFrame) -> Iterator[str]:
 def _failures(trials: pd.DataFrame, results: Sequence[TrialResult], store: Path) -> Iterator[str]:
     """Each distinct failure once, with its categories and the file that holds its traceback."""
     found: dict[tuple[str, str, str], list[Trial]] = {}
-    for label, place in zip(method(trials), trials.index, strict=True):
-        for failure in results[place].failures:
+    for label, index in zip(method(trials), trials.index, strict=True):
+        for failure in results[index].failures:
             found.setdefault((label, failure.stage, failure.message), []).append(
-                results[place].trial
+                results[index].trial
             )
     for (label, stage, message), failed in sorted(found.items(), key=itemgetter(0)):
         categories = ", ".join(sorted({trial.category for trial in failed}))

@@ -55,8 +55,8 @@ def board(
     starts = set()
     ranks = np.full(len(labels), ABSENT, dtype=object)
     best = np.zeros_like(competing)
-    place = ["dataset", "category"] if per_category else ["dataset"]
-    sections = labels.groupby(place)
+    section_keys = ["dataset", "category"] if per_category else ["dataset"]
+    sections = labels.groupby(section_keys)
     ran = trials[trials["status"].eq("ok")]
     trials_of = ran.groupby(keys).indices
     varying = [axis for axis in AXES[1:] if labels[axis].nunique() > 1] or ["model"]
@@ -162,9 +162,9 @@ def _ranks(shown: Column, means: NDArray[np.float64], seen: NDArray[np.int64]) -
     """1, 2, 2, 4: rows that look the same share a rank."""
     ranks: list[str] = []
     previous = None
-    for place, (mean, count) in enumerate(zip(means, seen, strict=True), start=1):
+    for rank, (mean, count) in enumerate(zip(means, seen, strict=True), start=1):
         current = (shown.show(mean), count)
-        ranks.append(ranks[-1] if current == previous else str(place))
+        ranks.append(ranks[-1] if current == previous else str(rank))
         previous = current
     return ranks
 

@@ -27,8 +27,8 @@ def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.
     backbone has its own column and is left out of the model's label, and so has each of the
     ``parameters``, as text. Where components of one label differ in version, weights or
     evaluation, a suffix tells them apart; of results that still look the same (a metric was
-    added, an image changed) the one finished last counts. The index is the place among
-    ``results``. Raises UserError for a parameter that no component has.
+    added, an image changed) the one finished last counts. The index is the position
+    in ``results``. Raises UserError for a parameter that no component has.
     """
     results = list(results)
     fields = list(dict.fromkeys([*FIELDS, *parameters]))
@@ -145,12 +145,12 @@ def summarise(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
     even = counts == seen.loc[counts.reset_index(repeats).index].to_numpy()
     fair = trials.assign(fair=trials["flags"].map(UNRANKED.isdisjoint))
 
-    place = ["dataset", "category"]
+    within_keys = ["dataset", "category"]
     # Where every trial of a category failed, nobody knows what could have been had: all of it.
-    can = (ran.groupby(place)[names].count() > 0).reindex(
-        trials.groupby(place).size().index, fill_value=True
+    can = (ran.groupby(within_keys)[names].count() > 0).reindex(
+        trials.groupby(within_keys).size().index, fill_value=True
     )
-    stands_for = trials.groupby(place)["covers"].max()
+    stands_for = trials.groupby(within_keys)["covers"].max()
     # A mean covers categories that may be there one by one as well.
     alone = can[stands_for == 1].groupby(level="dataset").sum()
     joint = can.mul(stands_for, axis=0)[stands_for > 1].groupby(level="dataset").max()

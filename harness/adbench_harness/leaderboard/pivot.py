@@ -164,15 +164,15 @@ def _with_method(trials: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 def _sorting(trials: pd.DataFrame, keys: Sequence[str]) -> Callable[[Any], Any]:
     """Sorts numbers as numbers, and printed ones last, as they were printed."""
-    places = {
-        value: place
+    positions = {
+        value: position
         for key in keys
-        for place, value in enumerate(trials.loc[trials["reported"], key].unique())
+        for position, value in enumerate(trials.loc[trials["reported"], key].unique())
         if not (trials[key].eq(value) & ~trials["reported"]).any()
     }
 
     def one(value: Any) -> tuple[int, float, str]:
-        return (2, places[value], "") if value in places else natural(value)
+        return (2, positions[value], "") if value in positions else natural(value)
 
     return lambda label: [one(value) for value in (label if len(keys) > 1 else (label,))]
 

@@ -62,8 +62,11 @@ def sweep(
             lines = pd.DataFrame(
                 {"mean": summary.mean[metric], "spread": summary.spread[metric].fillna(0)}
             ).mul(scale)
-            places = sorted({str(label[-1]) for label in lines.index} - {NONE}, key=natural)
-            at = {place: float(place) if _numbers(places) else i for i, place in enumerate(places)}
+            positions = sorted({str(label[-1]) for label in lines.index} - {NONE}, key=natural)
+            at = {
+                position: float(position) if _numbers(positions) else i
+                for i, position in enumerate(positions)
+            }
             for number, (label, line) in enumerate(lines.groupby(level=list(by), sort=False)):
                 style: dict[str, Any] = {
                     "color": f"C{number}",
@@ -74,12 +77,12 @@ def sweep(
                     panel.axhline(line.loc[NONE, "mean"], ls="--", lw=1, **style)
                     continue
                 line = line.loc[sorted(line.index, key=natural)]
-                xs = [at[place] for place in line.index]
+                xs = [at[position] for position in line.index]
                 panel.plot(xs, line["mean"], "o-", ms=3, lw=1.3, **style)
                 low, high = line["mean"] - line["spread"], line["mean"] + line["spread"]
                 panel.fill_between(xs, low, high, color=f"C{number}", alpha=0.12, lw=0)
-            if not _numbers(places):
-                panel.set_xticks(range(len(places)), places)
+            if not _numbers(positions):
+                panel.set_xticks(range(len(positions)), positions)
             panel.set(xlabel=x, ylabel=shown.title + (" (%)" if scale == 100 else ""))
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         _save(figure, output)
@@ -99,9 +102,9 @@ def curves(
     results = list(store.read())
     trials = select(results, [axis for axis in by if axis not in PIVOTS], only or {})
     found: dict[str, dict[str, list[NDArray[Any]]]] = {}
-    for place, row in trials.iterrows():
+    for index, row in trials.iterrows():
         label = " · ".join(str(row[axis]) for axis in by)
-        for name, values in store.curves(results[int(str(place))].trial).items():
+        for name, values in store.curves(results[int(str(index))].trial).items():
             if not names or name in names:
                 found.setdefault(name, {}).setdefault(label, []).append(values)
     if not found:
@@ -123,8 +126,8 @@ def curves(
     return f"{', '.join(found)} of the training"
 
 
-def _numbers(places: Sequence[str]) -> bool:
-    return all(natural(place)[0] == 0 for place in places)
+def _numbers(positions: Sequence[str]) -> bool:
+    return all(natural(position)[0] == 0 for position in positions)
 
 
 def _save(figure: Figure, output: Path) -> None:

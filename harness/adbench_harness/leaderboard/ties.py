@@ -14,7 +14,7 @@ from adbench_harness.leaderboard.columns import Column
 from adbench_harness.statistics import delong, significance
 
 StoredImages = Callable[[int], Mapping[str, NDArray[Any]]]
-"""The per-image arrays of the trial at a place among the results; empty where none are stored."""
+"""The per-image arrays of the trial at an index of the results; empty where none are stored."""
 
 TESTED = "image_auroc"
 """The metric whose difference on the images of one category can be tested."""
@@ -73,7 +73,7 @@ def _placements(
     rows: Sequence[pd.DataFrame], images: StoredImages
 ) -> list[delong.Placements] | None:
     """Each row's, averaged over its seeds; None unless all were run on the same images."""
-    stored = [[images(place) for place in row.index] for row in rows]
+    stored = [[images(index) for index in row.index] for row in rows]
     every = [arrays for row in stored for arrays in row]
     first = every[0]
     if any("score" not in arrays for arrays in every) or any(

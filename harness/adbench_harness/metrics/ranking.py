@@ -203,7 +203,7 @@ def _rank_tensors(
             raise not_finite(index)
     truth = [torch.from_numpy(mask).to(device) for mask in masks]
     found = torch.cat([m[mask] for m, mask in zip(maps, truth, strict=True)])
-    thresholds, place, positives = torch.unique(found, return_inverse=True, return_counts=True)
+    thresholds, slots, positives = torch.unique(found, return_inverse=True, return_counts=True)
     if not len(thresholds):
         thresholds, positives = found.new_zeros(1), found.new_zeros(1, dtype=torch.int64)
     last = len(thresholds) - 1
@@ -213,7 +213,7 @@ def _rank_tensors(
         tied = thresholds[below.clamp(max=last)] == chunk
         counts += torch.bincount(2 * below + tied, minlength=len(counts))
     summed = torch.zeros(len(thresholds), dtype=torch.float64, device=device)
-    summed.index_add_(0, place, torch.from_numpy(np.concatenate(weights)).to(device))
+    summed.index_add_(0, slots, torch.from_numpy(np.concatenate(weights)).to(device))
     return Ranking.of_counts(*(part.cpu().numpy() for part in (positives, counts, summed)))
 
 

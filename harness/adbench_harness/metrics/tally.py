@@ -122,15 +122,15 @@ def _index(thresholds: Any, low: Any, shift: Any, starts: Any) -> int:
     """Fill in the buckets' ``starts``; the largest number of thresholds in a bucket."""
     most = held = 0
     filled = np.uint64(0)  # buckets
-    for place in range(len(thresholds)):
-        bucket = np.uint64(np.int64(thresholds[place]) - np.int64(low)) >> shift
-        if place and bucket + np.uint64(1) == filled:
+    for slot in range(len(thresholds)):
+        bucket = np.uint64(np.int64(thresholds[slot]) - np.int64(low)) >> shift
+        if slot and bucket + np.uint64(1) == filled:
             held += 1
         else:
             while filled < bucket:
-                starts[filled] = 2 * place
+                starts[filled] = 2 * slot
                 filled += np.uint64(1)
-            starts[filled] = 2 * place + 1
+            starts[filled] = 2 * slot + 1
             filled += np.uint64(1)
             held = 1
         most = max(most, held)
@@ -177,23 +177,23 @@ def _count(keys: Any, table: Any, counts: Any, spare: Any) -> None:
         spare[rest] = keys[i]
         rest += np.uint64(holds)
     for i in range(rest):
-        place = _place(spare[i], table)
-        counts[np.uint64(2) * place + np.uint64(padded[place] == spare[i])] += 1
+        slot = _slot(spare[i], table)
+        counts[np.uint64(2) * slot + np.uint64(padded[slot] == spare[i])] += 1
 
 
 @njit(nogil=True, cache=True)
 def _weigh(keys: Any, weights: Any, table: Any, sums: Any) -> None:
     for i in range(len(keys)):
-        sums[_place(keys[i], table)] += weights[i]
+        sums[_slot(keys[i], table)] += weights[i]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _place(key: Any, table: Any) -> Any:
+def _slot(key: Any, table: Any) -> Any:
     """The number of thresholds that are smaller than a key."""
     padded, starts, low, shift, steps = table
     start = starts[np.uint64(np.int64(key) - np.int64(low)) >> shift]
-    place = np.uint64(start >> np.uint32(1))
+    slot = np.uint64(start >> np.uint32(1))
     for step in range(steps - 1, -1, -1):
         half = np.uint64(1) << np.uint64(step)
-        place += half * np.uint64(padded[place + half - np.uint64(1)] < key)
-    return place
+        slot += half * np.uint64(padded[slot + half - np.uint64(1)] < key)
+    return slot

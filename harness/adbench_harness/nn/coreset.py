@@ -143,10 +143,10 @@ class _Cover:
         self._sizes = sizes
         self._middles = self._points.new_empty(len(sizes), self._points.shape[1])
         self._radii = self._points.new_empty(len(sizes))
-        for place, rows in enumerate(self._parts(self._order)):
+        for index, rows in enumerate(self._parts(self._order)):
             members = self._centred(rows)
-            self._middles[place] = members.mean(0)
-            self._radii[place] = (members - self._middles[place]).norm(dim=1).max()
+            self._middles[index] = members.mean(0)
+            self._radii[index] = (members - self._middles[index]).norm(dim=1).max()
 
     def _near(self, chosen: Tensor) -> Sequence[Tensor]:
         """For each block, the chosen points that may be the nearest to any of its points."""
@@ -166,18 +166,18 @@ class _Cover:
 def _pick(members: Tensor, distances: Tensor, count: int, outside: float) -> Tensor:
     """Greedy picks among pool members farther than ``outside``: at least 1, at most count."""
     squares = members.square().sum(1)
-    places = torch.arange(len(members))
+    remaining = torch.arange(len(members))
     picks: list[int] = []
-    while len(picks) < count and len(places):
+    while len(picks) < count and len(remaining):
         distance, position = distances.max(0)
         if picks and float(distance) <= outside:
             break
-        picks.append(int(places[position]))
+        picks.append(int(remaining[position]))
         to_pick = squares + squares[position] - 2 * (members @ members[position])
         distances = torch.minimum(distances, to_pick)
         distances[position] = -torch.inf
         open_ = distances > outside
         if 2 * int(open_.sum()) < len(open_):  # the others will not be picked
             members, squares = members[open_], squares[open_]
-            places, distances = places[open_], distances[open_]
+            remaining, distances = remaining[open_], distances[open_]
     return torch.tensor(picks)

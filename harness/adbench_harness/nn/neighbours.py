@@ -184,5 +184,5 @@ class Neighbours:
 
 
 def _layout(tensor: Tensor) -> _Layout:
-    """The place of a tensor in its storage, and how often the storage was modified."""
+    """The offset of a tensor in its storage, and how often the storage was modified."""
     return int(tensor.storage_offset()), tensor.shape, tensor.stride(), tensor._version

@@ -28,19 +28,21 @@ def perlin_noise(
 
     corners, fractions, weights = [], [], []
     for axis, side in enumerate(size):
-        place = torch.arange(side, device=device) * cells[:, axis, None] / side
-        corner = place.floor().long()
-        fraction = place - corner
+        position = torch.arange(side, device=device) * cells[:, axis, None] / side
+        corner = position.floor().long()
+        fraction = position - corner
         corners.append(corner)
         fractions.append(fraction)
         weights.append(fraction**3 * (fraction * (fraction * 6 - 15) + 10))
 
     def slope(down: int, right: int) -> Tensor:
         """The gradient at a corner of each pixel's cell, times the offset from it to the pixel."""
-        place = (corners[0] + down)[:, :, None] * lattice + (corners[1] + right)[:, None]
+        position = (corners[0] + down)[:, :, None] * lattice + (corners[1] + right)[:, None]
         y, x = (fractions[0] - down)[:, :, None], (fractions[1] - right)[:, None]
-        flat = place.flatten(1)
-        return y * rises.gather(1, flat).view_as(place) + x * runs.gather(1, flat).view_as(place)
+        flat = position.flatten(1)
+        return y * rises.gather(1, flat).view_as(position) + x * runs.gather(1, flat).view_as(
+            position
+        )
 
     vertical, horizontal = weights[0][:, :, None], weights[1][:, None]
     top = torch.lerp(slope(0, 0), slope(0, 1), horizontal)

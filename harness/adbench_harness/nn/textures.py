@@ -46,8 +46,8 @@ class Textures:
         self, count: int, generator: torch.Generator, device: torch.device
     ) -> tuple[Tensor, Tensor]:
         """Textures [count, 3, H, W] in [0, 1] on ``device``, and their pool indices (CPU)."""
-        places = torch.randint(len(self), (count,), generator=generator)
-        return self.pixels[places].to(device).float() / 255, places
+        indices = torch.randint(len(self), (count,), generator=generator)
+        return self.pixels[indices].to(device).float() / 255, indices
 
 
 def _bytes(images: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from adbench_harness.types import Sample
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """Categories of a data set that one model is fitted for; ``failure`` says why they cannot run.
 
     Of a data set that cannot list its categories there is one without a name.
@@ -33,7 +33,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Images:
+class SubsetImages:
     """The samples that a fit may see, each one's category, and the fingerprint of each category.
 
     ``whole`` is the fingerprint of all of them, where one model learns several categories.
@@ -54,24 +54,26 @@ class Data:
         self._suite = suite
         self._components = components
         self._locations = locations
-        self._images: dict[tuple[Part, int], Images] = {}
+        self._images: dict[tuple[Subset, int], SubsetImages] = {}
         self._auxiliary: dict[str, tuple[Path, str]] = {}
 
-    def parts(self, datasets: Sequence[tuple[Choice, str]]) -> list[Part]:
+    def subsets(self, datasets: Sequence[tuple[Choice, str]]) -> list[Subset]:
         """The categories to test on, each alone, or a data set's together if ``unified``."""
-        parts = [part for choice, only in datasets for part in self._parts(choice, only)]
+        subsets = [subset for choice, only in datasets for subset in self._subsets(choice, only)]
         if not self._suite.unified:
-            return parts
+            return subsets
         if self._suite.overrides:
             raise UserError("unified: one model for all categories cannot have overrides of one")
-        together: dict[Choice, Part] = {}
-        for part in parts:
-            before = together.get(part.dataset)
-            categories = (*before.categories, *part.categories) if before else part.categories
-            together[part.dataset] = Part(part.dataset, part.root, categories, part.failure)
+        together: dict[Choice, Subset] = {}
+        for subset in subsets:
+            before = together.get(subset.dataset)
+            categories = (*before.categories, *subset.categories) if before else subset.categories
+            together[subset.dataset] = Subset(
+                subset.dataset, subset.root, categories, subset.failure
+            )
         return list(together.values())
 
-    def _parts(self, choice: Choice, only: str) -> list[Part]:
+    def _subsets(self, choice: Choice, only: str) -> list[Subset]:
         try:
             with guarded():
                 dataset = self._components.get("dataset", choice)
@@ -82,46 +84,46 @@ class Data:
                         f"data set '{choice.name}': a category must be a string, not {wrong[0]!r}"
                     )
         except BrokenError as error:
-            return [Part(choice, Path(), (only or NONE,), error.failure)]
+            return [Subset(choice, Path(), (only or NONE,), error.failure)]
         self.known.update(dict.fromkeys(categories))
         if only and only not in categories:
             raise UserError(
                 f"data set '{choice.name}' has no category '{only}'{nearest(only, categories)};"
                 f" it has {', '.join(categories)}"
             )
-        return [Part(choice, root, (name,)) for name in ([only] if only else categories)]
+        return [Subset(choice, root, (name,)) for name in ([only] if only else categories)]
 
-    def images(self, part: Part, split_seed: int) -> Images:
-        """The samples of a part; raises UserError where there are too few for a setting."""
-        if (part, split_seed) not in self._images:
+    def images(self, subset: Subset, split_seed: int) -> SubsetImages:
+        """The samples of a subset; raises UserError where there are too few for a setting."""
+        if (subset, split_seed) not in self._images:
             try:
-                if part.failure is not None:
-                    raise BrokenError(part.failure)
+                if subset.failure is not None:
+                    raise BrokenError(subset.failure)
                 with guarded():
-                    images = self._listed(part, split_seed)
+                    images = self._listed(subset, split_seed)
             except BrokenError as error:
-                images = Images(
-                    fingerprints=dict.fromkeys(part.categories, ""), failure=error.failure
+                images = SubsetImages(
+                    fingerprints=dict.fromkeys(subset.categories, ""), failure=error.failure
                 )
-            self._images[part, split_seed] = images
-        return self._images[part, split_seed]
+            self._images[subset, split_seed] = images
+        return self._images[subset, split_seed]
 
-    def _listed(self, part: Part, split_seed: int) -> Images:
-        dataset = self._components.get("dataset", part.dataset)
-        names = dataset.categories(part.root) if self._suite.unified else part.categories
+    def _listed(self, subset: Subset, split_seed: int) -> SubsetImages:
+        dataset = self._components.get("dataset", subset.dataset)
+        names = dataset.categories(subset.root) if self._suite.unified else subset.categories
         by_name = {
-            name: listed(dataset, part.root, name, self._suite.protocol, split_seed)
+            name: listed(dataset, subset.root, name, self._suite.protocol, split_seed)
             for name in names
         }
         for setting in settings(self._suite, split_seed):
-            for name in part.categories:
-                indices(by_name[name], part.root, name, setting)
+            for name in subset.categories:
+                indices(by_name[name], subset.root, name, setting)
         samples = tuple(sample for found in by_name.values() for sample in found)
-        return Images(
+        return SubsetImages(
             samples,
             tuple(name for name, found in by_name.items() for _ in found),
-            {name: folders.fingerprint(part.root, by_name[name]) for name in part.categories},
-            folders.fingerprint(part.root, samples) if self._suite.unified else "",
+            {name: folders.fingerprint(subset.root, by_name[name]) for name in subset.categories},
+            folders.fingerprint(subset.root, samples) if self._suite.unified else "",
         )
 
     def auxiliary(self, name: str) -> str:

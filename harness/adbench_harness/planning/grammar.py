@@ -33,7 +33,7 @@ def split(text: str, separator: str) -> list[str]:
     ['a:x=[1,2]', 'b']
     """
     parts, depth, quote, start = [], [""], "", 0
-    for place, char in enumerate(text):
+    for index, char in enumerate(text):
         if quote:
             quote = "" if char == quote else quote
         elif char in "\"'":
@@ -44,8 +44,8 @@ def split(text: str, separator: str) -> list[str]:
             if depth.pop() != _CLOSING[char]:
                 raise UserError(f"'{text}': the '{char}' closes nothing")
         elif char == separator and len(depth) == 1:
-            parts.append(text[start:place])
-            start = place + 1
+            parts.append(text[start:index])
+            start = index + 1
     if quote or len(depth) > 1:
         raise UserError(f"'{text}': a bracket or quote is not closed")
     return [part.strip() for part in [*parts, text[start:]]]

@@ -12,7 +12,7 @@ from adbench_harness.errors import UserError, nearest
 from adbench_harness.planning import axes
 from adbench_harness.planning.axes import Axes
 from adbench_harness.planning.components import BrokenError, Components, guarded
-from adbench_harness.planning.data import Data, Images, Part, settings
+from adbench_harness.planning.data import Data, Subset, SubsetImages, settings
 from adbench_harness.planning.locations import Locations
 from adbench_harness.planning.pipelines import Pipeline, Pipelines
 from adbench_harness.planning.plugins import Catalogue
@@ -118,7 +118,7 @@ class _Group:
     """Trials that share images and preprocessors; ``others`` are the other chains of those."""
 
     root: Path
-    images: Images
+    images: SubsetImages
     others: tuple[Chain, ...]
     trials: Sequence[Trial]
     failed: Mapping[str, Failure]
@@ -156,27 +156,27 @@ class _Planner:
         """The trials in groups that share images and preprocessors."""
         pipelines = self.pipelines.all()
         chains = {chain: self._broken(chain) for chain in self.axes.chains("preprocessor")}
-        parts = self.data.parts(self.axes.datasets())
+        subsets = self.data.subsets(self.axes.datasets())
         if not self.pipelines.broken:  # otherwise nobody knows what would have been used
             self.axes.check_settings()
             # A recipe's overrides may be for categories that are not run now.
-            if self.suite.recipe is None and not any(part.failure for part in parts):
+            if self.suite.recipe is None and not any(subset.failure for subset in subsets):
                 self._check_overrides(pipelines)
         ready = [self._ready(pipeline) for pipeline in pipelines]
-        for part in parts:
-            tuned = {name: self._tuned(pipelines, name) or ready for name in part.categories}
+        for subset in subsets:
+            tuned = {name: self._tuned(pipelines, name) or ready for name in subset.categories}
             for split_seed in self.suite.split_seeds:
-                images = self.data.images(part, split_seed)
+                images = self.data.images(subset, split_seed)
                 for setting, chain in itertools.product(settings(self.suite, split_seed), chains):
                     trials, failed = [], {}
-                    for category in part.categories:
+                    for category in subset.categories:
                         for one, seed in itertools.product(tuned[category], self.suite.seeds):
-                            trial = self._trial(part, category, images, setting, chain, one, seed)
+                            trial = self._trial(subset, category, images, setting, chain, one, seed)
                             trials.append(trial)
                             if failure := images.failure or chains[chain] or one.failure:
                                 failed[trial.id] = failure
                     others = tuple(c for c, broken in chains.items() if c != chain and not broken)
-                    yield _Group(part.root, images, others, trials, failed)
+                    yield _Group(subset.root, images, others, trials, failed)
 
     def _broken(self, chain: Chain) -> Failure | None:
         """Why a chain of preprocessors cannot run."""
@@ -247,17 +247,17 @@ class _Planner:
 
     def _trial(
         self,
-        part: Part,
+        subset: Subset,
         category: str,
-        images: Images,
+        images: SubsetImages,
         setting: Setting,
         chain: Chain,
         ready: _Ready,
         seed: int,
     ) -> Trial:
-        whole = ((part.dataset.name, images.whole),) if images.whole else ()
+        whole = ((subset.dataset.name, images.whole),) if images.whole else ()
         return Trial(
-            dataset=part.dataset,
+            dataset=subset.dataset,
             category=category,
             fingerprint=images.fingerprints[category],
             protocol=setting.protocol,

@@ -50,26 +50,28 @@ def listed(
     Raises UserError where no image is left to learn from or to test on, and where an image or a
     group is in two splits; ContractError where the data set fails.
     """
-    place = f"data set '{dataset.name}', category '{category}'"
+    subject = f"data set '{dataset.name}', category '{category}'"
     try:
         samples = list(dataset.samples(root, category, split_seed))
     except UserError:
         raise
     except Exception as error:
-        raise ContractError(f"{place}: listing its samples failed: {said(error)}") from error
+        raise ContractError(f"{subject}: listing its samples failed: {said(error)}") from error
     if protocol == "classification":
         samples = draw.classification(root, samples, split_seed)
     else:
         samples = [sample for sample in samples if sample.split == "test" or not sample.label]
     for split in ("test",) if protocol == "zero-shot" else ("train", "test"):
         if not any(sample.split == split for sample in samples):
-            raise UserError(f"{place}: no {split} image under '{root}'")
+            raise UserError(f"{subject}: no {split} image under '{root}'")
     for what in ("image", "group"):
         seen: dict[Any, str] = {}
         for sample in samples:
             key = getattr(sample, what)
             if key is not None and seen.setdefault(key, sample.split) != sample.split:
-                raise UserError(f"{place}: {what} '{key}' is in {seen[key]} and in {sample.split}")
+                raise UserError(
+                    f"{subject}: {what} '{key}' is in {seen[key]} and in {sample.split}"
+                )
     return samples
 
 

@@ -151,12 +151,13 @@ def validate(content: Mapping[str, Any], source: str) -> Suite:
         return Suite.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        dotted = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             *table, key = map(str, first["loc"])
             fields = _TABLES[table[0]].model_fields if table else Suite.model_fields
             raise UserError(
-                f"{source}: unknown key '{place}'{nearest(key, fields)}; valid: {', '.join(fields)}"
+                f"{source}: unknown key '{dotted}'{nearest(key, fields)};"
+                f" valid: {', '.join(fields)}"
             ) from None
         message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{source}: '{place}': {message[0].lower()}{message[1:]}") from None
+        raise UserError(f"{source}: '{dotted}': {message[0].lower()}{message[1:]}") from None

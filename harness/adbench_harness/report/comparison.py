@@ -47,12 +47,12 @@ class Ranks:
     needed: int
     left_out: tuple[str, ...]
 
-    def letters(self, place: int) -> str:
+    def letters(self, index: int) -> str:
         """The groups of a method: methods that share a letter do not differ significantly."""
         return " ".join(
             chr(ord("a") + number)
             for number, (first, last) in enumerate(self.cliques)
-            if first <= place <= last
+            if first <= index <= last
         )
 
 
@@ -75,7 +75,7 @@ def ranked(trials: pd.DataFrame, metric: str, *, higher_is_better: bool) -> Rank
     again = np.argsort(mean, kind="stable")
     p = significance.holm(significance.wilcoxon(chosen)) if len(chosen) > 1 else np.empty((0, 0))
     return Ranks(
-        methods=tuple(names[place] for place in again),
+        methods=tuple(names[index] for index in again),
         mean=mean[again],
         cliques=significance.cliques(again, p) if len(chosen) > 1 else [],
         friedman=significance.friedman(chosen),

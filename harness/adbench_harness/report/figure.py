@@ -102,8 +102,8 @@ def scatter(
         axes.xaxis.set_major_formatter(lambda value, _: cost.show(value))
         _few_ticks(axes, costs)
         axes.set(xlabel=cost.title, ylabel=shown.title + (" (%)" if scale == 100 else ""))
-        for numbers, place in _numbers(axes, costs, values * scale):
-            axes.annotate(numbers, place, (5, 4), textcoords="offset points", fontsize=8)
+        for numbers, point in _numbers(axes, costs, values * scale):
+            axes.annotate(numbers, point, (5, 4), textcoords="offset points", fontsize=8)
         return _svg(figure)
 
 
@@ -124,14 +124,14 @@ def ranking(names: Sequence[str], ranks: Array, cliques: Sequence[tuple[int, int
         for tick in range(low, high + 1):
             axes.vlines(tick, 0, 0.25, color=_INK, lw=1)
             axes.annotate(str(tick), (tick, 0.35), ha="center", va="bottom")
-        for place, (first, last) in enumerate(cliques):
-            y, reach = -(0.5 + 0.6 * place), 0.01 * (high - low)
+        for index, (first, last) in enumerate(cliques):
+            y, reach = -(0.5 + 0.6 * index), 0.01 * (high - low)
             ends = ranks[first] - reach, ranks[last] + reach
             axes.hlines(y, *ends, color=_TWO, lw=4, clip_on=False)
         top = -(0.8 + bars * 0.6)
-        for place, (name, rank) in enumerate(zip(names, ranks, strict=True)):
-            left = place < half
-            y = top - (place if left else count - 1 - place)
+        for index, (name, rank) in enumerate(zip(names, ranks, strict=True)):
+            left = index < half
+            y = top - (index if left else count - 1 - index)
             edge = low if left else high
             axes.plot([rank, rank, edge], [0, y, y], color=_INK, lw=0.8, clip_on=False)
             axes.annotate(
@@ -162,13 +162,13 @@ def _numbers(axes: Axes, x: Array, y: Array) -> list[tuple[str, tuple[float, flo
     """The numbers of the points, from 1, and their positions; points that touch share one text."""
     seen = axes.transData.transform(np.column_stack([x, y]))
     groups: list[list[int]] = []
-    for place in range(len(x)):
-        near = (g for g in groups if np.abs(seen[g[0]] - seen[place]).max() < 12)
+    for index in range(len(x)):
+        near = (g for g in groups if np.abs(seen[g[0]] - seen[index]).max() < 12)
         group = next(near, None)
         if group is None:
-            groups.append([place])
+            groups.append([index])
         else:
-            group.append(place)
+            group.append(index)
     return [(", ".join(str(i + 1) for i in g), (float(x[g[0]]), float(y[g[0]]))) for g in groups]
 
 

@@ -28,7 +28,7 @@ Arrays = Mapping[str, NDArray[Any]]
 class Judgment:
     """An image's index, how wrong its score is (a fraction), that in words, and whether it is."""
 
-    place: int
+    index: int
     wrong: float
     words: str
     mistaken: bool = False
@@ -46,15 +46,15 @@ def judgments(images: Arrays) -> list[Judgment]:
         return _classified(images)
     labels = images["label"]
     if "score" not in images:
-        return [Judgment(place, 0.0, "no image score") for place in range(len(labels))]
+        return [Judgment(index, 0.0, "no image score") for index in range(len(labels))]
     scores = images["score"].astype(float)
     normal, defective = scores[labels == 0], scores[labels == 1]
     found: list[tuple[float, float, Judgment]] = []
-    for place, (label, score) in enumerate(zip(labels, scores, strict=True)):
+    for index, (label, score) in enumerate(zip(labels, scores, strict=True)):
         others = normal if label else defective
         if label < 0 or not len(others):
             words = "not judged: " + ("unknown label" if label < 0 else "no images to compare with")
-            found.append((0.0, np.inf, Judgment(place, 0.0, words)))
+            found.append((0.0, np.inf, Judgment(index, 0.0, words)))
             continue
         ahead = int(np.count_nonzero(others >= score if label else others <= score))
         wrong = ahead / len(others)
@@ -66,25 +66,25 @@ def judgments(images: Arrays) -> list[Judgment]:
             side, kind = ("above", "normal") if label else ("below", "defective")
             words = f"{side} all {len(others)} {kind} images"
         margin = score - others.max() if label else others.min() - score
-        found.append((-wrong, float(margin), Judgment(place, wrong, words, wrong > 0)))
+        found.append((-wrong, float(margin), Judgment(index, wrong, words, wrong > 0)))
     return [judgment for *_, judgment in sorted(found, key=lambda item: item[:2])]
 
 
 def _classified(images: Arrays) -> list[Judgment]:
     names = images["class"].tolist()
     found = []
-    for place, (row, defect) in enumerate(
+    for index, (row, defect) in enumerate(
         zip(images["probability"], images["defect"], strict=True)
     ):
         said = names[int(row.argmax())]
         wrong = 1 - float(row[names.index(defect)]) if defect in names else 1.0
         verb = "mistaken for" if said != defect else "recognised as"
-        found.append(Judgment(place, wrong, f"{verb} {said} ({row.max():.0%})", said != defect))
+        found.append(Judgment(index, wrong, f"{verb} {said} ({row.max():.0%})", said != defect))
     return sorted(found, key=lambda judgment: -judgment.wrong)
 
 
 def thumbnails(
-    here: TrialImages, path: str, maps: Maps | None, place: int
+    here: TrialImages, path: str, maps: Maps | None, index: int
 ) -> tuple[Image, Image | None]:
     """An image with and without its anomaly map, both with the defect's outline."""
     image = here.image(path)
@@ -92,7 +92,7 @@ def thumbnails(
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     truth = here.mask(path)
-    under = None if maps is None else _heated(small, maps, place)
+    under = None if maps is None else _heated(small, maps, index)
     if truth is not None and truth.any():
         # A partly covered pixel counts, so that a thin scratch does not vanish.
         shrunk = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
@@ -101,9 +101,9 @@ def thumbnails(
     return small, under
 
 
-def _heated(image: Image, maps: Maps, place: int) -> Image:
+def _heated(image: Image, maps: Maps, index: int) -> Image:
     """The image in grey under its map in colour; the trial's maps share the scale."""
-    shares = maps.steps[place].astype(np.float32) / 65535
+    shares = maps.steps[index].astype(np.float32) / 65535
     placed = geometry.from_input(shares, maps.spec, image.shape[:2])
     heat = cv2.applyColorMap((placed * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

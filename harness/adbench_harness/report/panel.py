@@ -99,36 +99,36 @@ class Panels:
             panel.notes.append("No image or pixel scores were stored, so there are no curves.")
         panel.total = len(images["path"])
         for judgment in judgments(images)[: self._count]:
-            path = str(images["path"][judgment.place])
+            path = str(images["path"][judgment.index])
             item = Item(
                 path=path,
-                defect=str(images["defect"][judgment.place]),
-                score=f"{images['score'][judgment.place]:.4g}" if "score" in images else "",
+                defect=str(images["defect"][judgment.index]),
+                score=f"{images['score'][judgment.index]:.4g}" if "score" in images else "",
                 words=judgment.words,
                 wrong=judgment.mistaken,
             )
-            panel.items.append(self._pictured(item, result, judgment.place, maps, here))
+            panel.items.append(self._pictured(item, result, judgment.index, maps, here))
         return panel
 
     def _pictured(
         self,
         item: Item,
         result: TrialResult,
-        place: int,
+        index: int,
         maps: Maps | None,
         here: TrialImages | None,
     ) -> Item:
         if here is None:
             return item
         trial = result.trial
-        image, under = thumbnails(here, item.path, maps, place)
+        image, under = thumbnails(here, item.path, maps, index)
         # Rows of one category share their images.
         named = f"{trial.dataset.label}\0{trial.fingerprint}\0{item.path}"
         name = f"images/{hashlib.sha256(named.encode()).hexdigest()[:16]}.webp"
         if name not in self._written:
             save(image, self._root / name)
             self._written.add(name)
-        heat = f"images/{trial.id}-{place}.webp" if under is not None else None
+        heat = f"images/{trial.id}-{index}.webp" if under is not None else None
         if heat and under is not None:
             save(under, self._root / heat)
         return Item(**{**vars(item), "image": name, "heat": heat})

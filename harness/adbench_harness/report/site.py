@@ -194,19 +194,19 @@ class _Site:
             metric if metric in names else None,
             self.headings,
             per_category=False,
-            images=lambda place: self.store.images(self.results[place].trial),
+            images=lambda index: self.store.images(self.results[index].trial),
         )
         summary = summarise(trials, AXES)
         shown = {self.column(name).header: name for name in names}
         groups = trials.groupby(list(AXES))
         shared = set.intersection(*map(set, trials["flags"]))
         rows, keys = [], []
-        for place, texts in enumerate(table.rows):
+        for index, texts in enumerate(table.rows):
             told = dict(zip(table.headers, texts, strict=True))
             key = tuple(told.get(axis, str(trials[axis].iloc[0])) for axis in AXES)
             own = groups.get_group(key)
             cells = [
-                self.cell(told[head], (place, j) in table.best, shown.get(head), summary.mean, key)
+                self.cell(told[head], (index, j) in table.best, shown.get(head), summary.mean, key)
                 for j, head in enumerate(table.headers)
                 if head not in ("#", *AXES)
             ]
@@ -267,15 +267,15 @@ class _Site:
         names = [name for name in comparison.COSTS if summary.mean[name].notna().any()]
         shown = self.column(metric)
         eligible = [
-            place
-            for place, key in enumerate(keys)
+            index
+            for index, key in enumerate(keys)
             if summary.whole.loc[key, metric]
             and summary.fair.loc[key]
             and summary.mean.loc[key, names].gt(0).all()
         ]
         if not eligible or not names:
             return [], []
-        means = summary.mean.loc[[keys[place] for place in eligible]]
+        means = summary.mean.loc[[keys[index] for index in eligible]]
         values = means[metric].to_numpy(float)
         fronts = {
             name: comparison.front(
@@ -286,7 +286,7 @@ class _Site:
         costs = [
             Cost(
                 number + 1,
-                rows[place],
+                rows[index],
                 shown.show(values[number]),
                 [
                     Cell(
@@ -297,7 +297,7 @@ class _Site:
                     for name in names
                 ],
             )
-            for number, place in enumerate(eligible)
+            for number, index in enumerate(eligible)
         ]
         plots = []
         for name, front in fronts.items():
@@ -312,7 +312,7 @@ class _Site:
 
     def printed(self, trials: pd.DataFrame) -> Iterator[tuple[str, Table]]:
         """By metric: the papers' numbers for this data set, next to the measured ones."""
-        own = {self.results[place].trial.dataset.name for place in trials.index}
+        own = {self.results[index].trial.dataset.name for index in trials.index}
         categories = set(trials["category"])
         # A mean over more categories than were measured cannot be compared with the measured mean.
         rows = [
@@ -357,10 +357,10 @@ class _Site:
         todo: list[tuple[Any, str, TrialResult]] = []
         for row in rows:
             ran = row.trials[row.trials["status"].eq("ok")].sort_values(["split_seed", "seed"])
-            for place in ran.drop_duplicates("category").index:
-                trial = self.results[place].trial
+            for index in ran.drop_duplicates("category").index:
+                trial = self.results[index].trial
                 key = (trial.dataset.label, trial.category, trial.fingerprint, trial.split_seed)
-                todo.append((key, row.page, self.results[place]))
+                todo.append((key, row.page, self.results[index]))
         panels: dict[str, list[Panel]] = {row.page: [] for row in rows}
         missing: dict[str, None] = {}
         before: Any = None
@@ -386,7 +386,7 @@ class _Site:
             return UserError(said(error))
 
     def row(self, section: Section, row: Row, panels: Sequence[Panel]) -> None:
-        results = [self.results[place] for place in row.trials.index]
+        results = [self.results[index] for index in row.trials.index]
         trial = results[0].trial
         names = measured(row.trials)
         ran = row.trials["status"].eq("ok").any()

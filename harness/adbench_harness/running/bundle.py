@@ -82,7 +82,7 @@ def fit_key(trial: Trial) -> str:
 
 @dataclass
 class _Scored:
-    """What a trial's scorer has said of the test images so far, by their place; what failed."""
+    """What a trial's scorer has said of the test images so far, by index; what failed."""
 
     trial: Trial
     scorer: Any = None
@@ -108,8 +108,8 @@ class _Scored:
 class _Runner:
     """Runs a bundle; keeps the books of its time.
 
-    ``once`` are the seconds by stage of what a fit's scorers share, and each ``_Scored`` has its
-    own. ``accounted`` are the clock's seconds by stage that earlier results already told.
+    ``model_seconds`` are the seconds by stage that a fit's scorers share, and each ``_Scored`` has
+    its own. ``accounted`` are the clock's seconds by stage that earlier results already told.
     """
 
     def __init__(self, bundle: Bundle, progress: Progress) -> None:
@@ -122,7 +122,7 @@ class _Runner:
         self.memory = cost.Memory(self.device)
         self.peak = 0.0
         self.curves: dict[str, NDArray[np.float64]] = {}
-        self.once: dict[str, float] = {}
+        self.model_seconds: dict[str, float] = {}
         self.accounted: dict[str, float] = {}
         self.served: dict[FeatureRequest, None] = {}
 
@@ -150,7 +150,7 @@ class _Runner:
         """Fit one model, let every scorer score it, and yield a result a trial."""
         first = trials[0]
         _seed_everything(first.seed)
-        self.once = {}
+        self.model_seconds = {}
         scored = [_Scored(trial) for trial in trials]
         try:
             with self.memory.watch() as peak:
@@ -170,7 +170,7 @@ class _Runner:
                 self.measure(model, some)
         except Exception as error:
             for one in scored:
-                yield self.failed(one.trial, error, self.once | one.seconds)
+                yield self.failed(one.trial, error, self.model_seconds | one.seconds)
             return
         for one in scored:
             one.metrics["peak_mb"] = highest
@@ -186,22 +186,22 @@ class _Runner:
             with self.material.timed(stage):
                 yield
         finally:
-            spent = self.material.seconds[stage] - before
-            book[stage] = book.get(stage, 0.0) + spent
+            elapsed = self.material.seconds[stage] - before
+            book[stage] = book.get(stage, 0.0) + elapsed
 
     def seconds_shared(self) -> dict[str, float]:
         """Seconds by stage since the result before, ``other`` included: on the clock."""
         seconds = dict(self.material.seconds)
-        spent = {s: seconds[s] - self.accounted.get(s, 0.0) for s in seconds}
+        elapsed = {s: seconds[s] - self.accounted.get(s, 0.0) for s in seconds}
         self.accounted = seconds
-        other = time.perf_counter() - self.started - sum(spent.values())
-        return {stage: value for stage, value in spent.items() if value} | {"other": other}
+        other = time.perf_counter() - self.started - sum(elapsed.values())
+        return {stage: value for stage, value in elapsed.items() if value} | {"other": other}
 
     # ------------------------------------------------------------ fit and predict
 
     def fitted(self, trial: Trial) -> Any:
         model = self.material.build("model", trial.model)
-        self.once |= self.material.alone(model)
+        self.model_seconds |= self.material.seconds_alone(model)
         spec = model.input
         train = self.material.train(model, trial)
         augmenter = self.material.build("augmenter", trial.augmenter) if trial.augmenter else None
@@ -225,7 +225,7 @@ class _Runner:
             log=checkpoint.log,
             checkpoint=checkpoint,
         )
-        with self.timed("fit", self.once):
+        with self.timed("fit", self.model_seconds):
             if augmenter is not None:
                 augmenter.fit(train, tools)
             model.fit(train, tools)
@@ -250,8 +250,9 @@ class _Runner:
     def hold_out(self, model: Any, scored: Sequence[_Scored]) -> None:
         """Score the held-out normal images of the trials' category, for thresholds."""
         for batch in self.material.validation(model, scored[0].trial, own=True).batches():
-            with self.timed("predict", self.once):
+            with self.timed("predict", self.model_seconds):
                 outputs = _predicted(model, batch)
+                contract.check_outputs(outputs, model.emits, len(batch))
             for one in scored:
                 if not one.failures:
                     with one.guarded("score"):
@@ -264,7 +265,7 @@ class _Runner:
         images = self.material.test_images(model, scored[0].trial)
         done = 0
         for batch in images.batches():
-            with self.timed("predict", self.once):
+            with self.timed("predict", self.model_seconds):
                 outputs = _predicted(model, batch)
                 contract.check_outputs(outputs, model.emits, len(batch), shared=not done)
             indices = images.indices(batch)
@@ -305,7 +306,7 @@ class _Runner:
         if model.updates_in_predict:
             model = copy.deepcopy(model)
         batched = min(LATENCY_BATCH[self.device.type], len(test))
-        with self.timed("cost", self.once):
+        with self.timed("cost", self.model_seconds):
             images = self.material.test_images(model, replace(trial, seed=0))
             photograph = decoding.decode(self.material.samples[test[0]].image)
             before, _ = cost.milliseconds(
@@ -318,10 +319,10 @@ class _Runner:
             ("ms_per_image_batched", batched, 1 if self.device.type == "cpu" else 3),
         ):
             batch = replace(images.batch(test[:size]), handles=None)
-            with self.timed("cost", self.once):
+            with self.timed("cost", self.model_seconds):
                 predict = partial(_predicted, model, batch)
-                spent, outputs = cost.milliseconds(predict, self.device, repeats)
-                shared = before + spent / size
+                elapsed, outputs = cost.milliseconds(predict, self.device, repeats)
+                shared = before + elapsed / size
                 flops = cost.flops(predict) if size == 1 else 0
             for one in scored:
                 if one.failures:
@@ -385,9 +386,9 @@ class _Runner:
         material, spec = self.material, model.input
         test = material.test(one.trial)
         seconds = material.inputs[spec].seconds
-        alone = self.once | one.seconds
+        alone = self.model_seconds | one.seconds
         # What was measured once for all scorers, each would have measured alone.
-        alone["cost"] = sum(book.get("cost", 0.0) for book in (self.once, one.seconds))
+        alone["cost"] = sum(book.get("cost", 0.0) for book in (self.model_seconds, one.seconds))
         maps = None
         if not one.failures:
             one.metrics["fit_seconds"] = (

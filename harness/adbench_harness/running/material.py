@@ -148,7 +148,7 @@ class Material:
         chosen: Sequence[int],
     ) -> None:
         stage = f"features {split}"
-        spent = self._extracting.setdefault((name, spec), {})
+        elapsed = self._extracting.setdefault((name, spec), {})
         before = self.seconds.get(stage, 0.0)
         with self.timed(stage):
             if (name, spec) not in self._stores:
@@ -158,7 +158,7 @@ class Material:
             images = Images(self.inputs[spec], chosen, self._image_seeds(0), self.device)
             total = sum(map(len, self.index.values()))
             self._stores[name, spec].extract(images, layers, total)
-        spent[stage] = spent.get(stage, 0.0) + self.seconds[stage] - before
+        elapsed[stage] = elapsed.get(stage, 0.0) + self.seconds[stage] - before
 
     def _inputs(
         self, source: _Source, chain: Sequence[Choice], specs: Sequence[InputSpec]
@@ -269,18 +269,18 @@ class Material:
             self.stage = outer
         finally:
             within = sum(self.seconds.values()) - before
-            spent = time.perf_counter() - start - within
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+            elapsed = time.perf_counter() - start - within
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + elapsed
 
-    def alone(self, model: Any) -> dict[str, float]:
+    def seconds_alone(self, model: Any) -> dict[str, float]:
         """Seconds by stage of ``prepare``, had it been for ``model`` alone."""
         seconds = {
             "load": self.seconds["load"],
             "preprocess": self.fitting + self._preprocessing(model.input),
         }
         for store in {(r.backbone, r.input or model.input) for r in model.feature_requests}:
-            for stage, spent in self._extracting.get(store, {}).items():
-                seconds[stage] = seconds.get(stage, 0.0) + spent
+            for stage, elapsed in self._extracting.get(store, {}).items():
+                seconds[stage] = seconds.get(stage, 0.0) + elapsed
         return seconds
 
     def _preprocessing(self, spec: InputSpec) -> float:

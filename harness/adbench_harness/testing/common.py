@@ -57,10 +57,10 @@ def identical(first: Sequence[Any], second: Sequence[Any], what: str) -> None:
     for a, b in _pairs(first, second, what):
         changed = (a != b).flatten()
         if changed.any():
-            place = int(changed.int().argmax())
+            index = int(changed.int().argmax())
             raise AssertionError(
                 f"{what}: {int(changed.sum())} of {len(changed)} values changed, the first one "
-                f"from {a.flatten()[place].item():.9g} to {b.flatten()[place].item():.9g}"
+                f"from {a.flatten()[index].item():.9g} to {b.flatten()[index].item():.9g}"
             )
 
 
