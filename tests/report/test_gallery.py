@@ -27,8 +27,8 @@ def test_the_worst_mistakes_come_first():
 
 def test_of_those_that_are_right_the_nearest_to_wrong_comes_first():
     found = judgments(images([0.1, 0.3, 0.5, 0.9], [0, 0, 1, 1]))
-    assert {found[0].index, found[1].place} == {1, 2}
-    assert {found[2].index, found[3].place} == {0, 3}
+    assert {found[0].index, found[1].index} == {1, 2}
+    assert {found[2].index, found[3].index} == {0, 3}
     assert not any(judgment.wrong for judgment in found)
 
 
