@@ -99,6 +99,16 @@ def test_of_twins_the_last_to_finish_counts(result):
     assert table.index.tolist() == [0, 1]
 
 
+def test_a_broken_model_leaves_the_table_once_it_ran(result):
+    broken = result(None, scorer="none", finished="2025-01-02T00:00:00Z")
+    repaired = result(0.7, finished="2025-01-03T00:00:00Z")
+    assert frame([broken, repaired])["status"].tolist() == ["ok"]
+    again = result(None, scorer="none", finished="2025-01-04T00:00:00Z")
+    assert frame([repaired, again])["status"].tolist() == ["ok", "failed"]
+    elsewhere = result(0.7, category="grass", finished="2025-01-03T00:00:00Z")
+    assert frame([broken, elsewhere])["status"].tolist() == ["failed", "ok"]
+
+
 def test_a_failure_without_a_device_joins_its_combination(result):
     table = frame([result(0.5, device="H100"), result(None, device=None, category="grass")])
     assert table["device"].tolist() == ["H100", "H100"]

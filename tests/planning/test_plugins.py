@@ -257,6 +257,8 @@ def test_broken_plugins_beside_sound_ones(plugin_file: PluginFile) -> None:
 def test_sound_plugins_are_loaded_once(plugin_file: PluginFile, tmp_path: Path) -> None:
     log = tmp_path / "log"
     path = plugin_file("mine", f"{SCORER}\nopen({str(log)!r}, 'a').write('x')")
+    broken = plugin_file("broken", "import no_such_module")
+    assert plugins.sound([path, broken]).named == ("mine",)
     assert plugins.sound([path]).broken == {}
     assert log.read_text() == "x"
 

@@ -52,7 +52,7 @@ def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path
 
 
 def fingerprint(root: Path, samples: Sequence[Sample]) -> str:
-    """Sixteen hex digits over every sample's place, split, label and bytes, masks included."""
+    """Sixteen hex digits over every sample's path, split, label and bytes, masks included."""
     with ThreadPoolExecutor(workers()) as pool:
         digests = pool.map(lambda sample: _digest(root, sample), samples)
         return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
@@ -62,6 +62,8 @@ def _digest(root: Path, sample: Sample) -> str:
     paths = (sample.image, *sample.masks, *sample.extras.values())
     stats = (path.stat() for path in paths)
     known = repr((sample.split, sample.label, sample.defect, sample.group))
+    if sample.saturation:
+        known += repr(sample.saturation)
     return _digest_of(
         tuple((relative(root, path), path) for path in paths),
         tuple((stat.st_size, stat.st_mtime_ns) for stat in stats),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.columns import AXES, COUNTS, KEYS, METRICS, PRIMARY, UNRANKED
@@ -50,7 +51,29 @@ def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.
     table = table.join(values.reindex(columns=names).astype(float))
     finished = [result.provenance.get("finished", "") for result in results]
     latest = table.iloc[np.argsort(finished, kind="stable")]
-    return latest.drop_duplicates([*KEYS, *REPEATS, *parameters], keep="last").sort_index()
+    latest = latest.drop_duplicates([*KEYS, *REPEATS, *parameters], keep="last")
+    return latest[~_superseded([results[index] for index in latest.index])].sort_index()
+
+
+def _superseded(results: Sequence[TrialResult]) -> NDArray[np.bool_]:
+    """Which results, the oldest first, say that a model is broken that was planned whole later.
+
+    Such a result has no scorer, so no later one of the model looks the same.
+    """
+    last = {_model_and_data(result.trial): i for i, result in enumerate(results)}
+    return np.array(
+        [
+            result.status == "failed"
+            and result.trial.scorer.name == NONE
+            and last[_model_and_data(result.trial)] > i
+            for i, result in enumerate(results)
+        ],
+        dtype=bool,
+    )
+
+
+def _model_and_data(trial: Trial) -> tuple[str, str, str, str]:
+    return trial.dataset.label, trial.category, trial.protocol, trial.model.label
 
 
 def select(

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -235,20 +236,23 @@ def _file(text: str) -> Plugin:
     if not path.is_file():
         raise UserError(f"plugin file '{path}' does not exist; give the path of a .py file")
 
-    def execute() -> Any:
-        name = f"adbench_file_{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        # Registered first: dataclasses and type hints look their module up by name.
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-        return module
-
     # Nobody raises the version of a file that is being written: its content is its version.
     version = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    return Plugin(path.stem, str(path), version, execute)
+    return Plugin(path.stem, str(path), version, lambda: _executed(path, version))
+
+
+@cache
+def _executed(path: Path, version: str) -> Any:
+    """The module of a plugin file, executed once a process and content."""
+    name = f"adbench_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Registered first: dataclasses and type hints look their module up by name.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _import(plugin: Plugin) -> Any:
