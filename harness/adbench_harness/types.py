@@ -96,7 +96,9 @@ class InputSpec:
     def __post_init__(self) -> None:
         for whole, part in zip(_pair(self.resize), self.size, strict=True):
             if whole < 1 or not 1 <= part <= whole:
-                raise ValueError(f"a crop of {self.crop} px does not fit into {self.resize} px")
+                raise ValueError(
+                    f"a crop of {written(self.size)} px does not fit into {written(self.resize)} px"
+                )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -106,6 +108,12 @@ class InputSpec:
 
 def _pair(side: int | tuple[int, int]) -> tuple[int, int]:
     return (side, side) if isinstance(side, int) else side
+
+
+def written(side: int | tuple[int, int]) -> int | str:
+    """A size in px as people and suites write it: 256, or 256x320 (height x width)."""
+    height, width = _pair(side)
+    return height if height == width else f"{height}x{width}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,6 +42,14 @@ UNABLE: Final = {
 }
 """Models that need more than images."""
 
+SQUARE: Final = {
+    "FoundAD": "its position embeddings are those of a square grid",
+    "Ganomaly": "its discriminator ends in one number only then",
+    "GeneralAD": "its transformer refuses others",
+    "InpFormer": "it arranges the patches in a square grid",
+}
+"""Models whose input must be square, each with the reason."""
+
 
 class AnomalibModel(Model):
     """Base of the generated classes; ``source`` is anomalib's class."""
@@ -54,13 +62,21 @@ class AnomalibModel(Model):
     emits: frozenset[type]
 
     def __init__(
-        self, *, size: int | None, epochs: int | None, batch: int, given: Mapping[str, Any]
+        self,
+        *,
+        size: int | tuple[int, int] | None,
+        epochs: int | None,
+        batch: int,
+        given: Mapping[str, Any],
     ) -> None:
         self.size = size
         self.epochs = epochs
         self.batch = batch
         self.given = given
         self.input = self._input()
+        height, width = self.input.size
+        if height != width and (reason := SQUARE.get(self.source.__name__)):
+            raise ValueError(f"the input must be square: {reason}; write size as one number")
 
     def _input(self) -> InputSpec:
         """The resizing and cropping of the model's own pre-processor."""
@@ -69,6 +85,8 @@ class AnomalibModel(Model):
         if resize is None:
             return InputSpec(self.size or 256, None, "squash")
         squash = len(resize) == 2
+        if squash and resize[0] != resize[1]:
+            return InputSpec(tuple(resize), None)
         inner = crop[0] if crop and crop[0] < resize[0] else None
         return InputSpec(resize[0], inner, "squash" if squash else "keep")
 
@@ -130,29 +148,27 @@ class AnomalibModel(Model):
     def _steps(self) -> list[Any]:
         """The transforms of the model's own pre-processor, with our size if one was set."""
         known = inspect.signature(self.source.configure_pre_processor).parameters
-        side = self.size or 0
-        wanted = {
-            "image_size": (side, side),
-            "center_crop_size": (side, side),
-            "crop_size": side,
-        }
-        sized = {name: value for name, value in wanted.items() if side and name in known}
+        sized = {}
+        if self.size is not None:
+            size = InputSpec(self.size, None).size
+            wanted = {"image_size": size, "center_crop_size": size, "crop_size": min(size)}
+            sized = {name: value for name, value in wanted.items() if name in known}
         transform = self.source.configure_pre_processor(**sized).transform
         return list(getattr(transform, "transforms", [transform]))
 
     def _built(self) -> Any:
         """The anomalib module for images that the harness has already resized and cropped."""
-        side = self.input.size[0]
+        size = self.input.size
         steps = [step for step in self._steps() if not isinstance(step, v2.Resize | v2.CenterCrop)]
         # Resizing to the images' own size changes nothing, but tells the model the size.
-        transform = v2.Compose([v2.Resize((side, side), antialias=True), *steps])
+        transform = v2.Compose([v2.Resize(size, antialias=True), *steps])
         known = inspect.signature(self.source.__init__).parameters
         ours = {
             "pre_processor": PreProcessor(transform),
             "batch_size": self.batch,
             "epochs": self.epochs,
-            "image_size": side,
-            "input_shape": (side, side),
+            "image_size": size[0],
+            "input_shape": size,
             **dict.fromkeys(_OFF, False),
         }
         given = {name: value for name, value in ours.items() if name in known and value is not None}

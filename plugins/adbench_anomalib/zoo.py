@@ -20,6 +20,7 @@ from pydantic import Field, PydanticSchemaGenerationError, TypeAdapter, Validati
 
 from adbench_anomalib.model import SET_BY_US, AnomalibModel
 from adbench_anomalib.training import UNTRAINED
+from adbench_harness.nn.inputs import Size
 from adbench_harness.types import AnomalyMap, ImageScore
 
 ADAPTER: Final = 1
@@ -132,8 +133,7 @@ def _common(batch: int) -> dict[str, _Typed]:
     return {
         "size": (
             Annotated[
-                Annotated[int, Field(ge=1)] | None,
-                "both sides of the input in px; none: the model's own",
+                Size | None, "both sides of the input in px, or HEIGHTxWIDTH; none: the model's own"
             ],
             None,
         ),

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.ssim import Denominator, ssim
 from adbench_harness.types import (
     AnomalyMap,
@@ -24,6 +25,7 @@ from adbench_harness.types import (
     Outputs,
     Tools,
     TrainSet,
+    written,
 )
 from adbench_twostage.network import Padding, Segmenter
 from adbench_twostage.refinement import TEST, TRAIN, refined
@@ -45,7 +47,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 Count = Annotated[int, Field(ge=1)]
-Size = Annotated[int, Field(ge=12, multiple_of=4, description="input side in px")]
 Width = Annotated[Count, "channels of the first block"]
 Images = Annotated[Count, "images per step"]
 Steps = Annotated[Count | None, "steps per stage; none: 4000 passes over the training images"]
@@ -88,6 +89,10 @@ class Stage1(Model):
         ssim: Similarity = "standard",
     ) -> None:
         self.input = InputSpec(size, None, "squash")
+        if any(side < 12 or side % 4 for side in self.input.size):
+            raise ValueError(
+                f"size must be a multiple of 4 px, at least 12, on both sides, not {written(size)}"
+            )
         self.width = width
         self.batch = batch
         self.steps = steps

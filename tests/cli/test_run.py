@@ -575,3 +575,21 @@ def test_every_plugin_runs_alone(plugin, ran, folder, tmp_path):
         code, said = ran(*options, *quick)
         assert code == 0, said.out + said.err
         assert outcome(out)
+
+
+def test_maps_of_an_input_that_is_not_square(ran, folder, tmp_path):
+    """Images of 72 x 64 px go through PatchCore as 64 x 96 px, alone and below a crop."""
+    out = tmp_path / "wide"
+    sizes = "patchcore:resize=64x96:crop=[none,48x80],patchcore:resize=64:crop=48"
+    options = ("--scorers", "nn", "--backbone", "embedded", "--keep-maps", "--out", out)
+    code, said = ran("--plugins", "patchcore", "--models", sizes, *folder, *options)
+    assert code == 0, said.out + said.err
+    store = Store(out)
+    trials = {result.trial.model.label: result.trial for result in store.read()}
+    assert {label: store.maps(trial).values.shape for label, trial in trials.items()} == {
+        "patchcore(resize=64x96,crop=none)": (8, 64, 96),
+        "patchcore(resize=64x96,crop=48x80)": (8, 48, 80),
+        "patchcore(resize=64,crop=48)": (8, 48, 48),
+    }
+    for result in store.read():
+        assert result.metrics["pixel_auroc"] > 0.8  # the maps lie where the defects are

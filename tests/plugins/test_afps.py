@@ -15,6 +15,7 @@ from adbench_afps.subsets import Subset
 from adbench_afps.vit import PatchViT, sincos
 from adbench_harness import cli
 from adbench_harness.errors import UserError
+from adbench_harness.nn.inputs import Resize
 from adbench_harness.planning import grammar, parameters, plugins, suite
 from adbench_harness.running import cost
 from adbench_harness.running.checkpoint import FileCheckpoint
@@ -52,8 +53,9 @@ class OnPaDiM(AFPS):
     xfail: ClassVar = {}
     check_parameters: ClassVar = {}
 
-    def __init__(self, *, positions: str = "none") -> None:
-        super().__init__(detector=small(), scorer=Mahalanobis(), positions=positions, epochs=2)
+    def __init__(self, *, positions: str = "none", resize: Resize = 64) -> None:
+        detector = small(resize=resize)
+        super().__init__(detector=detector, scorer=Mahalanobis(), positions=positions, epochs=2)
 
 
 @parametrize_with_checks([OnPaDiM])

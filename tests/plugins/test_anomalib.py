@@ -20,7 +20,7 @@ from anomalib.engine import Engine
 from safetensors.torch import save_file
 
 from adbench_anomalib import zoo
-from adbench_anomalib.model import UNABLE
+from adbench_anomalib.model import SQUARE, UNABLE
 from adbench_harness.cli import main
 from adbench_harness.errors import UserError
 from adbench_harness.planning import plugins
@@ -101,9 +101,18 @@ def test_its_parameters_are_anomalibs_and_its_input_is_its_pre_processors():
     assert MODELS["padim"](size=128).input == InputSpec(128, None, "squash")
     assert MODELS["rad"]().input == InputSpec(512, 448, "squash")
     assert MODELS["rad"](size=128).input == InputSpec(128, None, "squash")
+    assert MODELS["rad"](size=(64, 96)).input == InputSpec((64, 96), None)
     assert "api_key" not in parameters(MODELS["vlm_ad"])
     with pytest.raises(UserError, match=r"no parameter 'n_feature' .did you mean 'n_features'"):
         resolve(catalogue, "model", component("anomalib-padim:n_feature=7"))
+
+
+def test_models_that_need_a_square_say_so_when_the_run_is_planned():
+    assert set(SQUARE) <= {model.source.__name__ for model in MODELS.values()}
+    catalogue = plugins.load(["anomalib"])
+    choice = resolve(catalogue, "model", component("anomalib-ganomaly:size=64x96"))
+    with pytest.raises(UserError, match=r"size=64x96.*must be square: its discriminator"):
+        build(catalogue, "model", choice)
 
 
 def test_a_model_that_says_how_long_it_trains_has_no_presets():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from torch import Tensor
 
 from adbench_harness.planning import parameters
@@ -26,6 +26,8 @@ from adbench_harness.testing.reloading import reloaded
 from adbench_harness.types import Batch, DefectLogits, Outputs, overrides
 
 _RECTANGLE = (64, 96)
+_SIZES = ("resize", "size")
+"""Names of the parameter that sets the size of a model's input."""
 
 
 def _fitted(component: Any, seed: int = 0) -> Any:
@@ -95,17 +97,21 @@ def _says_its_size(model: Any, outputs: Outputs) -> None:
 
 
 def _predicts_maps_of_a_rectangle(component: Any) -> None:
-    if "resize" not in (known := parameters.parameters(component)):
-        raise Skipped("its input's size is not a parameter 'resize'")
-    annotation = known["resize"].annotation
+    known = parameters.parameters(component)
+    name = next((name for name in _SIZES if name in known), None)
+    if name is None:
+        raise Skipped(f"its input's size is no parameter named {' or '.join(_SIZES)}")
     try:
-        TypeAdapter(annotation).validate_python(_RECTANGLE)
+        size = known[name].adapter.validate_python(_RECTANGLE)
     except ValidationError:
-        raise Skipped("its parameter 'resize' takes no (height, width)") from None
+        raise Skipped(f"its parameter '{name}' takes no (height, width)") from None
     whole = {"crop": None} if "crop" in known else {}
-    model = component(**{**component.check_parameters, "resize": _RECTANGLE, **whole})
+    try:
+        model = component(**{**component.check_parameters, name: size, **whole})
+    except ValueError as error:
+        raise Skipped(f"it refuses an input that is not square: {error}") from None
     assert model.input.size == _RECTANGLE, (
-        f"resize={_RECTANGLE} gives an input of {model.input.size} px"
+        f"{name}={_RECTANGLE} gives an input of {model.input.size} px"
     )
     _fit(model)
     _says_its_size(model, _predict(model, _normal(model, 3)))
