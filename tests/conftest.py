@@ -71,3 +71,38 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(fetch, "BACKOFF_SECONDS", 0.0)
     with serving() as state:
         yield state
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Callable[..., Path]:
+    """Makes one-pixel images at paths relative to a fresh data root, and returns the root."""
+    import cv2
+    import numpy as np
+
+    pixel = cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
+
+    def make(*paths: str) -> Path:
+        for path in paths:
+            file = tmp_path / "data" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(pixel)
+        return tmp_path / "data"
+
+    return make
+
+
+@pytest.fixture
+def miniature(tmp_path: Path) -> Callable[[str], Path]:
+    """Lays a public data set out in miniature, as its archives have it, and returns the root."""
+
+    import miniatures
+
+    def make(name: str) -> Path:
+        for files in miniatures.ARCHIVES[name].values():
+            for path, content in files.items():
+                file = tmp_path / name / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+        return tmp_path / name
+
+    return make

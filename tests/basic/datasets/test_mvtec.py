@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from adbench_harness.basic.datasets import MVTecAD
+import miniatures
+from adbench_harness.basic.datasets import MVTecAD, MVTecAD2
 from adbench_harness.datasets.official import SplitCounts
 from adbench_harness.errors import UserError
 from adbench_harness.types import Dataset
@@ -94,3 +95,35 @@ def test_the_real_bottle_has_the_official_split(real):
         "broken_small": 22,
         "contamination": 21,
     }
+
+
+def test_ad_2_leaves_out_its_damaged_file_and_does_not_miss_it(miniature, tree):
+    root = miniature("mvtec_ad_2")
+    damaged = root / "mvtec_ad_2" / MVTecAD2.DAMAGED
+    assert damaged.is_file()
+    assert damaged not in [s.image for s in MVTecAD2().samples(root, "rice", 0)]
+    damaged.write_bytes(miniatures.image())
+    assert damaged in [s.image for s in MVTecAD2().samples(root, "rice", 0)]
+
+    counts = MVTecAD2.official_counts["rice"]
+    root = tree(
+        *(f"rice/train/good/{i:03}_regular.png" for i in range(counts.train)),
+        *(f"rice/validation/good/{i}.png" for i in range(counts.validation)),
+        *(f"rice/test_public/good/{i}.png" for i in range(counts.good)),
+        *(f"rice/test_public/bad/{i}.png" for i in range(counts.defective)),
+        *(f"rice/test_public/ground_truth/bad/{i}_mask.png" for i in range(counts.defective)),
+    )
+    assert MVTecAD2().departure("rice", MVTecAD2().samples(root, "rice", 0)) is None
+    (root / MVTecAD2.DAMAGED).write_bytes(b"")
+    samples = MVTecAD2().samples(root, "rice", 0)
+    assert len(samples) == counts.images - 1
+    assert MVTecAD2().departure("rice", samples) is None
+    assert MVTecAD2().departure("rice", samples[1:]) is not None
+    assert MVTecAD2().departure("rice", samples[:-1]) is not None
+
+
+def test_ad_2_survives_no_other_damaged_file_silently(miniature):
+    root = miniature("mvtec_ad_2")
+    other = root / "mvtec_ad_2/rice/train/good/000_regular.png"
+    other.write_bytes(b"")
+    assert other in [sample.image for sample in MVTecAD2().samples(root, "rice", 0)]

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from adbench_harness.basic.backbones import BACKBONES
+from adbench_harness.downloads import weights
+from adbench_harness.errors import UserError
+from adbench_harness.running import features
+
+CPU = torch.device("cpu")
+
+
+RESNET18 = next(backbone for backbone in BACKBONES if backbone.name == "resnet18")()
+
+
+def written(path: Path, content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".safetensors":
+        save_file({k: v.contiguous() for k, v in content.items()}, path)
+    else:
+        torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["resnet18-f37072fd.pth", "resnet18-mine.safetensors"])
+def test_a_real_network_in_part_and_whole(tmp_path: Path, name: str) -> None:
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    whole = resnet18().eval()
+    early = ("conv1.", "bn1.", "layer1.")
+    part = {k: v for k, v in whole.state_dict().items() if k.startswith(early)}
+    path = written(tmp_path / name, part)
+    found = weights.find(RESNET18, str(path))
+    assert found is not None
+    assert not found.verified
+    network = features.load(RESNET18, ("layer1",), found, CPU)
+    image = torch.rand(1, 3, 32, 32)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    x = (image - mean[:, None, None]) / std[:, None, None]
+    with torch.no_grad():
+        expected = whole.layer1(whole.maxpool(whole.relu(whole.bn1(whole.conv1(x)))))
+        assert torch.allclose(network(image)["layer1"], expected, atol=1e-5)
+    with pytest.raises(UserError, match=r"lack \d+ of the parameters that resnet18's layer2 need"):
+        features.load(RESNET18, ("layer2",), found, CPU)

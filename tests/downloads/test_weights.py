@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from adbench_harness.basic.backbones import BACKBONES, Embedded
+from adbench_harness.downloads import weights
+from adbench_harness.errors import UserError
+from adbench_harness.results.trial import Weights
+from adbench_harness.types import WeightFile
+
+EFFICIENTNET = next(backbone for backbone in BACKBONES if backbone.name == "efficientnet_b4")()
+
+
+class Tiny:
+    name: ClassVar[str] = "tiny"
+    version: ClassVar[int] = 3
+    layers: ClassVar[tuple[str, ...]] = ("layer1", "layer2")
+    weights: ClassVar[WeightFile | None] = WeightFile("https://x", "tiny_a-0123.pth", "0123", "CC0")
+
+
+@pytest.fixture(autouse=True)
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "torch/hub/checkpoints"
+
+
+def found(place: Path | str | None, backbone: Any = None) -> Weights | None:
+    return weights.find(backbone or Tiny(), None if place is None else str(place))
+
+
+def put(path: Path, content: bytes = b"") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_backbone_without_weights_needs_no_file() -> None:
+    assert found(None, Embedded()) == Weights("embedded", Embedded.version)
+
+
+def test_weights_that_are_nowhere(tmp_path: Path) -> None:
+    assert found(None) is None
+    assert found(tmp_path) is None
+    with pytest.raises(UserError, match=r"weights '.*/nowhere' not found; correct --weights or"):
+        found(tmp_path / "nowhere")
+
+
+def test_search_order(tmp_path: Path, hub: Path) -> None:
+    cached = put(hub / "tiny_a-0123.pth", b"cached")
+    assert found(None).path == str(cached)  # type: ignore[union-attr]
+    folder = tmp_path / "folder"
+    other = put(folder / "tiny-mine.safetensors", b"mine")
+    assert found(folder).path == str(other)  # type: ignore[union-attr]
+    published = put(folder / "tiny_a-0123.pth", b"published")
+    assert found(folder).path == str(published)  # type: ignore[union-attr]
+    assert found(other).path == str(other)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["tinier-1.pth", "tiny-1.txt", "tiny.pth", "resnet18-1.pth"])
+def test_files_of_other_networks_are_passed_over(tmp_path: Path, hub: Path, name: str) -> None:
+    other = put(tmp_path / "folder" / name)
+    assert found(other.parent) is None
+    assert found(other) is None
+    cached = put(hub / "tiny_a-0123.pth")
+    assert found(other.parent).path == str(cached)  # type: ignore[union-attr]
+    assert found(other).path == str(cached)  # type: ignore[union-attr]
+
+
+def test_a_published_file_is_known_by_its_whole_name(tmp_path: Path) -> None:
+    # torchvision's file names do not always begin with the network's name and a dash.
+    file = put(tmp_path / EFFICIENTNET.weights.filename)
+    assert found(file, EFFICIENTNET).path == str(file)  # type: ignore[union-attr]
+    assert found(tmp_path, EFFICIENTNET).path == str(file)  # type: ignore[union-attr]
+
+
+def test_the_checksum_is_recorded_and_compared(tmp_path: Path) -> None:
+    content = next(
+        text
+        for text in (str(i).encode() for i in range(1_000_000))
+        if hashlib.sha256(text).hexdigest().startswith("0123")
+    )
+    file = put(tmp_path / "tiny-x.pth", content)
+    good = found(file)
+    assert good == Weights("tiny", 3, str(file), hashlib.sha256(content).hexdigest(), True)
+    put(file, b"something else entirely")
+    changed = found(file)
+    assert changed is not None
+    assert not changed.verified
+    assert changed.sha256 == hashlib.sha256(b"something else entirely").hexdigest()
