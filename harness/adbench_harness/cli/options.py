@@ -152,10 +152,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     from tabulate import tabulate
 
     columns = list(rows[0])
-    fixed = sum(
-        max(len(str(row[c])) for row in [dict.fromkeys(rows[0], ""), *rows]) + 2
-        for c in columns[:-1]
-    )
+    # tabulate makes a column 2 wider than its header at least, and puts 2 between columns.
+    fixed = sum(max(len(c) + 2, *(len(str(row[c])) for row in rows)) + 2 for c in columns[:-1])
     last = max(24, shutil.get_terminal_size().columns - fixed)
     return tabulate(
         rows, headers="keys", tablefmt="simple", maxcolwidths=[*[None] * (len(columns) - 1), last]

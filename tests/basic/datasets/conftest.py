@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+
 @pytest.fixture
 def real() -> Path:
     """The folder of real data sets."""

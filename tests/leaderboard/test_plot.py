@@ -1,0 +1,66 @@
+"""What is drawn where; ``test_parameters.py`` has whole plots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from adbench_harness.errors import UserError
+from adbench_harness.leaderboard import plot
+from adbench_harness.results.store import Store
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(plot, "_save", lambda figure, output: figures.append(figure))
+    return figures
+
+
+@pytest.fixture
+def store(tmp_path: Any, result: Any) -> Store:
+    """Two models at three ratios with two seeds, and one that has no ratio."""
+    found = Store(tmp_path / "results")
+    for model, base in (("one", 0.5), ("two", 0.6)):
+        for ratio in (0.1, 10, 9):
+            for seed in (0, 1):
+                value = base + 0.01 * ratio + 0.1 * seed
+                found.write(result(value, model=model, params={"ratio": ratio}, seed=seed))
+    found.write(result(0.9, model="plain"))
+    return found
+
+
+def test_a_sweep_has_a_line_a_method_in_the_order_of_the_numbers(store, drawn, tmp_path) -> None:
+    title = plot.sweep(store, tmp_path / "x.svg", x="ratio", by=["model"])
+    assert title == "image AUROC by ratio"
+    [panel] = drawn[0].axes
+    lines = {line.get_label(): line for line in panel.lines}
+    assert set(lines) == {"one", "two", "plain"}
+    assert lines["one"].get_xdata().tolist() == [0.1, 9.0, 10.0]
+    assert lines["one"].get_ydata() == pytest.approx([55.1, 64, 65]), "means over seeds, in %"
+    assert panel.get_ylabel() == "image AUROC (%)"
+    assert lines["plain"].get_linestyle() == "--", "it has no ratio"
+    assert list(lines["plain"].get_ydata()) == pytest.approx([90, 90])
+
+
+def test_curves_of_a_method_are_averaged_over_the_training(
+    tmp_path: Any, result: Any, drawn: list[Figure]
+) -> None:
+    store = Store(tmp_path / "results")
+    for seed in (0, 1):
+        one = result(0.5, model="one", seed=seed)
+        logged = {"loss": np.array([1.0, 0.5, 0.25, 0.1])[: 4 - seed] + seed}
+        store.write(type(one)(**{**vars(one), "curves": logged}))
+    assert plot.curves(store, tmp_path / "x.svg", by=["model"]) == "loss of the training"
+    [line] = drawn[0].axes[0].lines
+    assert line.get_ydata().tolist() == [1.5, 1.0, 0.75], "as far as both go"
+    assert line.get_xdata()[-1] == 100
+
+
+def test_a_file_that_cannot_be_written_is_refused(store, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"'.*/no/x.svg' cannot be drawn: "):
+        plot.sweep(store, tmp_path / "no" / "x.svg", x="ratio", by=["model"])

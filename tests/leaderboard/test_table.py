@@ -1,0 +1,62 @@
+"""How each format writes a table; ``test_formats.py`` has whole boards."""
+
+from __future__ import annotations
+
+from adbench_harness.leaderboard.table import Table, escaped
+
+TABLE = Table(
+    headers=["method", "image AUROC ↑", "FLOPs ↓"],
+    rows=[["a | b", "98.1", "1.0 M"], ["<c>", "97.0", "2.0 M"]],
+    labels=1,
+    best=frozenset({(0, 1), (0, 2)}),
+    sections=frozenset({1}),
+    caption="two rows",
+    notes=["a *note*"],
+)
+
+
+def test_a_terminal_without_color_marks_the_best_with_a_star() -> None:
+    text = TABLE.terminal(80, color=False)
+    assert "*98.1" in text
+    assert "two rows · * best" in text
+    lines = text.splitlines()
+    second = next(i for i, line in enumerate(lines) if line.startswith("<c>"))
+    assert lines[second - 1] == "", "a blank line before a section"
+
+
+def test_a_terminal_with_color_marks_the_best_in_bold() -> None:
+    text = TABLE.terminal(80, color=True)
+    assert "\x1b[1m" in text
+    assert "*" not in text.replace("*note*", "")
+
+
+def test_numbers_that_do_not_fit_follow_below() -> None:
+    blocks = TABLE.terminal(22, color=False).split("\n\n")
+    assert max(len(line) for block in blocks for line in block.splitlines()) <= 22
+    assert sum("a | b" in block for block in blocks) == 2, "the labels stand beside each block"
+
+
+def test_markdown_escapes_what_would_be_markup() -> None:
+    text = TABLE.markdown()
+    assert r"| a \| b" in text
+    assert "**98.1**" in text
+    assert "&lt;c&gt;" in text
+    assert r"- a \*note\*" in text
+
+
+def test_html_is_ascii() -> None:
+    text = TABLE.html()
+    assert text.isascii()
+    assert "<b>98.1</b>" in text
+    assert "&lt;c&gt;" in text
+
+
+def test_latex_is_a_tabular_below_comments() -> None:
+    text = TABLE.latex()
+    assert text.startswith("% two rows\n% a *note*\n")
+    assert r"\textbf{98.1}" in text
+    assert r"image AUROC $\uparrow$" in text
+
+
+def test_control_characters_become_spaces() -> None:
+    assert escaped("a\x1b[2Jb\nc") == r"a \[2Jb c"
