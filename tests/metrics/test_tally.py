@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ def test_keys_are_in_the_order_of_the_scores(values: list[float], dtype: type) -
     found = keys(scores)
     assert found.itemsize == scores.itemsize
     order = np.argsort(scores, kind="stable")
-    for one, other in zip(order, order[1:], strict=False):
+    for one, other in pairwise(order):
         assert (found[one] < found[other]) == (scores[one] < scores[other])
         assert (found[one] == found[other]) == (scores[one] == scores[other])
 

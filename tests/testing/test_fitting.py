@@ -59,5 +59,5 @@ def test_outputs_are_counted_by_image():
 
 
 def test_weights_of_a_models_own_are_a_reason_to_skip():
-    with pytest.raises(Skipped, match="the model's own weights 'x.pth' were not found"):
+    with pytest.raises(Skipped, match=r"the model's own weights 'x.pth' were not found"):
         fitting.tools(None, 16).weights("x.pth")
