@@ -32,42 +32,42 @@ def data(catalogue: Catalogue, toys: str) -> Any:
     return make
 
 
-def test_each_category_is_a_part(data: Any, toy: Choice) -> None:
+def test_each_category_is_a_subset(data: Any, toy: Choice) -> None:
     made = data()
-    assert [part.categories for part in made.parts([(toy, "")])] == [("dark",), ("light",)]
-    assert [part.categories for part in made.parts([(toy, "light")])] == [("light",)]
+    assert [subset.categories for subset in made.subsets([(toy, "")])] == [("dark",), ("light",)]
+    assert [subset.categories for subset in made.subsets([(toy, "light")])] == [("light",)]
     assert list(made.known) == ["dark", "light"]
     with pytest.raises(UserError, match=r"no category 'drak'.*did you mean 'dark'"):
-        made.parts([(toy, "drak")])
+        made.subsets([(toy, "drak")])
 
 
-def test_unified_categories_are_one_part(data: Any, toy: Choice) -> None:
+def test_unified_categories_are_one_subset(data: Any, toy: Choice) -> None:
     made = data(unified=True)
-    [part] = made.parts([(toy, "")])
-    assert part.categories == ("dark", "light")
-    images = made.images(part, 0)
+    [subset] = made.subsets([(toy, "")])
+    assert subset.categories == ("dark", "light")
+    images = made.images(subset, 0)
     assert set(images.fingerprints) == {"dark", "light"}
     assert images.whole not in ("", *images.fingerprints.values())
     assert images.categories == ("dark",) * 12 + ("light",) * 12
     with pytest.raises(UserError, match="cannot have overrides of one"):
-        data(unified=True, overrides={"dark": {"toy-mean.gain": 2}}).parts([(toy, "")])
+        data(unified=True, overrides={"dark": {"toy-mean.gain": 2}}).subsets([(toy, "")])
 
 
-def test_the_samples_of_a_part_are_listed_and_fingerprinted_once(data: Any, toy: Choice) -> None:
+def test_the_samples_of_a_subset_are_listed_and_fingerprinted_once(data: Any, toy: Choice) -> None:
     made = data()
-    [part] = made.parts([(toy, "dark")])
-    images = made.images(part, 0)
-    assert made.images(part, 0) is images
-    assert images.fingerprints == {"dark": folders.fingerprint(part.root, images.samples)}
+    [subset] = made.subsets([(toy, "dark")])
+    images = made.images(subset, 0)
+    assert made.images(subset, 0) is images
+    assert images.fingerprints == {"dark": folders.fingerprint(subset.root, images.samples)}
     assert images.whole == ""
     assert images.failure is None
 
 
 def test_too_few_images_for_a_setting_are_the_users_mistake(data: Any, toy: Choice) -> None:
     made = data(shots=5)
-    [part] = made.parts([(toy, "dark")])
+    [subset] = made.subsets([(toy, "dark")])
     with pytest.raises(UserError, match="5 shots, but only 4 training images"):
-        made.images(part, 0)
+        made.images(subset, 0)
 
 
 def test_shots_and_their_seeds_multiply(toys: str) -> None:

@@ -584,6 +584,18 @@ def passed(component):
     return names
 
 
+def test_a_model_may_refuse_an_input_that_is_not_square():
+    class WantsASquare(OfAnySize):
+        def __init__(self, *, resize: int | tuple[int, int] = 32) -> None:
+            super().__init__(resize=resize)
+            if len(set(self.input.size)) > 1:
+                raise ValueError("its grid is a square")
+
+    check = checks(WantsASquare)["rectangular_input"]
+    with pytest.raises(testing.Skipped, match="it refuses an input that is not square: its grid"):
+        check(WantsASquare)
+
+
 @pytest.mark.parametrize("attribute", ["transductive", "updates_in_predict"])
 def test_a_model_is_excused_from_what_it_declares(attribute):
     class Declares(
@@ -701,7 +713,7 @@ def test_outcomes_by_name():
     one = testing.check("model:toy-mean", CATALOGUE)
     assert {outcome.text for outcome in one} == {
         "ok",
-        "skipped: its input's size is not a parameter 'resize'",
+        "skipped: its input's size is not a parameter 'resize' or 'size'",
     }
     whole = testing.check("toys", CATALOGUE)
     assert {o.component for o in whole} >= {"model toy-mean", "scorer toy-map", "dataset toy-data"}

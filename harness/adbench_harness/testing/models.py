@@ -100,7 +100,7 @@ def _predicts_maps_of_a_rectangle(component: Any) -> None:
     known = parameters.parameters(component)
     name = next((name for name in _SIZES if name in known), None)
     if name is None:
-        raise Skipped(f"its input's size is no parameter named {' or '.join(_SIZES)}")
+        raise Skipped("its input's size is not a parameter 'resize' or 'size'")
     try:
         size = known[name].adapter.validate_python(_RECTANGLE)
     except ValidationError:
