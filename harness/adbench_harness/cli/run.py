@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", metavar="NAME", help="a paper's settings, by name")
     axes = parser.add_argument_group(
         "axes",
-        "comma: alternatives, colon: parameters, plus: a chain; for example none,mean:size=11",
+        "a comma separates alternatives, a colon parameters, a plus steps: none,mean:size=11",
     )
     for axis in _AXES:
         axes.add_argument(f"--{axis}", metavar="LIST")
