@@ -154,7 +154,7 @@ def test_a_failed_trial_is_a_row(tmp_path, toys):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda toys, out: api.run(out=out), "which plugins?"),
+        (lambda toys, out: api.run(out=out), "no plugins are named"),
         (lambda toys, out: api.run(plugins="nobody", out=out), "unknown plugin 'nobody'"),
         (lambda toys, out: api.run(plugins=toys, model="x", out=out), "did you mean 'models'?"),
         (lambda toys, out: api.run("none.toml", out=out), "'none.toml' does not exist"),

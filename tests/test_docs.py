@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -20,6 +21,7 @@ from typing import NamedTuple
 import pytest
 from ruamel.yaml import YAML
 
+import adbench_harness
 from adbench_harness.basic.datasets import Mini
 from adbench_harness.cli import fill, main, parser
 from adbench_harness.cli.new import RUNS
@@ -232,3 +234,22 @@ def test_the_catalogue_has_every_plugin_of_the_repository():
     listed = re.findall(r"--plugins (\S+) -->", text)[0]
     extras = re.findall(r"plugins/adbench_(\w+)\)", text)
     assert {*listed.split(","), *extras} == plugins
+
+
+def test_the_architecture_has_the_layers_of_the_harness():
+    """One row per layer, the same modules in it, and no module without a layer."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [c["layers"] for c in config["contracts"] if c["type"] == "layers"]
+    text = (ROOT / "docs/architecture.md").read_text().partition("| module |")[2]
+    rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    named = [set(re.findall(r"`(\w+)(?:\.py|/)`", row)) for row in rows]
+    assert named == [set(layer.split(" | ")) for layer in layers]
+    modules = {module.name for module in pkgutil.iter_modules(adbench_harness.__path__)}
+    assert set().union(*named) == modules
+
+
+def test_the_architecture_names_files_that_exist():
+    text = (ROOT / "docs/architecture.md").read_text()
+    harness = ROOT / "harness/adbench_harness"
+    for name in re.findall(r"`([\w/]+\.py|[\w/]+/)`", text):
+        assert (harness / name).exists() or (ROOT / name).exists(), name

@@ -119,7 +119,7 @@ def test_what_is_not_known_is_missed_by_name():
     with pytest.raises(ValueError, match="the defect type of each image"):
         Evaluation(LABELS).of_defects("spot")
     maps = Evaluation(LABELS, maps=[np.zeros((2, 2), "f4")], masks=[np.eye(2, dtype=bool)])
-    with pytest.raises(ValueError, match="which image each belongs to"):
+    with pytest.raises(ValueError, match="the index of each map's image"):
         maps.only(LABELS == 1)
 
 

@@ -89,7 +89,9 @@ def run(
     """
     content = {**({} if suite is None else suites.read(Path(suite))), **keys}
     if not content.get("plugins"):
-        raise UserError("which plugins? give plugins=[...] ('adbench list' shows them) or a suite")
+        raise UserError(
+            "no plugins are named; give plugins=[...] ('adbench list' shows them) or a suite"
+        )
     folders, named = (None, data) if isinstance(data, Mapping) else (data, None)
     with Display() as display:
         fetcher = Fetcher(accepted=accept_license, listener=display) if fetch else None

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Display(Listener):
     """Shows downloads, then bundle, stage, trial and the time left.
 
-    The first and the last line of a run, which say how many trials were stored already and how
-    long the others took, go to stdout; everything else goes to stderr. As a context manager it
-    removes its bars at the end.
+    The first line of a run (how many trials are stored already) and the last line (how long the
+    others took) go to stdout; everything else goes to stderr. As a context manager, it removes
+    its progress bars at the end.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Display(Listener):
 
     @cached_property
     def _console(self) -> Console:
-        from rich.console import Console  # not before there is something to show
+        from rich.console import Console  # imported only when there is something to show
 
         return Console(stderr=True)
 
@@ -54,7 +54,7 @@ class Display(Listener):
 
     @contextmanager
     def transfer(self, title: str) -> Iterator[Callable[[int, int | None], None]]:
-        """A bar of bytes, on a terminal only."""
+        """A progress bar of bytes, only on a terminal."""
         from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
         with Progress(
@@ -78,7 +78,7 @@ class Display(Listener):
         self._done = 0
         self._folder = folder
         self._start = time.monotonic()
-        # Without ipywidgets rich draws nothing in a notebook; lines are better than that.
+        # Without ipywidgets, rich shows nothing in a notebook, so lines are printed instead.
         notebook = self._console.is_jupyter and find_spec("ipywidgets") is not None
         self._live = self._total > 0 and (self._console.is_terminal or notebook)
         self._progress = Progress(
@@ -99,7 +99,7 @@ class Display(Listener):
 
     def stage(self, name: str, done: int, total: int) -> None:
         task, title = self._progress.tasks[self._stage], f"  {name}"
-        if title != task.description or done < task.completed:  # its time left starts anew
+        if title != task.description or done < task.completed:  # a new stage
             self._progress.reset(self._stage, description=title)
         self._progress.update(self._stage, completed=done, total=max(total, 1))
 

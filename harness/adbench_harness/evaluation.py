@@ -1,4 +1,4 @@
-"""A trial's scores beside the ground truth: all that a metric may see."""
+"""A trial's scores and the ground truth: everything that a metric may see."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores and truth of N test images; what the scorer or the data set lacks is None or empty.
+    """Scores and ground truth of N test images.
+
+    A field is None or empty if the scorer or the data set does not provide it.
 
     ``labels`` int8 [N]: 0 normal, 1 anomalous, -1 unknown. ``scores`` float32 [N], higher is more
     anomalous. ``predicted`` and ``true``: int64 class indices [N] into ``classes``. ``defects`` [N]
@@ -27,11 +29,11 @@ class Evaluation:
     files, relative to the data root. ``validation`` float32 [V] are the image scores of held-out
     normal images.
 
-    ``maps`` and ``masks``: float32 and bool [H, W] of the M images whose truth by pixel is known;
+    ``maps`` and ``masks``: float32 and bool [H, W] of the M images whose pixel labels are known;
     ``mapped`` int64 [M] are the indices of these images. ``regions`` [M] are the separate masks of
-    each of them, bool [H, W] of the map's size, in the order of ``Sample.masks`` (none of a normal
-    image); a mask is read when it is asked for. ``saturation`` [M] has, for each region, the area
-    in px that is enough to find (None: all of it).
+    each of these images, bool [H, W] of the map's size, in the order of ``Sample.masks`` (empty for
+    a normal image); a mask is read when it is accessed. ``saturation`` [M] has, for each region,
+    the area in px that a model must find (None: all of it).
     """
 
     labels: NDArray[np.int8]
@@ -49,7 +51,7 @@ class Evaluation:
     validation: NDArray[np.float32] | None = None
 
     def has(self, needs: str) -> bool:
-        """Whether what a metric ``needs`` is present (see ``Metric.needs``)."""
+        """Whether the fields that a metric ``needs`` are present (see ``Metric.needs``)."""
         present = {
             "image": (self.scores,),
             "map": (self.maps,),
@@ -61,7 +63,7 @@ class Evaluation:
 
     @cached_property
     def images(self) -> Ranking:
-        """The images in order of their scores; images of unknown label are left out."""
+        """The images in order of their scores, without images of unknown label."""
         from adbench_harness.metrics.ranking import Ranking  # its kernels take long to load
 
         assert self.scores is not None
@@ -70,14 +72,14 @@ class Evaluation:
 
     @cached_property
     def pixels(self) -> Ranking:
-        """All pixels in order of their scores: one order serves every pixel metric."""
+        """All pixels in order of their scores. They are sorted once for all pixel metrics."""
         return self.weighted(None)
 
     def weighted(self, weights: Sequence[NDArray[np.float64]] | None) -> Ranking:
-        """All pixels in order of their scores; the anomalous ones have the given weights.
+        """All pixels in order of their scores, with the given weights of the anomalous ones.
 
-        ``weights`` [M] has the weights [P] of each mask's P pixels, row by row. None gives every
-        connected region the same weight.
+        ``weights`` [M] contains the weights [P] of each mask's P pixels, row by row. None gives
+        every connected region the same weight.
         """
         from adbench_harness.metrics.ranking import Ranking
 
@@ -88,7 +90,7 @@ class Evaluation:
     def only(self, kept: NDArray[np.bool_]) -> Evaluation:
         """The evaluation of the images for which ``kept`` bool [N] is true.
 
-        Raises ValueError if there are maps, but not ``mapped``.
+        Raises ValueError if there are maps but no ``mapped``.
         """
         chosen = np.flatnonzero(kept)
         images = replace(
@@ -103,7 +105,7 @@ class Evaluation:
         if self.maps is None:
             return images
         if self.mapped is None:
-            raise ValueError("an evaluation with maps needs mapped: which image each belongs to")
+            raise ValueError("an evaluation with maps needs mapped, the index of each map's image")
         among = np.flatnonzero(kept[self.mapped])
 
         def some(items: Sequence[T] | None) -> Sequence[T] | None:
@@ -142,7 +144,7 @@ def _taken(values: NDArray[Any] | None, chosen: NDArray[np.int64]) -> NDArray[An
 
 
 class Lazy(Sequence[T]):
-    """``make(i)`` for each i of ``chosen``, computed each time that it is asked for."""
+    """``make(i)`` for each i of ``chosen``, computed at each access."""
 
     def __init__(self, make: Callable[[int], T], chosen: Sequence[int]) -> None:
         self._make = make

@@ -45,7 +45,7 @@ def train_set(side: int) -> TrainSet:
 
 @pytest.fixture
 def tools(side: int, augmenter: Augmenter | None) -> Tools:
-    """The ``tools`` of ``fit``: the CPU, seed 0, one small untrained network as any backbone."""
+    """The ``tools`` of ``fit``: CPU, seed 0, and one small untrained network for every backbone."""
     return fitting.tools(augmenter, side)
 
 
@@ -57,13 +57,13 @@ def batch(side: int) -> Batch:
 
 @pytest.fixture
 def defective_batch(side: int) -> Batch:
-    """Four images with a red square in the middle, a fifth of the side long."""
+    """Four images with a red square in the middle, whose side is a fifth of the image's."""
     return fitting.batch(fitting.textures(4, side, seed=2, blob=True))
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Any]:
-    """``api.run`` into a temporary folder: ``run(plugins=..., datasets="mini/brick")``."""
+    """``api.run`` with a temporary results folder: ``run(plugins=..., datasets="mini/brick")``."""
     from adbench_harness import api
 
     return partial(api.run, out=tmp_path / "results")

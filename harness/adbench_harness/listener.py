@@ -12,33 +12,33 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """Hears what happens and ignores it; a subclass shows what it wants to show."""
+    """Is notified of every event and ignores it; a subclass overrides what it wants to show."""
 
     def note(self, text: str) -> None:
         """A line for the user, such as which backbone is used instead of another."""
 
     @contextmanager
     def transfer(self, title: str) -> Iterator[Callable[[int, int | None], None]]:
-        """A download or an unpacking: gives what is called with the bytes done and all bytes.
+        """A download or an unpacking: yields a function of (bytes done, total bytes).
 
-        All bytes are None where their number is unknown.
+        The total is None if it is unknown.
         """
         yield lambda done, total: None
 
     def started(self, stored: int, total: int, folder: Path) -> None:
-        """A run starts: ``stored`` of ``total`` trials are in ``folder`` already."""
+        """A run starts: ``stored`` of ``total`` trials are already in ``folder``."""
 
     def bundle(self, title: str) -> None:
         """A bundle starts."""
 
     def stage(self, name: str, done: int, total: int) -> None:
-        """How far a stage of the bundle is."""
+        """A stage of the bundle has finished ``done`` of ``total`` steps."""
 
     def trial(self, result: TrialResult) -> None:
         """A trial is done, and its result is stored."""
 
     def observer_failed(self, name: str, error: Exception) -> None:
-        """The plugin ``name`` has an observer, which raised ``error``."""
+        """The observer of the plugin ``name`` raised ``error``."""
 
     def finished(self, seconds: float) -> None:
         """All trials are done; they took ``seconds``."""

@@ -13,8 +13,8 @@ def read(package: str) -> Iterator[Reported]:
     """The rows of ``package``'s reported.csv.
 
     Its columns are recipe, method, dataset, category, metric, value (a fraction, unless the metric
-    is a count), source (the place in the paper), marks (separated by spaces), categories (the
-    number of categories in a mean).
+    is a count), source (such as the table in the paper), marks (separated by spaces) and
+    categories (the number of categories in a mean).
     """
     text = files(package).joinpath("reported.csv").read_text(encoding="utf-8")
     for row in csv.DictReader(text.splitlines()):

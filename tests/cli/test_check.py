@@ -69,7 +69,7 @@ def adbench_preprocessors():
     assert "fails as declared: it is what it does" in text
     code, text = checked("shy", "--plugins", plugin)
     assert code == 1
-    assert "FAILED: passes, but is declared to fail" in text
+    assert "FAILED: it passes, but xfail declares that it fails" in text
 
 
 @pytest.mark.parametrize(

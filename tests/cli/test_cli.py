@@ -46,7 +46,7 @@ def test_version(adbench):
         (("data", "--plugins", "patchcor"), "adbench: error: unknown plugin 'patchcor'"),
         (("weights", "--plugins", "patchcor"), "adbench: error: unknown plugin 'patchcor'"),
         (("check", "nn", "--plugins", "patchcor"), "adbench: error: unknown plugin 'patchcor'"),
-        (("run",), "adbench: error: which plugins?"),
+        (("run",), "adbench: error: no plugins are named"),
         (("run", "none.toml"), "adbench: error: suite file 'none.toml' does not exist"),
     ],
 )

@@ -112,7 +112,7 @@ def test_a_failure_is_not_accepted(board, run, error):
     first = next(store.read())
     store.write(replace(first, status="failed"))
     before = {path.name: path.read_bytes() for path in (board / "results/trials").iterdir()}
-    assert f"'{new}' cannot be accepted: 1 failed, the first of them toy-data/" in error(
+    assert f"'{new}' cannot be accepted: 1 failed, such as toy-data/" in error(
         "compare", board, new, "--accept"
     )
     assert {p.name: p.read_bytes() for p in (board / "results/trials").iterdir()} == before

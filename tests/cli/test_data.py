@@ -94,8 +94,8 @@ def test_folders_by_name_by_parent_and_by_environment(tmp_path, capsys, monkeypa
 
 
 def test_mistakes_are_one_line(error, tmp_path):
-    assert "--data names 2 folders" in error("data", "--data", "a", "--data", "b")
-    assert "fetch what? name a data set" in error("data", "fetch")
+    assert "--data has 2 folders without a name" in error("data", "--data", "a", "--data", "b")
+    assert "fetch needs the name of a data set" in error("data", "fetch")
     assert "unknown dataset 'mvtec' (did you mean" in error("data", "fetch", "mvtec")
     assert "'folder' has nothing to fetch" in error("data", "fetch", "folder")
     assert "data set 'visa' is not in" in error("data", "verify", "visa")

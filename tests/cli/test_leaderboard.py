@@ -64,4 +64,4 @@ def test_mistakes_are_one_line(error, results, tmp_path):
     assert "no result has the metric 'auroc'" in error("leaderboard", results, "--metric", "auroc")
     assert "sideways" in error("leaderboard", results, "--rows", "sideways")
     (tmp_path / "empty/trials").mkdir(parents=True)
-    assert "no results to show" in error("leaderboard", tmp_path / "empty")
+    assert "there are no results" in error("leaderboard", tmp_path / "empty")

@@ -124,7 +124,7 @@ def test_cut_off_and_corrupted_on_the_way(published, server, tmp_path, capsys, m
 
 
 def test_mistakes_are_one_line(error, tmp_path):
-    assert "fetch what? name a backbone" in error("weights", "fetch")
+    assert "fetch needs the name of a backbone" in error("weights", "fetch")
     assert "'embedded' needs no weights" in error("weights", "fetch", "embedded")
     assert "(did you mean 'resnet18'?)" in error("weights", "fetch", "resnet81")
     assert "not found" in error("weights", "--weights", tmp_path / "none")

@@ -100,7 +100,7 @@ def test_a_sweep_is_the_same_file_for_the_same_numbers(store, tmp_path):
 
 
 def test_curves_of_trainings(store, tmp_path):
-    assert plot.curves(store, tmp_path / "c.png", by=["patches"]) == "loss of the training"
+    assert plot.curves(store, tmp_path / "c.png", by=["patches"]) == "loss during training"
     assert (tmp_path / "c.png").stat().st_size > 1000
     with pytest.raises(UserError, match="curve nothing"):
         plot.curves(store, tmp_path / "c.png", by=["patches"], names=["nothing"])

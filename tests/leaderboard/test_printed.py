@@ -65,7 +65,7 @@ def test_a_shortened_schedule_is_left_out(result, reported):
         reported=reported,
     )
     assert "ours" not in text.partition("\n")[0]
-    assert "left out beside printed numbers: ours(steps=3)" in text
+    assert "left out next to printed numbers: ours(steps=3)" in text
 
 
 def test_reported_needs_rows(result, reported):

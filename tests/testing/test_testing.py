@@ -629,7 +629,7 @@ def test_a_scorer_of_a_port_of_its_own_cannot_be_given_one():
     class OfItsOwn(Map):
         accepts = frozenset({Own})
 
-    with pytest.raises(testing.Skipped, match="the checks have no Own to give it"):
+    with pytest.raises(testing.Skipped, match="the checks cannot make its port Own"):
         checks(OfItsOwn)["shapes_and_types"](OfItsOwn)
 
 
@@ -713,7 +713,7 @@ def test_outcomes_by_name():
     one = testing.check("model:toy-mean", CATALOGUE)
     assert {outcome.text for outcome in one} == {
         "ok",
-        "skipped: its input's size is not a parameter 'resize' or 'size'",
+        "skipped: it has no parameter 'resize' or 'size' for the size of its input",
     }
     whole = testing.check("toys", CATALOGUE)
     assert {o.component for o in whole} >= {"model toy-mean", "scorer toy-map", "dataset toy-data"}

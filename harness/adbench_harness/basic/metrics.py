@@ -33,7 +33,7 @@ def _image_auroc_interval(evaluation: Evaluation) -> tuple[float, float]:
 
 
 def _found(evaluation: Evaluation) -> tuple[float, int]:
-    """The share of anomalous images above the threshold, and how many anomalous images there are.
+    """The share of anomalous images above the threshold, and the number of anomalous images.
 
     The threshold is the lowest held-out score that at most 1% of the held-out scores exceed; of
     fewer than 100 scores, it is the highest.
@@ -71,7 +71,7 @@ METRICS: Final = (
     ),
     Metric(
         "image_f1",
-        "Best F1 over all thresholds, of images",
+        "Best F1 of images over all thresholds",
         lambda evaluation: evaluation.images.f1_max(),
         "image",
         chance=_all_positive_f1,
@@ -104,7 +104,7 @@ METRICS: Final = (
     ),
     Metric(
         "pixel_f1",
-        "Best F1 over all thresholds, of pixels",
+        "Best F1 of pixels over all thresholds",
         lambda evaluation: evaluation.pixels.f1_max(),
         "map",
         chance=_all_positive_f1,

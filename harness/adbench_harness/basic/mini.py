@@ -37,7 +37,7 @@ _Y, _X = np.indices((SIZE, SIZE), dtype=np.int64) * _UNIT
 
 @dataclass(frozen=True)
 class MiniImage:
-    """An image, its place in MVTec AD's layout, and its defect.
+    """An image, its path in MVTec AD's layout, and its defect.
 
     ``image`` and ``clean``, the same view before the defect, are uint8 [SIZE, SIZE, 3] RGB.
     ``mask`` is uint8 [SIZE, SIZE], 255 where they may differ, else 0; None for a good image.
@@ -437,7 +437,7 @@ def generate(category: str) -> Iterator[MiniImage]:
 
 
 def _changed(clean: Bytes, image: Bytes) -> NDArray[np.bool_]:
-    """Where the change is visible, without small holes, [SIZE, SIZE]."""
+    """The mask of the visible change, without small holes, [SIZE, SIZE]."""
     change = np.abs(image.astype(np.int64) - clean).max(axis=2)
     changed = (_box(change * 16, 2) >= _VISIBLE * 16) & (change > 0)
     filled: NDArray[np.bool_] = changed | (_box(changed * 9, 1) > 4)

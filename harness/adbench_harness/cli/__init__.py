@@ -85,7 +85,7 @@ def _completion(_: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0: success, 1: a trial failed or is worse, 2: the request is invalid."""
+    """Run the command; returns 0 (success), 1 (a trial failed or is worse) or 2 (bad request)."""
     # Threads that spin while they wait make a shared machine many times slower; torch reads this
     # variable when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _answer(arguments)
         finally:
-            sys.stdout.flush()  # here, where a closed pipe can be caught, not at exit
+            sys.stdout.flush()  # a closed pipe raises here and not at exit
     except (UserError, ContractError) as error:
         print(f"adbench: error: {error}", file=sys.stderr)
         return 2
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("adbench: interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (such as head) closed the pipe; Python must not complain at exit either.
+        # The reader (such as head) closed the pipe; Python must not print an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 

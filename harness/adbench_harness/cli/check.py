@@ -1,4 +1,4 @@
-"""``adbench check NAME``: the conformance checks that every component in this repository passes."""
+"""``adbench check NAME``: runs the conformance checks of a component or a plugin."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ SUMMARY = "Compare results with accepted ones; exit 0: as good, 1: worse or chan
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "baseline", help="a board (suite.toml, results/), or a folder of accepted results"
+        "baseline",
+        help="board (a folder with suite.toml and results/), or folder of accepted results",
     )
     parser.add_argument(
         "new",
@@ -24,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help=f"folder of new results (default {FOLDER})",
     )
     parser.add_argument(
-        "--suite", metavar="FILE", help="suite whose [tolerance] is used (default: the board's)"
+        "--suite", metavar="FILE", help="suite with the [tolerance] (default: the board's)"
     )
     for name, what in (
         ("markdown", "a summary for a pull request"),
@@ -81,7 +82,7 @@ def _tolerance(suite_file: str | None) -> Any:
 
 
 def _check(tolerance: Any, found: Any, suite_file: str | None) -> None:
-    """Raise UserError for the tolerance of an unknown metric, which is probably a typing error."""
+    """Raise UserError for the tolerance of an unknown metric, which is probably misspelt."""
     known = {
         name
         for pair in found.pairs
@@ -104,7 +105,7 @@ def _acceptable(new: Any) -> list[str]:
     results = list(latest(new).values())
     failed = [result.trial.title for result in results if result.status == "failed"]
     if failed or not results:
-        reason = f"{len(failed)} failed, the first of them {failed[0]}" if failed else "is empty"
+        reason = f"{len(failed)} failed, such as {failed[0]}" if failed else "it is empty"
         raise UserError(f"'{new.root}' cannot be accepted: {reason}; run the suite again")
     return [result.trial.id for result in results]
 

@@ -31,13 +31,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    """0, or 1 if verification found an error."""
+    """Returns 0, or 1 if verification found an error."""
     locations = options.locations(given)
     catalogue = options.loaded(given)
     if given.action == "verify":
         return _verify(given.names, catalogue, locations)
     if given.action == "fetch" and not given.names:
-        raise UserError("fetch what? name a data set ('adbench data' lists them)")
+        raise UserError("fetch needs the name of a data set; 'adbench data' lists them")
     names = given.names or catalogue.offers["dataset"]
     chosen = [catalogue.get("dataset", name)() for name in names]
     if given.action == "fetch":
@@ -70,7 +70,7 @@ def _how_to_get(dataset: Any) -> str:
         return f"name its folder with --data {dataset.name}=DIR"
     if all(archive.url for archive in dataset.archives):
         return f"adbench data fetch {dataset.name}"
-    return f"request it at {dataset.page}; 'adbench data fetch {dataset.name}' says how"
+    return f"request it at {dataset.page}; 'adbench data fetch {dataset.name}' explains how"
 
 
 def _verify(names: list[str], catalogue: Any, locations: Locations) -> int:
@@ -88,7 +88,7 @@ def _verify(names: list[str], catalogue: Any, locations: Locations) -> int:
 
 
 def _verify_one(dataset: Any, root: Path, only: str) -> int:
-    """Print the state of a data set or of one of its categories; the number of errors."""
+    """Print the state of a data set or of one of its categories; returns the number of errors."""
     from adbench_harness.images import verify
 
     title = f"{dataset.name} in {root}"

@@ -31,7 +31,7 @@ def _machine() -> list[tuple[str, str, str]]:
         (
             "device",
             ", ".join(gpus) or f"cpu, {torch.get_num_threads()} of {os.cpu_count()} threads",
-            "" if gpus else "nothing, unless this machine has a GPU: then check its driver",
+            "" if gpus else "if this machine has a GPU, check its driver",
         ),
     ]
     try:

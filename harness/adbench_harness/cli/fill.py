@@ -40,7 +40,7 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def filled(text: str, folder: Path) -> str:
-    """``text`` with every block's output written again; its commands run in ``folder``."""
+    """``text`` with the new output of every block; the commands run in ``folder``."""
     return _BLOCK.sub(lambda block: block[1] + _printed(block[2], folder) + block[3], text)
 
 

@@ -16,12 +16,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_results(parser)
     parser.add_argument("--format", choices=FORMATS, default="terminal")
     parser.add_argument(
-        "--rows", metavar="COLUMNS", default="", help="category, method, model, a parameter, ..."
+        "--rows",
+        metavar="COLUMNS",
+        default="",
+        help="axes of the rows: category, method, a parameter ...",
     )
-    parser.add_argument("--columns", metavar="COLUMN", help="with --rows: a table of one metric")
+    parser.add_argument("--columns", metavar="COLUMN", help="axis of the columns, for one metric")
     options.add_selection(parser)
     parser.add_argument(
-        "--reported", metavar="PLUGINS", help="with --rows: add these plugins' printed numbers"
+        "--reported", metavar="PLUGINS", help="add the numbers that papers printed; with --rows"
     )
     parser.add_argument("--per-category", action="store_true", help="one row per category")
 

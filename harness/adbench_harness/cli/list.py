@@ -13,7 +13,9 @@ SUMMARY = "List the installed plugins, or the components that they provide."
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_plugins(parser)
-    parser.add_argument("--components", action="store_true", help="load plugins; list components")
+    parser.add_argument(
+        "--components", action="store_true", help="load the plugins and list their components"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -1,4 +1,4 @@
-"""``adbench new``: writes a distribution for a plugin, whose tests pass from the start."""
+"""``adbench new``: writes a distribution of a plugin, whose tests pass from the start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adbench_harness.errors import UserError
 SUMMARY = "Write a distribution with a working plugin: module, tests, README, CI."
 TEMPLATES = Path(__file__).parents[1] / "templates"
 _ON_PATCHCORE = "adbench run --plugins patchcore,template --datasets mini/brick"
-# A command that uses a component of each kind, within a minute and without a download.
+# By kind, a command that uses the component, in less than a minute and without a download.
 RUNS = {
     "model": "adbench run --plugins template",
     "scorer": f"{_ON_PATCHCORE} --scorers nn,template",
@@ -77,7 +77,7 @@ def _check(name: str) -> None:
 
 
 def _words(name: str, snake: str, kind: str) -> dict[str, str]:
-    """The replacement for each word of the templates."""
+    """The replacements of words in the templates."""
     said = kind.replace("dataset", "data set")
     return {
         "adbench_template": f"adbench_{snake}",

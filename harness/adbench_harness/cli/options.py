@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def plugin_names(**_: Any) -> list[str]:
-    """Completion of plugin names, from metadata alone."""
+    """The plugin names for completion, from metadata only."""
     from adbench_harness.planning.plugins import available
 
     return list(available())
@@ -25,7 +25,7 @@ def plugin_names(**_: Any) -> list[str]:
 
 def add_plugins(parser: argparse.ArgumentParser, **kwargs: Any) -> None:
     action = parser.add_argument(
-        "--plugins", metavar="NAMES", help="plugins, comma-separated; a .py file counts", **kwargs
+        "--plugins", metavar="NAMES", help="plugins or .py files, comma-separated", **kwargs
     )
     action.completer = plugin_names  # type: ignore[attr-defined]  # argcomplete reads it
 
@@ -41,10 +41,14 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--metric",
         metavar="NAMES",
         default="",
-        help="one ranks or fills cells; several: a column each",
+        help="metric that ranks or fills the cells, or several columns",
     )
     parser.add_argument(
-        "--only", metavar="COLUMN=VALUE", action="append", default=[], help="leave others out"
+        "--only",
+        metavar="COLUMN=VALUE",
+        action="append",
+        default=[],
+        help="only results with this value",
     )
 
 
@@ -52,7 +56,7 @@ def pairs(items: list[str]) -> dict[str, str]:
     """COLUMN=VALUE items as a mapping."""
     for item in items:
         if "=" not in item:
-            raise UserError(f"--only '{item}' is no COLUMN=VALUE, such as model=patchcore")
+            raise UserError(f"--only '{item}' is not COLUMN=VALUE, such as model=patchcore")
     return dict(item.split("=", 1) for item in items)
 
 
@@ -62,7 +66,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="DIR|NAME=DIR",
-        help="folder whose sub-folder X is data set X, or one data set's folder (ADBENCH_DATA)",
+        help="folder that contains NAME/ for each data set, or the folder of NAME (ADBENCH_DATA)",
     )
 
 
@@ -80,12 +84,12 @@ def add_license(parser: argparse.ArgumentParser) -> None:
 
 
 def data_locations(given: argparse.Namespace) -> Locations:
-    """What ``--data`` names."""
+    """The folders of ``--data``."""
     return _locations(given.data, None, None)
 
 
 def locations(given: argparse.Namespace, fetch: Fetcher | None = None) -> Locations:
-    """What ``--data`` and ``--weights`` name."""
+    """The folders of ``--data`` and ``--weights``."""
     return _locations(given.data, given.weights, fetch)
 
 
@@ -95,12 +99,14 @@ def _locations(data: list[str], weights: str | None, fetch: Fetcher | None) -> L
     named = dict(item.split("=", 1) for item in data if "=" in item)
     general = [item for item in data if "=" not in item]
     if len(general) > 1:
-        raise UserError(f"--data names {len(general)} folders; name one, and others as NAME=DIR")
+        raise UserError(
+            f"--data has {len(general)} folders without a name; write all but one as NAME=DIR"
+        )
     return Locations.given(general[0] if general else None, named, weights, fetch)
 
 
 def whereabouts(dataset: Any, locations: Locations) -> str | None:
-    """How much of a data set is where, or what is wrong with its folder; None: it is not here."""
+    """A data set's categories and folder, or the error in its folder; None if it is not found."""
     from adbench_harness.images import folders
 
     try:
@@ -128,7 +134,7 @@ def loaded(given: argparse.Namespace) -> Catalogue:
 
 
 def sound(names: Iterable[str]) -> Catalogue:
-    """The catalogue of those of ``names`` that load; broken ones are left out, and said."""
+    """The catalogue of the plugins ``names``, without those that cannot be loaded (see stderr)."""
     from adbench_harness.planning import plugins
 
     found = []

@@ -17,7 +17,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--curves", action="store_true", help="plot the trainings' curves instead")
     options.add_selection(parser)
     parser.add_argument("--by", metavar="COLUMNS", default="method", help="one line per value")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="an .svg, .png, ...")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        help="file to write, such as plot.svg or plot.png",
+    )
 
 
 def handle(given: argparse.Namespace) -> int:

@@ -88,12 +88,13 @@ def _hooks() -> Iterator[str]:
 
 
 _IMPORTS = """\
-These modules of `adbench_harness` keep their names and meanings; every other one may change without
-notice. The plugins of this repository obey the same list: `pyproject.toml` forbids the rest."""
+A plugin may import these modules of `adbench_harness`, whose names and meanings stay the same. All
+other modules may change without notice. The plugins of this repository follow the same rule, which
+`pyproject.toml` enforces."""
 
 
 def _classes(module: str, only: str = "") -> Iterator[str]:
-    """Every class of a module, or one, below the headings that its source has."""
+    """Every class of a module, or only one, under the section headings of the source."""
     headings = [] if only else _headings(module)
     for node in _module(module).body:
         while headings and headings[0][0] < node.lineno:
@@ -109,7 +110,7 @@ def _classes(module: str, only: str = "") -> Iterator[str]:
 
 
 def _headings(name: str) -> list[tuple[int, str]]:
-    """The lines of a module that begin a section, and what they call it."""
+    """The line number and the title of each section of a module."""
     lines = enumerate(_source(name).splitlines(), 1)
     return [
         (number, line.lstrip("# -").capitalize())
@@ -119,7 +120,7 @@ def _headings(name: str) -> list[tuple[int, str]]:
 
 
 def _members(node: ast.ClassDef) -> Iterator[dict[str, str]]:
-    """A row for each field, property and method, with its type, its default and its meaning."""
+    """One row per field, property and method: its type, default and meaning."""
     after = [*node.body[1:], None]
     needed = "must be defined" if "Component" in (node.name, *map(ast.unparse, node.bases)) else ""
     for member, following in zip(node.body, after, strict=True):
@@ -196,7 +197,7 @@ def _definitions(module: ast.Module) -> Iterator[dict[str, str]]:
 
 
 def _note(value: ast.expr) -> str:
-    """What an ``Annotated`` type says that a parameter of it is."""
+    """The description in an ``Annotated`` type, or an empty string."""
     if not (isinstance(value, ast.Subscript) and ast.unparse(value.value) == "Annotated"):
         return ""
     _, *notes = value.slice.elts if isinstance(value.slice, ast.Tuple) else [value.slice]
@@ -237,7 +238,7 @@ def _given(node: ast.FunctionDef) -> str:
 
 
 def _text(node: ast.stmt | None) -> str:
-    """The string that stands below a field."""
+    """The docstring below a field."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return _line(inspect.cleandoc(str(node.value.value)))
     return ""
@@ -254,7 +255,7 @@ def _line(text: str | None) -> str:
 
 
 def _code(text: str) -> str:
-    # A bar would end the cell, and there is no empty code.
+    # A bar would end the cell, and Markdown has no empty code.
     return f"`{text}`".replace("|", "\\|") if text else ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
 
-SUMMARY = "Write results as a site: board, plots, and each row's test images, worst first."
+SUMMARY = "Write results as a site: board, plots, and each row's test images, worst mistakes first."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder of the site")
     parser.add_argument("--metric", metavar="NAME", help="metric that ranks (default: image AUROC)")
     parser.add_argument(
-        "--images", type=int, default=12, metavar="N", help="maximum per gallery (default 12)"
+        "--images",
+        type=int,
+        default=12,
+        metavar="N",
+        help="maximum number of images per gallery (default 12)",
     )
     options.add_data(parser)
     options.add_plugins(parser)

@@ -1,4 +1,4 @@
-"""``adbench run``: plan, run what is not done yet, show the table."""
+"""``adbench run``: plans the trials, runs those that are not stored, and shows the table."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from adbench_harness.results.store import TrialResult
     from adbench_harness.session import Prepared
 
-SUMMARY = "Run every combination that fits together and show the table."
+SUMMARY = "Run every compatible combination and show the table."
 _AXES = ("datasets", "preprocessors", "augmenters", "models", "scorers")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Every flag says what a suite file's key of the same name says."""
-    parser.add_argument("suite", nargs="?", help="suite file (TOML); flags win over its keys")
+    """Each flag sets the suite file's key of the same name."""
+    parser.add_argument("suite", nargs="?", help="suite file (TOML); flags override its keys")
     options.add_plugins(parser)
-    parser.add_argument("--recipe", metavar="NAME", help="a paper's setting by its name")
+    parser.add_argument("--recipe", metavar="NAME", help="a paper's settings, by name")
     axes = parser.add_argument_group(
-        "axes", "comma = alternatives, colon = parameters, plus = chain: none,mean:size=11"
+        "axes",
+        "a comma separates alternatives, a colon parameters, a plus steps: none,mean:size=11",
     )
     for axis in _AXES:
         axes.add_argument(f"--{axis}", metavar="LIST")
@@ -37,22 +38,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="COMPONENT.PARAM=VALUE",
-        help="a parameter; a list makes a grid",
+        help="value of a parameter; a list makes a grid",
     )
     axes.add_argument("--metrics", metavar="NAMES", help="metrics (default: all that apply)")
-    axes.add_argument("--seeds", metavar="N|LIST", help="7 is the seeds 0 to 6; or 3,5")
-    axes.add_argument("--split-seeds", metavar="N|LIST", help="seeds of splits that are drawn")
+    axes.add_argument(
+        "--seeds", metavar="N|LIST", help="number (7 means 0 to 6) or list (3,5) of seeds"
+    )
+    axes.add_argument(
+        "--split-seeds", metavar="N|LIST", help="seeds of data sets whose split is drawn"
+    )
     axes.add_argument(
         "--protocol",
         choices=("unsupervised", "classification", "zero-shot"),
-        help="what a model learns from: normal images, labeled defects too, or nothing",
+        help="what a model learns from: normal images, also labelled defects, or no images",
     )
     axes.add_argument(
-        "--shots", metavar="N|LIST", help="learn from so many normal images: 4, or 1,2,4"
+        "--shots", metavar="N|LIST", help="number of normal images to learn from: 4, or 1,2,4"
     )
-    axes.add_argument("--shot-seeds", metavar="N|LIST", help="seeds that draw the shots")
+    axes.add_argument("--shot-seeds", metavar="N|LIST", help="seeds with which the shots are drawn")
     axes.add_argument(
-        "--validation", type=float, metavar="SHARE", help="hold out this share of the normal images"
+        "--validation",
+        type=float,
+        metavar="SHARE",
+        help="fraction of the normal images to hold out",
     )
     axes.add_argument(
         "--unified",
@@ -60,30 +68,41 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         const=True,
         help="fit one model to all categories of a data set",
     )
-    axes.add_argument("--backbone", metavar="NAME", help="for every model that has one")
+    axes.add_argument("--backbone", metavar="NAME", help="backbone of every model that has one")
     axes.add_argument(
-        "--precision", choices=("float32", "bfloat16"), help="of the frozen backbone's features"
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="precision of the frozen backbone's features",
     )
     axes.add_argument(
-        "--eval-size", type=int, metavar="PX", help="longer side where maps meet masks"
+        "--eval-size",
+        type=int,
+        metavar="PX",
+        help="longer side at which maps are compared with masks",
     )
-    axes.add_argument("--eval-border", choices=("full", "crop"), help="what a crop cut away")
+    axes.add_argument(
+        "--eval-border",
+        choices=("full", "crop"),
+        help="score the border that a crop removed, or leave it out",
+    )
     options.add_locations(parser)
     parser.add_argument("--out", default=FOLDER, metavar="DIR", help="folder for results")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     parser.add_argument("--fetch", action="store_true", help="download what is missing")
     options.add_license(parser)
     parser.add_argument("--keep-maps", action="store_true", help="store the anomaly maps")
-    parser.add_argument("--explain", action="store_true", help="print the plan and stop")
-    parser.add_argument("--per-category", action="store_true", help="a row a category too")
+    parser.add_argument("--explain", action="store_true", help="show the plan and exit")
+    parser.add_argument(
+        "--per-category", action="store_true", help="also show one row per category"
+    )
 
 
 def handle(given: argparse.Namespace) -> int:
-    """0, or 1 if a trial failed or a plugin is broken."""
+    """Returns 0, or 1 if a trial failed or a plugin is broken."""
     content = _content(given)
     if not content.get("plugins"):
         raise UserError(
-            "which plugins? give --plugins NAMES (adbench list shows them) or a suite file"
+            "no plugins are named; give --plugins NAMES ('adbench list' shows them) or a suite file"
         )
     from adbench_harness import session
     from adbench_harness.display import Display
@@ -105,7 +124,7 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def _content(given: argparse.Namespace) -> dict[str, Any]:
-    """The suite file's keys with the flags laid over them."""
+    """The keys of the suite file, overridden by the flags."""
     from adbench_harness.planning import grammar, suite
 
     content = {} if given.suite is None else suite.read(Path(given.suite))
@@ -191,7 +210,7 @@ def _show(found: Sequence[TrialResult], prepared: Prepared, *, per_category: boo
 
 
 def _broken(prepared: Prepared, *, failed: bool) -> int:
-    """Name the plugins that are left out; 1 if there are any, or if something else ``failed``."""
+    """Print the plugins that are left out; returns 1 if there are any, or if a trial ``failed``."""
     broken = prepared.catalogue.broken.values()
     for reason in broken:
         print(f"left out: {reason}")

@@ -59,7 +59,7 @@ def presets(offer: Any) -> dict[str, str]:
 
 
 def facts(offer: Any, catalogue: Any) -> dict[str, Any]:
-    """Facts about a component by name; empty if there is nothing to state."""
+    """A component's facts by name; a value is empty if the component does not have it."""
     component = offer.component
     return {
         "plugin": f"{offer.plugin} ({catalogue.plugins[offer.plugin].origin})",

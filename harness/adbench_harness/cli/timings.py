@@ -47,10 +47,10 @@ def handle(given: argparse.Namespace) -> int:
     rows = [
         {
             "stage": stage,
-            "took s": f"{seconds:.2f}",
+            "took (s)": f"{seconds:.2f}",
             "share": f"{seconds / total:.0%}",
-            "if alone s": f"{apart:.2f}",
-            "saved s": f"{apart - seconds:.2f}",
+            "if alone (s)": f"{apart:.2f}",
+            "saved (s)": f"{apart - seconds:.2f}",
         }
         for stage, seconds, apart in (
             *((stage, took[stage], alone[stage]) for stage in _STAGES if stage in took),
@@ -59,8 +59,8 @@ def handle(given: argparse.Namespace) -> int:
     ]
     print(options.table(rows))
     print(
-        f"\n{trials} trials. 'if alone' is the time of the same number of separate runs: work that "
-        "trials share\n(images, features, a fitted model, its predictions) counts in each of them."
+        f"\n{trials} trials. 'if alone' is the time of one separate run per trial. Work that "
+        "trials share\n(images, features, a fitted model, its predictions) counts in each run."
     )
     return 0
 

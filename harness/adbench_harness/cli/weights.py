@@ -27,7 +27,7 @@ def handle(given: argparse.Namespace) -> int:
 
     if given.action == "fetch":
         if not given.names:
-            raise UserError("fetch what? name a backbone ('adbench weights' lists them)")
+            raise UserError("fetch needs the name of a backbone; 'adbench weights' lists them")
         chosen = [catalogue.get("backbone", name)() for name in given.names]
         from adbench_harness.display import Display
         from adbench_harness.downloads.fetcher import Fetcher

@@ -1,4 +1,4 @@
-"""Trials of two stores, matched by everything except versions, with a verdict on each.
+"""Trials of two stores, matched by everything except versions, and a verdict on each pair.
 
 Better scores under an unchanged version are also ``changed``: on a few images a mistake may look
 like an improvement. ``better`` means lower cost with the same scores.

@@ -48,10 +48,10 @@ class ImageChanges:
 
 
 def threshold(scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_]) -> float:
-    """The best threshold by F1, half-way to the score below, so that rounding flips no image.
+    """The threshold of the best F1, half-way to the next lower score: rounding flips no image.
 
-    Scores [N], labels [N] true where anomalous; the lowest of equally good thresholds. nan without
-    anomalous images.
+    ``scores`` [N], ``labels`` [N] true where anomalous. Of equally good thresholds, it is the
+    lowest; nan without anomalous images.
     """
     if not labels.any():
         return math.nan

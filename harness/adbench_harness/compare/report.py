@@ -184,7 +184,7 @@ def _all(values: Iterable[Any]) -> str:
 
 
 def junit(comparison: Comparison) -> str:
-    """JUnit XML: one test case per trial; a failure if it is worse, an error if it cannot tell."""
+    """JUnit XML: one test case per trial, an error if it cannot be compared."""
     cases = []
     for pair in comparison.pairs:
         trial = pair.trial

@@ -1,4 +1,4 @@
-"""Results -> ranked rows -> a table for the terminal, Markdown, HTML, LaTeX or CSV."""
+"""Results as ranked rows and as a table for the terminal, Markdown, HTML, LaTeX or CSV."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FORMATS: tuple[Format, ...] = ("terminal", "markdown", "html", "latex", "csv")
 def render(
     results: Iterable[TrialResult],
     *,
-    format: Format = "terminal",  # noqa: A002  # the word of the command line
+    format: Format = "terminal",  # noqa: A002  # as the flag is called
     rows: Sequence[str] = (),
     columns: str | None = None,
     metrics: Sequence[str] = (),
@@ -44,22 +44,23 @@ def render(
 ) -> str:
     """The leaderboard of ``results`` as text.
 
-    ``rows`` or ``columns`` (of ``PIVOTS``, or parameters, which then leave the labels) asks for
-    a pivot of a metric, the other one being the methods, or the categories; ``rows`` and several
-    ``metrics`` for a column a metric. Otherwise the first metric ranks the board. ``only`` keeps
-    the trials (and printed numbers) whose axes have these values; ``reported`` puts printed
-    numbers beside the rows or columns. CSV holds fractions: a row a combination and category, or
-    the table's cells. ``store`` is the folder whose tracebacks the notes point at, and
-    whose scores by image say which rows can be told apart; ``width`` and
-    ``color`` are the terminal's. Raises UserError where there are no results, or none with the
-    metric.
+    ``rows`` or ``columns`` (axes of ``PIVOTS``, or parameters, which are then left out of the
+    labels) makes a table of one metric; if only one of them is given, the other axis is the method,
+    or the category. ``rows`` with several ``metrics`` makes one column per metric. Without both,
+    the first metric ranks the board. ``only`` keeps the trials (and printed numbers) whose axes
+    have these values. ``reported`` adds printed numbers as rows or columns. CSV contains fractions:
+    one row per combination and category, or the table's cells.
+
+    ``store`` is the folder of the results: notes name its files for tracebacks, and the tests of
+    differences read its per-image scores. ``width`` and ``color`` apply to the terminal. Raises
+    UserError if there are no results, or none with the metric.
     """
     results = list(results)
     known = headings(results)
     only = only or {}
     reported = [r for r in reported if all(getattr(r, a, v) == v for a, v in only.items())]
     if reported and not (rows or columns):
-        raise UserError("reported numbers need --rows or --columns: --rows method, say")
+        raise UserError("reported numbers need --rows or --columns, such as --rows method")
     axes = [*rows, *([columns] if columns else ())]
     trials = select(results, axes, only, empty=bool(reported))
     notes = list(_failures(trials, results, store or Path()))
@@ -70,7 +71,7 @@ def render(
     names = measured(trials, metrics)
     if len(rows) > 1 or len(metrics) > 1:
         if columns:
-            raise UserError("--columns needs one axis in --rows and one metric")
+            raise UserError("--columns works only with one axis in --rows and one metric")
         chosen = metrics or names
         if format == "csv":
             cells = grid(trials, rows)
@@ -107,7 +108,7 @@ def _opposite(axis: str | None) -> str:
 
 
 def _flags(trials: pd.DataFrame) -> Iterator[str]:
-    """Each flag, with the methods that bear it where not all do."""
+    """Each flag, with the methods that have it unless all have it."""
     ran = trials.assign(method=method(trials))[trials["status"].eq("ok")]
     for flag, bearers in ran.explode("flags").groupby("flags"):
         some = len(bearers) < len(ran)
@@ -115,7 +116,7 @@ def _flags(trials: pd.DataFrame) -> Iterator[str]:
 
 
 def _failures(trials: pd.DataFrame, results: Sequence[TrialResult], store: Path) -> Iterator[str]:
-    """Each distinct failure once, with its categories and the file that holds its traceback."""
+    """Each distinct failure once, with its categories and the file that contains its traceback."""
     found: dict[tuple[str, str, str], list[Trial]] = {}
     for label, index in zip(method(trials), trials.index, strict=True):
         for failure in results[index].failures:

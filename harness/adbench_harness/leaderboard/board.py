@@ -1,4 +1,4 @@
-"""The ranked board: a row a combination, or a combination and category."""
+"""The ranked board: one row per combination, or per combination and category."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def board(
     per_category: bool,
     images: StoredImages = lambda _: {},
 ) -> Table:
-    """Rank within each data set (and category) by ``metric``, or else by the ``primary`` one.
+    """Rank rows within each data set (and category) by ``metric``, or by the ``primary`` metric.
 
-    Complete rows share a rank where a test cannot tell them apart, and a note says how that was
-    decided; where the test cannot decide, those that look the same share one. Rows that lack a
-    category come below the complete ones; those whose numbers looked at the test part come last
-    and without a rank. Neither is marked as best.
+    Complete rows share a rank if their difference is not significant, and a note names the test.
+    If the test cannot decide, rows whose shown numbers are equal share a rank. Rows that lack a
+    category come below the complete ones. Rows whose numbers used the test images come last,
+    without a rank. Neither kind is marked as best.
     """
     keys = list(KEYS if per_category else AXES)
     summary = summarise(trials, keys)
@@ -132,8 +132,8 @@ def board(
 def _reach(ran: pd.DataFrame, keys: list[str]) -> pd.Series[float]:
     """By group: half the width of the 95% interval of the mean image AUROC over its categories.
 
-    It says how far other test images of these categories may move the number: categories are
-    independent, repeats on the same images are not. NaN where a trial has no interval.
+    The interval describes how much the number varies with the choice of test images. Categories are
+    treated as independent, repeats on the same images are not. NaN if a trial has no interval.
     """
     lows = ran["intervals"].map(lambda found: found.get(INTERVAL, (math.nan,))[0])
     wide = (ran[INTERVAL] - lows).groupby([ran[key] for key in dict.fromkeys([*keys, "category"])])
@@ -144,7 +144,7 @@ def _reach(ran: pd.DataFrame, keys: list[str]) -> pd.Series[float]:
 
 
 def _interval(mean: float, reach: float) -> str:
-    if not reach > 1e-9:  # at AUROC 1 there is no variance, and that says nothing
+    if not reach > 1e-9:  # at AUROC 1 the estimated variance is 0
         return ABSENT
     low, high = max(0.0, mean - reach), min(1.0, mean + reach)
     return f"{100 * low:.1f}–{100 * high:.1f}"
@@ -159,7 +159,7 @@ def _counts(trials: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _ranks(shown: Column, means: NDArray[np.float64], seen: NDArray[np.int64]) -> list[str]:
-    """1, 2, 2, 4: rows that look the same share a rank."""
+    """Ranks such as 1, 2, 2, 4: rows whose shown numbers are equal share a rank."""
     ranks: list[str] = []
     previous = None
     for rank, (mean, count) in enumerate(zip(means, seen, strict=True), start=1):
@@ -170,7 +170,7 @@ def _ranks(shown: Column, means: NDArray[np.float64], seen: NDArray[np.int64]) -
 
 
 def repeats(trials: pd.DataFrame) -> str:
-    """How often everything was run: over seeds, splits, draws of shots, or several of these."""
+    """The number of repeats: seeds, splits, draws of shots, or several of these."""
     names = {"splits": "split_seed", "draws of shots": "shot_seed", "seeds": "seed"}
     counts = {name: trials[column].nunique() for name, column in names.items()}
     several = [f"{n} {name}" for name, n in counts.items() if n > 1]
@@ -184,7 +184,7 @@ def caption(
     hidden: Iterable[str],
     repeated: str,
 ) -> str:
-    """What no column says: axes that are constant, or the categories averaged over."""
+    """The facts that no column shows: constant axes, and the number of averaged categories."""
     parts = []
     for axis in hidden:
         value = trials[axis].iloc[0]

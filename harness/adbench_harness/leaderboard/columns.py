@@ -1,4 +1,4 @@
-"""The columns of a leaderboard: their order, which direction is better, how numbers are shown."""
+"""The columns of a leaderboard: their order, the better direction, and the format of numbers."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ ABSENT = "–"
 
 
 class Show(Protocol):
-    """How a number and its spread (NaN: none) read."""
+    """Formats a number and its spread (NaN: none)."""
 
     def __call__(self, value: float, spread: float = math.nan, /) -> str: ...
 
 
 def percent(value: float, spread: float = math.nan) -> str:
-    """A fraction as the papers print it: 98.1."""
+    """A fraction in percent, as papers print it: 98.1."""
     return _plus_minus(100 * value, 100 * spread, 1)
 
 
 def plain(value: float, spread: float = math.nan) -> str:
-    """A number whose range is not known."""
+    """A number without a unit."""
     return _plus_minus(value, spread, 3)
 
 
 def cost(value: float, _: float = math.nan) -> str:
-    """A time or a size with about three digits; how it spreads is left to the CSV."""
+    """A time or a size with about three digits; only the CSV contains its spread."""
     return f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
 
 
@@ -69,12 +69,12 @@ class Column(Heading):
 
     @property
     def show(self) -> Show:
-        """How a number reads."""
+        """The format of the metric's numbers."""
         return _SHOWN[self.unit]
 
     @property
     def header(self) -> str:
-        """The title and the direction that is better."""
+        """The title, and an arrow for the better direction."""
         return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
 
     def cells(
@@ -84,7 +84,7 @@ class Column(Heading):
         seen: Iterable[int],
         totals: Iterable[int],
     ) -> list[str]:
-        """Means over ``seen`` of ``totals`` categories; the count is shown where some lack."""
+        """Means over ``seen`` of ``totals`` categories; the count is shown if some are missing."""
         return [
             ABSENT
             if not have
@@ -93,7 +93,7 @@ class Column(Heading):
         ]
 
     def best(self, means: NDArray[np.float64], eligible: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which of the ``eligible`` look as good as the best of them; none if none compete."""
+        """Which ``eligible`` numbers are shown like the best one; none if fewer than two are."""
         if eligible.sum() < 2:
             return np.zeros_like(eligible)
         contest = means[eligible]
@@ -108,22 +108,22 @@ METRICS = (
     *("accuracy", "macro_recall", "macro_precision", "macro_f1"),
     *("params", "flops", "fit_seconds", "ms_per_image", "ms_per_image_batched", "peak_mb"),
 )
-"""Those that every table begins with, in this order."""
+"""The metrics that every table begins with, in this order."""
 COUNTS = ("params", "flops")
 PRIMARY = ("image_auroc", "pixel_auroc", "accuracy")
 
 
 def headings(results: Iterable[TrialResult]) -> dict[str, Heading]:
-    """Those of all metrics that some result has."""
+    """The headings of all metrics in the results."""
     return {name: found for result in results for name, found in result.columns.items()}
 
 
 def column(metric: str, headings: Mapping[str, Heading]) -> Column:
-    """A metric's column, named after it where no result has it: then it was only printed."""
+    """A metric's column; its title is the metric's name if no result has it (only printed)."""
     found = headings.get(metric) or Heading(metric)
     return Column(found.title, found.unit, found.higher_is_better)
 
 
 def primary(metrics: Sequence[str]) -> str:
-    """The metric that ranks a table with these."""
+    """The one of these metrics that ranks a table."""
     return next((name for name in PRIMARY if name in metrics), metrics[0])

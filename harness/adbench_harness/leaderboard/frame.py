@@ -1,4 +1,4 @@
-"""Results as data frames: a row a trial, a row a combination and category, and their averages."""
+"""Results as data frames: one row per trial, or per combination and category; their averages."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from adbench_harness.results.trial import NONE, Choice, Trial, show
 
 REPEATS = ("seed", "split_seed", "shot_seed")
 SETTING = "setting"
-"""What a model may learn from: part of the data set's label unless it is an axis itself."""
+"""The axis of what a model learns from; part of the data set's label unless it is requested."""
 FIELDS = (*KEYS, *REPEATS, "status", "flags", "intervals", "marks", "covers", "reported")
 
 
 def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.DataFrame:
-    """A row a trial: the axes by label, seeds, status and the like, a float column a metric.
+    """One row per trial, with a column for each field and a float column for each metric.
 
-    The fixed metrics come first, NaN where absent, then those of third parties, sorted. The
-    backbone has its own column and is left out of the model's label, and so has each of the
-    ``parameters``, as text. Where components of one label differ in version, weights or
-    evaluation, a suffix tells them apart; of results that still look the same (a metric was
-    added, an image changed) the one finished last counts. The index is the position
-    in ``results``. Raises UserError for a parameter that no component has.
+    The fixed metrics come first (NaN if missing), then other metrics, sorted by name. The backbone
+    and each of the ``parameters`` have their own columns, as text, and are left out of the labels.
+    If components with the same label differ in version, weights or evaluation, a suffix
+    distinguishes them. Of results that still have the same labels (after a metric was added, or an
+    image changed), only the one that finished last is kept. The index is that in ``results``.
+    Raises UserError for a parameter that no component has.
     """
     results = list(results)
     fields = list(dict.fromkeys([*FIELDS, *parameters]))
@@ -40,7 +40,7 @@ def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.
                 key for r in results for choice in components(r.trial) for key in choice.params
             }
             raise UserError(
-                f"no axis {name!r}: choose from {', '.join([*KEYS, 'seed', 'method'])}, or a "
+                f"no axis {name!r}; choose from {', '.join([*KEYS, 'seed', 'method'])}, or a "
                 f"parameter ({', '.join(sorted(found))})"
             )
     for axis, variants in _variants([result.trial for result in results]).items():
@@ -56,9 +56,9 @@ def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.
 
 
 def _superseded(results: Sequence[TrialResult]) -> NDArray[np.bool_]:
-    """Which results, the oldest first, say that a model is broken that was planned whole later.
+    """Which results, the oldest first, report a broken model that could be planned later.
 
-    Such a result has no scorer, so no later one of the model looks the same.
+    Such a result has no scorer, so the label of no later result of the model is the same.
     """
     last = {_model_and_data(result.trial): i for i, result in enumerate(results)}
     return np.array(
@@ -83,19 +83,19 @@ def select(
     *,
     empty: bool = False,
 ) -> pd.DataFrame:
-    """A frame with the parameters among ``axes`` and ``only``, of the trials that ``only`` allows.
+    """The frame of the trials that ``only`` selects, with the parameters of ``axes`` and ``only``.
 
-    Raises UserError where none is left, unless it may be ``empty``.
+    Raises UserError if no trial is left, unless the frame may be ``empty``.
     """
     if not results:
-        raise UserError("no results to show: run a suite first, or name another folder")
+        raise UserError("there are no results; run a suite first, or name another folder")
     known = (*KEYS, "seed", "method")
     trials = frame(results, [a for a in dict.fromkeys([*axes, *only]) if a not in known])
     trials = trials.assign(method=method(trials))
     for axis, value in only.items():
         trials = trials[trials[axis].astype(str).eq(value)]
         if trials.empty and not empty:
-            raise UserError(f"no result has {axis} {value!r}")
+            raise UserError(f"no result has {axis} {value!r}; name another value")
     return trials
 
 
@@ -105,17 +105,17 @@ def metrics(trials: pd.DataFrame) -> list[str]:
 
 
 def measured(trials: pd.DataFrame, wanted: Sequence[str] = ()) -> list[str]:
-    """The metrics that some trial has; UserError where one of ``wanted`` is not among them."""
+    """The metrics that some trial has; raises UserError if one of ``wanted`` is not among them."""
     values = trials.loc[trials["status"].eq("ok"), metrics(trials)]
     names = values.columns[values.notna().any()].tolist()
     for name in wanted:
         if name not in names:
-            raise UserError(f"no result has the metric {name!r}: choose from {', '.join(names)}")
+            raise UserError(f"no result has the metric {name!r}; choose from {', '.join(names)}")
     return names or [PRIMARY[0]]
 
 
 def aggregate(trials: pd.DataFrame) -> pd.DataFrame:
-    """A row a combination and category: means over seeds, each measured one's sample ``_std``.
+    """One row per combination and category: means over seeds, and sample deviations (``_std``).
 
     ``seeds`` counts the trials that ran, ``failed`` those that did not.
     """
@@ -136,8 +136,8 @@ def aggregate(trials: pd.DataFrame) -> pd.DataFrame:
 class Summary(NamedTuple):
     """Per group and metric: the mean over categories, its spread over seeds, categories seen.
 
-    ``total`` is the number of categories of a group's data set; ``whole`` says that all of those
-    were seen for which the metric can be had, ``fair`` that no number looked at the test part.
+    ``total`` is the number of categories of a group's data set. ``whole`` is true if the group has
+    all categories for which the metric exists; ``fair`` is true if no number used the test images.
     """
 
     mean: pd.DataFrame
@@ -149,10 +149,10 @@ class Summary(NamedTuple):
 
 
 def summarise(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
-    """Average trials over whatever is not among ``keys``: first seeds, then categories.
+    """Average trials over all axes that are not among ``keys``: first seeds, then categories.
 
-    The spread is the sample deviation, over seeds, of the mean over categories; a seed that
-    lacks a category has no such mean.
+    The spread is the sample deviation, over seeds, of the mean over categories. A seed that lacks
+    a category is left out of it.
     """
     keys, names = list(keys), metrics(trials)
     groups = trials.groupby(keys)
@@ -169,12 +169,12 @@ def summarise(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
     fair = trials.assign(fair=trials["flags"].map(UNRANKED.isdisjoint))
 
     within_keys = ["dataset", "category"]
-    # Where every trial of a category failed, nobody knows what could have been had: all of it.
+    # If every trial of a category failed, its metrics are unknown: it is expected to have all.
     can = (ran.groupby(within_keys)[names].count() > 0).reindex(
         trials.groupby(within_keys).size().index, fill_value=True
     )
     stands_for = trials.groupby(within_keys)["covers"].max()
-    # A mean covers categories that may be there one by one as well.
+    # Categories that a printed mean covers may also be present one by one.
     alone = can[stands_for == 1].groupby(level="dataset").sum()
     joint = can.mul(stands_for, axis=0)[stands_for > 1].groupby(level="dataset").max()
     expected = alone.combine(joint, np.fmax).fillna(0).astype(int)
@@ -198,7 +198,7 @@ def summarise(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
 
 
 def method(trials: pd.DataFrame, but: str = "") -> pd.Series[str]:
-    """Model, scorer and whatever else varies among ``trials``, except the axis ``but``."""
+    """Model, scorer and every other axis that varies among ``trials``, except the axis ``but``."""
     shown = [
         axis
         for axis in AXES
@@ -212,7 +212,7 @@ def method(trials: pd.DataFrame, but: str = "") -> pd.Series[str]:
 
 
 def components(trial: Trial) -> Iterator[Choice]:
-    """What takes part in a trial; the first that has a parameter is whose it is."""
+    """A trial's components; a parameter's value is that of the first component that has it."""
     yield from (trial.model, trial.scorer)
     if trial.augmenter:
         yield trial.augmenter
@@ -225,7 +225,7 @@ def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
         name: next((show(c.params[name]) for c in components(trial) if name in c.params), NONE)
         for name in parameters
     }
-    # Classification has metrics of its own, so that its rows meet no others.
+    # Classification has its own metrics, so its rows are never ranked with others.
     setting = f" [{trial.setting}]" if trial.setting not in ("", "classification") else ""
     if SETTING in parameters:
         shown[SETTING], setting = trial.setting or trial.protocol, ""
@@ -260,7 +260,7 @@ def _without(choice: Choice, names: Sequence[str]) -> Choice:
 
 
 def _variants(trials: Sequence[Trial]) -> dict[str, list[tuple[str, ...]]]:
-    """By axis and trial: what may differ behind one label."""
+    """By axis and trial: the facts that may differ between components of one label."""
     return {
         "dataset": [
             (
@@ -296,7 +296,7 @@ def _version(choice: Choice | None) -> str:
 
 
 def _told_apart(labels: pd.Series[str], variants: list[tuple[str, ...]]) -> pd.Series[str]:
-    """Labels with those parts of their variants that differ within one label."""
+    """Labels, each followed by the facts that differ within the label."""
     width = max(map(len, variants), default=0)
     padded = [(*row, *[""] * (width - len(row))) for row in variants]
     parts = pd.DataFrame(padded, index=labels.index)
@@ -315,7 +315,7 @@ def _told_apart(labels: pd.Series[str], variants: list[tuple[str, ...]]) -> pd.S
 
 
 def _known_devices(table: pd.DataFrame) -> pd.Series[str]:
-    """Devices; a trial that died before it could name its own takes that of its neighbours."""
+    """Devices; a failed trial without one gets that of other trials of its combination."""
     others = [axis for axis in AXES if axis != "device"]
     devices = table["device"].fillna(table.groupby(others)["device"].transform("first"))
     known = devices.dropna().unique()

@@ -1,4 +1,4 @@
-"""Chosen axes in rows and columns, as in the papers: categories by methods, metrics by patches."""
+"""Tables with chosen axes in rows and columns, such as categories and methods."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _AVERAGED = ("category", "dataset", "seed")
 
 
 def grid(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
-    """A summary of the cells that ``keys``, of ``PIVOTS`` or parameters, make.
+    """A summary by ``keys``, which are axes of ``PIVOTS`` or parameters.
 
-    Raises UserError where a cell would average over more than one combination.
+    Raises UserError if a cell would average over more than one combination.
     """
     if len(set(keys)) < len(keys):
-        raise UserError(f"rows and columns are both {keys[-1]!r}: choose two different ones")
+        raise UserError(f"rows and columns are both {keys[-1]!r}; choose two different axes")
     trials = _with_method(trials, keys)
     cells = trials.groupby(list(keys))
     for axis in AXES:
         if axis not in keys and cells[axis].nunique().gt(1).any():
             values = ", ".join(sorted(trials[axis].unique()))
             raise UserError(
-                f"{' by '.join(keys)} would average over {axis} ({values}): make {axis} one of "
-                "the two, use 'method', or select one of them"
+                f"{' by '.join(keys)} would average over {axis} ({values}); make {axis} a row or "
+                "column, use 'method', or select one value with --only"
             )
     return summarise(trials, keys)
 
@@ -52,7 +52,7 @@ def listing(
     metrics: Sequence[str],
     headings: Mapping[str, Heading],
 ) -> Table:
-    """A row a combination of ``keys``, a column a metric; printed numbers do not compete."""
+    """One row per combination of ``keys``, one column per metric; only measured numbers compete."""
     trials = _with_method(means_first(trials), keys)
     summary = grid(trials, keys)
     order = sorted(summary.mean.index, key=_sorting(trials, keys))
@@ -92,11 +92,11 @@ def listing(
 def pivot(
     trials: pd.DataFrame, rows: str, columns: str, metric: str, headings: Mapping[str, Heading]
 ) -> Table:
-    """``metric`` by two axes, with a mean over the complete cells where one can be averaged over.
+    """``metric`` by two axes; if one is averaged (such as category), with a mean of complete cells.
 
-    The columns compete; where only the rows are methods, they do, and the mean is a column.
-    Numbers that looked at the test part bear a dagger and do not compete, nor do printed ones,
-    whose mean is the printed one.
+    The columns compete for the best number. If only the columns are averaged, the rows compete, and
+    the mean is a column. Numbers that used the test images are marked with a dagger. They do not
+    compete, and neither do printed numbers, whose mean is the printed one.
     """
     turned = columns in _AVERAGED and rows not in _AVERAGED
     across, down = (rows, columns) if turned else (columns, rows)
@@ -157,13 +157,13 @@ def pivot(
 
 
 def _with_method(trials: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """With a column ``method``, which leaves out the axis that it is shown against."""
+    """The trials with a column ``method``, whose labels leave out the table's other axis."""
     but = next((key for key in keys if key != "method"), "")
     return trials.assign(method=method(trials, but=but))
 
 
 def _sorting(trials: pd.DataFrame, keys: Sequence[str]) -> Callable[[Any], Any]:
-    """Sorts numbers as numbers, and printed ones last, as they were printed."""
+    """A sort key: numbers by value; labels that were only printed come last, in printed order."""
     positions = {
         value: position
         for key in keys
@@ -178,7 +178,7 @@ def _sorting(trials: pd.DataFrame, keys: Sequence[str]) -> Callable[[Any], Any]:
 
 
 def natural(value: Any) -> tuple[int, float, str]:
-    """Sorts numbers as numbers, before words."""
+    """A sort key: numbers by value, before words."""
     try:
         return (0, float(value), "")
     except ValueError:
@@ -186,7 +186,7 @@ def natural(value: Any) -> tuple[int, float, str]:
 
 
 class Footnotes:
-    """Signs of what bars a number from a comparison, or was marked where it was printed."""
+    """Signs for numbers that must not be compared, and for the marks of printed numbers."""
 
     def __init__(self, trials: pd.DataFrame, metrics: Sequence[str]) -> None:
         found = footnotes(trials, metrics)
@@ -197,7 +197,7 @@ class Footnotes:
         ]
         unfair = ~trials["flags"].map(UNRANKED.isdisjoint) & ~trials["reported"]
         if unfair.any():
-            self.notes.insert(0, "† looked at the test part: not compared")
+            self.notes.insert(0, "† used the test images: not compared")
 
     def of(self, trials: pd.DataFrame, keys: Sequence[str], metric: str) -> pd.Series[str]:
         """The signs of each group of ``keys``."""

@@ -1,4 +1,4 @@
-"""Results as pictures: a metric over a parameter, and the curves of trainings."""
+"""Plots of results: a metric against a parameter, and training curves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PANEL = (4.6, 3.8)  # inches
 _STYLE: Any = {
-    "svg.hashsalt": "adbench",  # the same numbers make the same file
+    "svg.hashsalt": "adbench",  # the same numbers give the same file
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -42,9 +42,9 @@ def sweep(
     metrics: Sequence[str] = (),
     only: Mapping[str, str] | None = None,
 ) -> str:
-    """Draw ``metrics`` over the parameter ``x``, a line a value of ``by``; returns a title.
+    """Plot ``metrics`` against the parameter ``x``, one line per value of ``by``; returns a title.
 
-    Bands are the deviation over seeds; what lacks ``x`` is a dashed line.
+    Bands are the standard deviation over seeds. Results without ``x`` are a dashed line.
     """
     axes = [axis for axis in (x, *by) if axis not in PIVOTS]
     results = list(store.read())
@@ -97,8 +97,11 @@ def curves(
     names: Sequence[str] = (),
     only: Mapping[str, str] | None = None,
 ) -> str:
-    """Draw what trainings logged under ``names`` (all: none given), a panel a name, a line a value
-    of ``by`` (averaged), over the share of the training that was done; returns a title."""
+    """Plot the curves ``names`` (none given: all) that trainings logged; returns a title.
+
+    Each name has a panel, and each value of ``by`` has a line, averaged over its trials. The x axis
+    is the fraction of the training.
+    """
     results = list(store.read())
     trials = select(results, [axis for axis in by if axis not in PIVOTS], only or {})
     found: dict[str, dict[str, list[NDArray[Any]]]] = {}
@@ -108,7 +111,8 @@ def curves(
             if not names or name in names:
                 found.setdefault(name, {}).setdefault(label, []).append(values)
     if not found:
-        raise UserError(f"no result in '{store.root}' has a curve {', '.join(names) or 'at all'}")
+        wanted = f"the curve {', '.join(names)}" if names else "curves"
+        raise UserError(f"no result in '{store.root}' has {wanted}")
     with mpl.rc_context(_STYLE):
         figure = Figure((_PANEL[0] * len(found), _PANEL[1]), layout="constrained")
         panels = np.atleast_1d(figure.subplots(1, len(found)))
@@ -123,7 +127,7 @@ def curves(
             panel.set(xlabel="training done (%)", ylabel=name, yscale="log")
         figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=2)
         _save(figure, output)
-    return f"{', '.join(found)} of the training"
+    return f"{', '.join(found)} during training"
 
 
 def _numbers(positions: Sequence[str]) -> bool:

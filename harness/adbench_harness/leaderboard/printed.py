@@ -1,4 +1,4 @@
-"""Numbers that papers printed, as rows beside the measured ones."""
+"""Numbers that papers printed, as rows next to the measured ones."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _PRINTED_AS = "printed-as-"
 
 
 def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame, list[str]]:
-    """``trials`` with a row a printed method and category, and notes on what was left out.
+    """``trials`` with one row per printed method and category, and notes on what was left out.
 
-    A number stands in the column under whose heading it was printed. A shortened model
-    is left out: it is no reproduction.
+    A number is in the column of the heading under which it was printed. A model with a shortened
+    schedule is left out, since it does not reproduce the paper.
     """
     short = trials["flags"].map(lambda flags: SHORTENED in flags)
     left_out = ", ".join(sorted(trials.loc[short, "model"].unique()))
-    notes = [f"left out beside printed numbers: {left_out}"] if left_out else []
-    # What all measured rows share does not tell any apart, so printed ones share it too.
+    notes = [f"left out next to printed numbers: {left_out}"] if left_out else []
+    # A value that all measured rows share must not distinguish printed rows, so they get it too.
     shared = {
         axis: trials[axis].iloc[0] for axis in ("backbone", "device") if trials[axis].nunique() == 1
     }
@@ -69,14 +69,14 @@ def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame
 
 
 def means_first(trials: pd.DataFrame) -> pd.DataFrame:
-    """Without the printed categories of a method whose mean was printed too."""
+    """The trials without the printed categories of a method whose mean was printed too."""
     mean = trials["reported"] & trials["category"].eq(MEAN)
     has_mean = mean.groupby([trials["dataset"], trials["model"]]).transform("any")
     return trials.loc[~trials["reported"] | mean | ~has_mean]
 
 
 def footnotes(trials: pd.DataFrame, metrics: Iterable[str]) -> dict[str, list[str]]:
-    """The marks that printed numbers of ``metrics`` bear, with where each is explained."""
+    """The marks of printed numbers of ``metrics``, each with the sources that explain it."""
     found: dict[str, list[str]] = {}
     for marks in trials["marks"]:
         for metric in metrics:
@@ -88,5 +88,5 @@ def footnotes(trials: pd.DataFrame, metrics: Iterable[str]) -> dict[str, list[st
 
 
 def symbol(number: int) -> str:
-    """The sign of a table's ``number``-th footnote; the dagger has a meaning of its own."""
+    """The sign of a table's footnote ``number``; the dagger has its own meaning."""
     return "‡§¶#"[number] if number < 4 else f"[{number}]"

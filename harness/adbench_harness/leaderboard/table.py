@@ -1,4 +1,4 @@
-"""A table of texts, and how each format writes it; no text is ever taken for markup."""
+"""A table of texts and its output formats; text is escaped and never read as markup."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textwrap import fill, wrap
 
 from tabulate import tabulate
 
-# Private code points: no escaping touches them, and no text has them, as they are not printable.
+# Private code points: escaping does not change them, and printable text never contains them.
 _BEST = ("\ue000", "\ue001")
 _LATEX = str.maketrans(
     {
@@ -26,16 +26,16 @@ _LATEX = str.maketrans(
 )
 _TIED = "\N{NO-BREAK SPACE}"
 _GAP = 2
-# A header's word, and a label's column, may be broken beyond this width.
+# Maximum width of a header's word, and minimum width of a shortened column of labels.
 _WORD = 16
 _LABEL = 8
 
 
 @dataclass(frozen=True)
 class Table:
-    """``rows`` under ``headers``: first ``labels`` columns of text, then numbers.
+    """``rows`` under ``headers``: the first ``labels`` columns are text, the others numbers.
 
-    ``best`` holds (row, column) of the marked cells, ``sections`` the rows that start a new part.
+    ``best`` has the (row, column) of the marked cells, ``sections`` the rows that start a section.
     """
 
     headers: Sequence[str]
@@ -47,7 +47,7 @@ class Table:
     notes: Sequence[str] = ()
 
     def terminal(self, width: int, color: bool) -> str:
-        """Text of ``width`` columns; numbers that do not fit follow below, beside their labels."""
+        """Text of ``width`` characters; columns that do not fit follow below, with their labels."""
         widths = self._widths(width // 2)
         blocks = [
             self._block([*range(self.labels), *numbers], widths, color)
@@ -64,7 +64,7 @@ class Table:
         return "\n\n".join(filter(None, [table, escaped(self.caption), notes])) + "\n"
 
     def html(self) -> str:
-        """A fragment in ASCII, so that no page's encoding can spoil it."""
+        """A fragment in ASCII, which is the same in every encoding of a page."""
         lines = [f"<p>{_html(line)}</p>" for line in (self.caption, *self.notes)]
         text = "\n".join([self._tabulate("unsafehtml", _html, ("<b>", "</b>")), *lines]) + "\n"
         return text.encode("ascii", "xmlcharrefreplace").decode()
@@ -72,7 +72,7 @@ class Table:
     def latex(self) -> str:
         """A booktabs ``tabular`` under the caption and the notes as comments."""
         comments = [f"% {_printable(line)}" for line in (self.caption, *self.notes)]
-        # This style escapes for itself, so what is LaTeX comes after it.
+        # This style escapes text itself, so LaTeX commands are inserted afterwards.
         table = self._tabulate("latex_booktabs", _printable, _BEST)
         return "\n".join([*comments, table.translate(_LATEX)]) + "\n"
 
@@ -94,7 +94,7 @@ class Table:
         return text
 
     def _widths(self, limit: int) -> list[int]:
-        """Columns' widths; the widest labels give way until all labels fit ``limit``."""
+        """The columns' widths; the widest labels are narrowed until all labels fit ``limit``."""
         widths = []
         for j, header in enumerate(self.headers):
             words = max(map(len, _heading(header).split(" ")))
@@ -106,7 +106,7 @@ class Table:
         return [*labels, *widths[self.labels :]]
 
     def _blocks(self, widths: Sequence[int], width: int) -> list[range]:
-        """The columns of numbers, cut so that each block fits beside the labels."""
+        """The columns of numbers, in blocks that fit next to the labels."""
         labels = used = sum(widths[: self.labels]) + _GAP * (self.labels - 1)
         cuts = [self.labels]
         for j in range(self.labels, len(widths)):
@@ -116,7 +116,7 @@ class Table:
                 used = labels + _GAP + widths[j]
         return [range(*cut) for cut in pairwise([*cuts, len(widths)])]
 
-    # By hand, since Rich takes half a millisecond a row: seconds for a large store.
+    # Not with Rich, which takes half a millisecond per row: seconds for a large store.
     def _block(self, columns: Sequence[int], widths: Sequence[int], color: bool) -> str:
         def lines(cells: Iterable[Sequence[str]]) -> Iterator[str]:
             for parts in zip_longest(*cells, fillvalue=""):
@@ -144,7 +144,7 @@ class Table:
 
 
 def _heading(text: str) -> str:
-    """A header that may break into words, but for the arrow."""
+    """A header that may break between words, but not before the arrow."""
     return re.sub(r" (?=[↑↓])", _TIED, _printable(text))
 
 
@@ -153,7 +153,7 @@ def _fold(text: str, width: int) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """Control characters could move the cursor, or break a row in two."""
+    """The text without control characters, which could move the cursor or split a row."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 

@@ -1,4 +1,4 @@
-"""Which rows of a board can be told apart: ranks that share what cannot, and a plain sentence."""
+"""Which rows of a board differ significantly: shared ranks, and a sentence for the reader."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from adbench_harness.leaderboard.columns import Column
 from adbench_harness.statistics import delong, significance
 
 StoredImages = Callable[[int], Mapping[str, NDArray[Any]]]
-"""The per-image arrays of the trial at an index of the results; empty where none are stored."""
+"""The per-image arrays of the trial at an index of the results; empty if none are stored."""
 
 TESTED = "image_auroc"
 """The metric whose difference on the images of one category can be tested."""
 MOST = 50
-"""Rows beyond which nothing is tested: so many pairs leave no power."""
+"""Maximum number of rows that are tested: with more pairs, the tests have no power."""
 
 
 class Ties(NamedTuple):
-    """Ranks of the rows, or None where nothing was tested; and what there is to say."""
+    """Ranks of the rows (None if nothing was tested), and a sentence about the result."""
 
     ranks: NDArray[np.int64] | None
     sentence: str
@@ -36,10 +36,11 @@ def ties(
     shown: Column,
     images: StoredImages,
 ) -> Ties:
-    """Compare complete rows, each of whose trials are a frame, the best first.
+    """Test complete rows for differences; each row is the frame of its trials, the best row first.
 
-    Seeds are averaged. With one category its images are the sample (DeLong's paired test), with
-    more the categories are (Wilcoxon); all pairs are adjusted for their number (Holm).
+    Seeds are averaged. With one category, its images are the sample (DeLong's paired test). With
+    several, the categories are the sample (Wilcoxon). All pairs are corrected for their number
+    (Holm).
     """
     if not 1 < len(rows) <= MOST:
         many = f"{len(rows)} rows are too many to test every pair" if len(rows) > MOST else ""
@@ -72,7 +73,7 @@ def ties(
 def _placements(
     rows: Sequence[pd.DataFrame], images: StoredImages
 ) -> list[delong.Placements] | None:
-    """Each row's, averaged over its seeds; None unless all were run on the same images."""
+    """Each row's placements, averaged over seeds; None unless all trials have the same images."""
     stored = [[images(index) for index in row.index] for row in rows]
     every = [arrays for row in stored for arrays in row]
     first = every[0]

@@ -1,4 +1,4 @@
-"""Greedy k-centre coreset: a few embeddings that cover all of them."""
+"""Greedy k-centre coreset: a small subset of embeddings that covers all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POOL = 2048
 BLOCK = 1024
 """Maximum number of points whose distances are updated at once; 16 times as many on a GPU."""
 CELL = 600
-"""Points per pick at which they are grouped by their nearest pick, on a CPU."""
+"""On a CPU, points are grouped by their nearest pick once there are this many or fewer per pick."""
 UNIT_ROUNDOFF = 2.0**-24
 
 
@@ -32,10 +32,10 @@ def greedy_coreset(
 
     From a random start, each pick is the point farthest from all earlier picks (Sener and Savarese,
     ICLR 2018; PatchCore, Roth et al., CVPR 2022, algorithm 1), measured after a Gaussian random
-    projection to ``projection`` dimensions (None, or no fewer than D: unprojected). The features
-    are float32 on any device, ``generator`` is on the CPU, and ``progress`` is called with (picks
-    made, count). Needs memory for the projected features and about 40 MB. A count of N or more
-    takes every point; one below 1 raises ValueError.
+    projection to ``projection`` dimensions (None, or D or more: no projection). The features are
+    float32 on any device, ``generator`` is on the CPU, and ``progress`` is called with (picks
+    made, count). This needs memory for the projected features and about 40 MB. A count of N or
+    more takes every point; a count below 1 raises ValueError.
 
     Distances only decrease. It is therefore enough to pick from a pool of the points that were
     farthest at some time, as long as one of them is farther away than all others were at that time.
@@ -97,7 +97,7 @@ class _Cover:
         """The next greedy picks: at least 1, at most ``count``."""
         farthest, pool = self._distances.topk(min(POOL, len(self._order)))
         pool = pool[self._order[pool].argsort()]  # ties go to the lowest index
-        # On the CPU, which is as fast as a GPU for many small steps in sequence.
+        # This runs on the CPU, which is as fast as a GPU for many small steps in sequence.
         members = self._points[self._order[pool]].cpu().double()
         distances = (members - self._points[self._nearest[pool]].cpu()).square().sum(1)
         distances[self._distances[pool].cpu().isneginf()] = -torch.inf

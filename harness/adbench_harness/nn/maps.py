@@ -14,7 +14,7 @@ def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
     are mirrored at their border, edge pixels included. Raises ValueError if ``sigma`` is negative.
     """
     if sigma < 0:
-        raise ValueError(f"sigma must not be negative, not {sigma}")
+        raise ValueError(f"sigma must be 0 or more, not {sigma}")
     if sigma == 0:
         return maps
     radius = int(4 * sigma + 0.5)

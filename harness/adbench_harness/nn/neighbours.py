@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, UntypedStorage
 
 TILE = 2048
-"""Queries and bank vectors compared at once; four times as many vectors by faiss or a GPU."""
+"""Queries and bank vectors compared at once; faiss or a GPU takes four times as many vectors."""
 SPARE = 4
 """Candidates beyond the requested k, so that one search is enough for nearly every query."""
 UNIT_ROUNDOFF = 2.0**-24
@@ -23,7 +23,7 @@ _counting: ContextVar[bool] = ContextVar("counting", default=False)
 
 @contextmanager
 def counted() -> Iterator[None]:
-    """Search only by torch's matrix products, which a FLOP counter sees."""
+    """Search only with torch's matrix products, whose FLOPs a counter can see."""
     token = _counting.set(True)
     try:
         yield
@@ -50,13 +50,13 @@ class Neighbours:
     Matrix products rank the candidates, and the candidates' distances are then computed directly
     as ``sum((q - b)**2)``: the expansion ``|q|^2 - 2qb + |b|^2`` is inaccurate for small distances.
     If rounding errors could have changed a query's ranking, it is searched again with more
-    candidates. So faiss, which ranks large banks faster on a CPU, and torch, which needs no other
-    package and whose FLOPs can be counted, give the same result. Full float32 products are assumed,
-    torch's default.
+    candidates. Therefore faiss, which ranks large banks faster on a CPU, and torch, which needs no
+    other package and whose FLOPs can be counted, give the same result. Matrix products must have
+    full float32 precision, which is torch's default.
 
-    A search needs memory for about ``4 * TILE * (TILE + 2 * D)`` floats besides its result (three
-    times as much if very many vectors tie). Vectors are centred by the bank's mean one tile at a
-    time: rounding errors grow with norms, and a shift changes no distance.
+    A search needs memory for about ``4 * TILE * (TILE + 2 * D)`` floats in addition to its result
+    (three times as much if very many vectors tie). The bank's mean is subtracted from the vectors
+    one tile at a time: rounding errors grow with norms, and a shift changes no distance.
 
     Scorers that share one model output search for the same queries, so the last result is kept. It
     is used again for the same unmodified memory, through any view, with the same or a smaller k.
@@ -65,7 +65,9 @@ class Neighbours:
 
     def __init__(self, bank: Tensor) -> None:
         if bank.ndim != 2 or len(bank) == 0:
-            raise ValueError(f"a memory bank has shape [M, D] with M > 0, not {list(bank.shape)}")
+            raise ValueError(
+                f"a memory bank must have shape [M, D] with M > 0, not {list(bank.shape)}"
+            )
         self.bank = bank
         self._mean = bank.mean(0)
         self._squares = bank.new_empty(len(bank))
@@ -84,7 +86,7 @@ class Neighbours:
         Equal distances are ordered by index. All M vectors are returned if k exceeds M.
         """
         k = self._checked(k)
-        if queries.is_inference():  # torch does not count the modifications of such a tensor
+        if queries.is_inference():  # torch does not count the modifications of an inference tensor
             return self._search(queries, k, k + SPARE)
         storage, layout = queries.untyped_storage(), _layout(queries)
         if self._last is not None:
@@ -184,5 +186,5 @@ class Neighbours:
 
 
 def _layout(tensor: Tensor) -> _Layout:
-    """The offset of a tensor in its storage, and how often the storage was modified."""
+    """A tensor's offset, shape and strides in its storage, and its count of modifications."""
     return int(tensor.storage_offset()), tensor.shape, tensor.stride(), tensor._version

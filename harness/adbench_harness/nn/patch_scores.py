@@ -70,8 +70,9 @@ class MatchedPatches:
 def hcw_00_weighted(patches: MatchedPatches, neighbours: int) -> Tensor:
     """Image scores [B], weighted as in the re-implementation hcw-00/PatchCore_anomaly_detection.
 
-    The worst patch's distance times 1 - max softmax over the distances to its own nearest bank
-    vectors. This leaves out the farthest of them, not the match as in the paper's equation 7.
+    The score is the worst patch's distance times 1 - max softmax over the distances to its own
+    nearest bank vectors. This leaves out the farthest of them; the paper's equation 7 leaves out
+    the match.
     """
     worst = patches.worst(patches.distances)
     around = patches.around_patch(neighbours, worst)

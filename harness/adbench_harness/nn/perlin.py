@@ -1,4 +1,4 @@
-"""Perlin noise, the shape of many pseudo-anomalies."""
+"""Perlin noise, from which many pseudo-anomalies get their shape."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ def perlin_noise(
     vertical, horizontal = weights[0][:, :, None], weights[1][:, None]
     top = torch.lerp(slope(0, 0), slope(0, 1), horizontal)
     bottom = torch.lerp(slope(1, 0), slope(1, 1), horizontal)
-    # Without the factor the values would reach only sqrt(1/2).
+    # Without this factor, the values would reach only sqrt(1/2).
     return 2**0.5 * torch.lerp(top, bottom, vertical)

@@ -18,11 +18,11 @@ Array = NDArray[np.floating[Any]]
 
 COSTS = ("ms_per_image", "flops", "peak_mb")
 MOST = 20
-"""Maximum number of methods in a critical-difference diagram: more are not readable."""
+"""Maximum number of methods in a critical-difference diagram, so that it stays readable."""
 
 
 def front(values: Array, costs: Array) -> NDArray[np.bool_]:
-    """The Pareto front [K]: points for which no other is as good and as cheap and better in one."""
+    """The Pareto front [K]: no other point is as good and as cheap, and better in one of both."""
     good, cheap = values[:, None] <= values, costs[:, None] >= costs
     better = (values[:, None] < values) | (costs[:, None] > costs)
     beaten = np.any(good & cheap & better, axis=1)
@@ -34,9 +34,9 @@ class Ranks:
     """Methods by their mean rank over ``blocks`` categories, in groups without a significant
     difference.
 
-    ``needed`` is the number of categories that a significant difference needs; ``friedman`` is the
-    p-value that all methods are equal; ``left_out`` are those that lack a category, used the test
-    images, or are not among the ``MOST`` best.
+    ``needed`` is the number of categories that a significant difference needs. ``friedman`` is the
+    p-value of Friedman's test that all methods are equal. ``left_out`` are the methods that lack a
+    category, used the test images, or are not among the ``MOST`` best.
     """
 
     methods: tuple[str, ...]

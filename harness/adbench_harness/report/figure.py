@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from adbench_harness.leaderboard.columns import Column
 
-# Placeholders that are replaced by variables of the style sheet in the written file.
+# Placeholders, which are replaced by variables of the style sheet in the written file.
 _INK, _SOFT, _ONE, _TWO, _PAPER = (f"#0{n}0{n}0{n}" for n in range(1, 6))
 _COLOURS = {
     _INK: ("#1f2328", "#e6e8eb"),

@@ -26,7 +26,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Judgment:
-    """An image's index, how wrong its score is (a fraction), that in words, and whether it is."""
+    """An image's index, how wrong its score is (a fraction), the same in words, and a flag."""
 
     index: int
     wrong: float

@@ -84,7 +84,7 @@ class Panels:
         panel = Panel(trial.category, result)
         images = self._store.images(trial)
         if not images:
-            panel.notes.append("This trial stored no data of single images.")
+            panel.notes.append("This trial stored no per-image scores.")
             return panel
         maps = self._store.maps(trial)
         if here is None:

@@ -99,7 +99,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Written:
-    """The result of ``write``: the pages of rows, and why images are missing, if any are."""
+    """The result of ``write``: the number of rows, and the reasons for missing images."""
 
     rows: int
     missing: tuple[str, ...]
@@ -350,7 +350,7 @@ class _Site:
     def all_panels(
         self, rows: Iterable[Row], progress: Callable[[int, int], None]
     ) -> tuple[dict[str, list[Panel]], list[str]]:
-        """The panels of every row's page, and why images are missing.
+        """The panels of every row's page, and the reasons for missing images.
 
         A category's images are loaded once, and dropped before those of the next category.
         """
@@ -382,7 +382,7 @@ class _Site:
             return TrialImages(result.trial, self.catalogue, self.locations)
         except UserError as error:
             return error
-        except Exception as error:  # a plugin's data set may raise anything
+        except Exception as error:  # a plugin's data set may raise any exception
             return UserError(said(error))
 
     def row(self, section: Section, row: Row, panels: Sequence[Panel]) -> None:
@@ -470,7 +470,7 @@ def _facts(results: Sequence[TrialResult]) -> dict[str, list[str]]:
             text += "" if used.verified else " (not verified)"
             found.setdefault("weights", {})[text] = None
         settings = result.trial.evaluation
-        text = f"maps at {settings.size or 'the images own'} size, border {settings.border}"
+        text = f"maps at {settings.size or 'native'} size, border {settings.border}"
         found.setdefault("evaluation", {})[text] = None
         found.setdefault("protocol", {})[result.trial.protocol] = None
     return {name: list(values) for name, values in found.items()}

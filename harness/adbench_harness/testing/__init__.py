@@ -1,4 +1,4 @@
-"""Conformance: what every component promises, as small named checks that anyone can run.
+"""Conformance checks: small named tests of what the contract requires of every component.
 
 In a plugin's tests::
 
@@ -8,8 +8,8 @@ In a plugin's tests::
     def test_conformance(component, check):
         check(component)
 
-A class attribute ``xfail = {"check": "reason"}`` declares a check that the component cannot meet,
-``check_parameters = {"epochs": 1}`` the parameters that make it quick to check.
+The class attribute ``xfail = {"check": "reason"}`` declares a check that the component cannot pass.
+``check_parameters = {"epochs": 1}`` are parameters that make the component quick to check.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _BASIC_SCORERS = (MapScorer, OwnScorer, SoftmaxScorer)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one check of one component ended; ``text`` says it in words."""
+    """The outcome of one check of one component; ``text`` describes it."""
 
     component: str
     check: str
@@ -50,7 +50,7 @@ class Outcome:
 
 
 def checks(component: Any, scorers: Sequence[Any] = ()) -> Iterator[tuple[str, Check]]:
-    """The named checks of a component's kind; ``scorers`` may judge a model's planted defects."""
+    """The checks of a component by name; ``scorers`` score the planted defects of a model."""
     kind = kind_of(component)
     yield "says_what_it_is", _says_what_it_is
     if kind != "metric":
@@ -64,7 +64,7 @@ def checks(component: Any, scorers: Sequence[Any] = ()) -> Iterator[tuple[str, C
 
 
 def parametrize_with_checks(components: Iterable[Any]) -> Any:
-    """A ``pytest.mark.parametrize`` over (component, check); declared failures are xfails."""
+    """A ``pytest.mark.parametrize`` over (component, check); declared failures become xfails."""
     import pytest
 
     components = [c if isinstance(c, Metric) else _completed(c) for c in components]
@@ -88,11 +88,11 @@ def _completed(component: type) -> type:
 
 
 def whole(component: Any, components: Iterable[Any]) -> Any:
-    """``component``, or one that takes those that are its parameters from ``components``."""
+    """``component``; if its parameters are components, they are taken from ``components``."""
     try:
         known = {} if isinstance(component, Metric) else parameters.parameters(component)
     except ContractError:
-        return component  # a check will say what is wrong
+        return component  # a check will report the error
     if not any(parameter.kind for parameter in known.values()):
         return component
     beside = _Beside(components)
@@ -105,19 +105,19 @@ def whole(component: Any, components: Iterable[Any]) -> Any:
 
 
 class _Beside:
-    """Components by kind and name, as a catalogue has them."""
+    """Components by kind and name, with the ``get`` of a catalogue."""
 
     def __init__(self, components: Iterable[Any]) -> None:
         self._known = {(kind_of(c), c.name): c for c in components}
 
     def get(self, kind: str, name: str) -> Any:
         if (kind, name) not in self._known:
-            raise Skipped(f"there is no {kind} {name} beside it")
+            raise Skipped(f"it needs {kind} {name}, which is not among the components")
         return self._known[kind, name]
 
 
 def _judges(components: Iterable[Any]) -> list[Any]:
-    """The scorers among ``components`` that an axis would have."""
+    """The scorers among ``components`` that a run uses by default."""
     return [c for c in components if kind_of(c) == "scorer" and c.default]
 
 
@@ -137,13 +137,13 @@ def _skipping(check: Check) -> Check:
 
 
 def _parameters(component: Any) -> str:
-    """What a component is checked with, in words."""
+    """The parameters that a component is checked with, as text."""
     given = {} if isinstance(component, Metric) else component.check_parameters
     return ", ".join(f"{key}={value!r}" for key, value in given.items()) or "its defaults"
 
 
 def check(name: str, catalogue: Catalogue) -> list[Outcome]:
-    """Run the checks of a component ``[kind:]name``, or of all that a plugin brings."""
+    """Run the checks of a component ``[kind:]name``, or of all components of a plugin."""
     offers = [o for by_name in catalogue.offers.values() for o in by_name.values()]
     kind, _, short = name.rpartition(":")
     chosen = [o for o in offers if o.plugin == name or (o.name == short and kind in ("", o.kind))]
@@ -151,7 +151,7 @@ def check(name: str, catalogue: Catalogue) -> list[Outcome]:
         known = [*catalogue.plugins, *(o.name for o in offers)]
         raise UserError(
             f"no plugin or component '{name}'{nearest(name, known)}; 'adbench list --components' "
-            "shows them"
+            "lists them"
         )
     components = [offer.component for offer in offers if offer.kind != "recipe"]
     scorers = _judges(components)
@@ -178,7 +178,9 @@ def _outcome(component: Any, label: str, name: str, function: Check) -> Outcome:
         text = f"FAILED: {said} (checked with {_parameters(component)})"
         return Outcome(label, name, text, failed=True)
     if reason:
-        return Outcome(label, name, "FAILED: passes, but is declared to fail", failed=True)
+        return Outcome(
+            label, name, "FAILED: it passes, but xfail declares that it fails", failed=True
+        )
     return Outcome(label, name, "ok")
 
 
@@ -191,7 +193,7 @@ def _says_what_it_is(component: Any) -> None:
     for name, kind in (("name", str), ("summary", str), ("version", int)):
         value = getattr(component, name)
         assert isinstance(value, kind), f"{name} is {value!r}, not of type {kind.__name__}"
-        assert value != "", f"{name} is empty; fill it in"
+        assert value != "", f"{name} is empty; give it a value"
     if not isinstance(component, Metric):
         paper = component.paper
         assert paper is None or isinstance(paper, str), f"paper is {paper!r}, not a string or None"

@@ -1,4 +1,4 @@
-"""Augmenters change what lies under their masks."""
+"""Augmenters change only the pixels under their masks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _augment(component: Any, images: Tensor, seed: int = 0) -> Augmented:
     augmenter.fit(train(images), tools(None, images.shape[-1]))
     batch = Batch(images=images, seeds=torch.arange(len(images)), handles=tuple(range(len(images))))
     result = augmenter.augment(batch, torch.Generator().manual_seed(seed))
-    assert isinstance(result, Augmented), f"augment returned {type(result).__name__}"
+    assert isinstance(result, Augmented), f"augment returned {type(result).__name__}, not Augmented"
     return result
 
 
@@ -40,15 +40,15 @@ def _augments_in_shape(component: Any) -> None:
         ("kind", result.kind, (8,), torch.int64),
     ):
         assert tuple(made.shape) == tuple(shape), f"{name}: shape {[*made.shape]}, not {[*shape]}"
-        assert made.dtype == dtype, f"{name}: {made.dtype}, not {dtype}"
+        assert made.dtype == dtype, f"{name}: type {made.dtype}, not {dtype}"
     low, high = float(result.images.min()), float(result.images.max())
-    assert 0 <= low <= high <= 1, f"images: values from {low:.6g} to {high:.6g}, not within [0, 1]"
+    assert 0 <= low <= high <= 1, f"images has values from {low:.6g} to {high:.6g}, not in [0, 1]"
     kinds = len(component.kinds)
-    assert result.kind.min() >= 0, f"kind: {int(result.kind.min())} is negative"
-    assert result.kind.max() <= kinds, f"kind: {int(result.kind.max())}, of {kinds} kinds"
+    assert result.kind.min() >= 0, f"kind has the negative value {int(result.kind.min())}"
+    assert result.kind.max() <= kinds, f"kind has {int(result.kind.max())}; there are {kinds} kinds"
     masked = int(result.masks[result.kind == 0].flatten(1).any(1).sum())
-    assert not masked, f"{masked} images are masked although their kind is 0 (left clean)"
-    assert result.masks.any(), "nothing was augmented in 8 images"
+    assert not masked, f"{masked} images have a mask, but their kind is 0 (no anomaly)"
+    assert result.masks.any(), "none of 8 images was augmented"
 
 
 def _augments_the_same_twice(component: Any) -> None:
@@ -56,7 +56,7 @@ def _augments_the_same_twice(component: Any) -> None:
     first, again = _augment(component, images.clone()), _augment(component, images.clone())
     identical([first.images, first.masks], [again.images, again.masks], "the same seed")
     other = _augment(component, images.clone(), 1)
-    assert not torch.equal(first.images, other.images), "seeds 0 and 1 draw the same"
+    assert not torch.equal(first.images, other.images), "seeds 0 and 1 give the same images"
 
 
 def _leaves_the_batch_alone(component: Any) -> None:

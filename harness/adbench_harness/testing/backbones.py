@@ -1,4 +1,4 @@
-"""Backbones run every layer that they name."""
+"""Backbones return every layer that they declare."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def _runs_every_layer(component: Any) -> None:
     with torch.no_grad():
         grids = network(torch.rand(2, 3, 64, 64))
     assert set(grids) == set(component.layers), (
-        f"layers {', '.join(sorted(grids))}, not {', '.join(sorted(component.layers))}"
+        f"the network returns {', '.join(sorted(grids))}, not {', '.join(sorted(component.layers))}"
     )
     for name, grid in grids.items():
-        assert grid.dim() in (2, 4), f"{name}: shape {[*grid.shape]}, neither a grid nor a vector"
-        assert len(grid) == 2, f"{name}: {len(grid)} entries for 2 images"
+        assert grid.dim() in (2, 4), f"{name} has shape {[*grid.shape]}, not [B, C, h, w] or [B, C]"
+        assert len(grid) == 2, f"{name} has {len(grid)} entries for 2 images"
         broken = int((~torch.isfinite(grid)).sum())
         assert not broken, f"{name}: {broken} of {grid.numel()} values are not finite"
 

@@ -1,4 +1,4 @@
-"""What checks of several kinds share."""
+"""Code that the checks of several kinds share."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TOLERANCE = 1e-5
 
 
 class Skipped(Exception):  # noqa: N818  # an outcome, not an error
-    """The check needs something that is not here, or cannot hold for this component."""
+    """The check needs something that is missing, or does not apply to this component."""
 
 
 def make(component: Any) -> Any:
-    """An instance with the parameters that it wants to be checked with."""
+    """An instance with the component's ``check_parameters``."""
     return component(**component.check_parameters)
 
 
@@ -32,7 +32,7 @@ _EXCUSES = {
 
 
 def excuse(component: Any, *attributes: str) -> None:
-    """Raise Skipped where the component declares why a check cannot hold for it."""
+    """Raise Skipped if the component declares an attribute for which the check does not apply."""
     made = make(component)
     for attribute in attributes:
         if getattr(made, attribute):
@@ -40,7 +40,7 @@ def excuse(component: Any, *attributes: str) -> None:
 
 
 def close(first: Sequence[Tensor], second: Sequence[Tensor], what: str) -> None:
-    """The tensors are equal up to rounding, relative to the largest value of each."""
+    """Assert that tensors are equal up to rounding, relative to the largest value of each."""
     for a, b in _pairs(first, second, what):
         scale = max(float(a.abs().max()), 1e-12)
         difference = (a - b).abs().flatten()
@@ -53,7 +53,7 @@ def close(first: Sequence[Tensor], second: Sequence[Tensor], what: str) -> None:
 
 
 def identical(first: Sequence[Any], second: Sequence[Any], what: str) -> None:
-    """The tensors or arrays are equal bit for bit."""
+    """Assert that tensors or arrays are equal bit for bit."""
     for a, b in _pairs(first, second, what):
         changed = (a != b).flatten()
         if changed.any():
@@ -78,16 +78,16 @@ def _tensor(values: Any) -> Tensor:
 
 
 def per_image(outputs: Outputs) -> list[Tensor]:
-    """The tensors with an entry an image."""
+    """The tensors that have one entry per image."""
     return [tensor for port in outputs.ports.values() for tensor in contract.tensors(port)]
 
 
 def blob_is_hot(maps: Tensor, name: str) -> None:
-    """Maps [B, h, w] are higher in the middle, where the defect is, than in a corner."""
+    """Assert that maps [B, h, w] are higher in the middle, at the defect, than in a corner."""
     height, width = maps.shape[-2:]
     blob = maps[:, height * 9 // 20 : height * 11 // 20, width * 9 // 20 : width * 11 // 20].mean()
     corner = maps[:, : height // 5, : width // 5].mean()
     assert blob > corner, (
-        f"{name}: the map is not hot where the defect is: {float(blob):.6g} there on average, "
+        f"{name}: the map is not higher at the defect: its mean is {float(blob):.6g} there and "
         f"{float(corner):.6g} in a corner"
     )

@@ -1,4 +1,4 @@
-"""What augmenters and models are fitted with: images, tools, a backbone, an augmenter."""
+"""The inputs for checks of augmenters and models: images, ``tools`` and an augmenter."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from adbench_harness.types import (
 )
 
 CATEGORIES = ("plate", "tile")
-"""Names of categories, for models that want them."""
+"""Names of categories, for models that declare ``category_names``."""
 
 
 def textures(count: int, size: int | tuple[int, int], seed: int = 0, blob: bool = False) -> Tensor:
-    """Striped, slightly noisy normal images [count, 3, H, W]; ``blob`` plants a defect.
+    """Striped, slightly noisy normal images [count, 3, H, W]; ``blob`` adds a defect.
 
     ``size`` is a side or (height, width) in px.
     """
@@ -50,7 +50,7 @@ def textures(count: int, size: int | tuple[int, int], seed: int = 0, blob: bool 
 
 
 def batch(images: Tensor, model: Model | None = None) -> Batch:
-    """The images [B, 3, H, W] as ``predict`` gets them, with what ``model`` declares to want."""
+    """The images [B, 3, H, W] as ``predict`` gets them, with the inputs that ``model`` declares."""
     wanted = _wanted(images, model)
     indices = range(len(images))
     return Batch(
@@ -62,9 +62,9 @@ def batch(images: Tensor, model: Model | None = None) -> Batch:
 
 
 def train(images: Tensor, classes: bool = False, model: Model | None = None) -> TrainImages:
-    """The images [N, 3, H, W] as a training set, with what ``model`` declares to want.
+    """The images [N, 3, H, W] as a training set, with the inputs that ``model`` declares.
 
-    Half of them are of each of two classes where ``classes`` are shown.
+    With ``classes``, half of the images belong to each of two classes.
     """
     inputs = Inputs(
         samples=(),
@@ -99,9 +99,9 @@ def _wanted(images: Tensor, model: Model | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Extras:
-    """The images in grey, as if each had a depth or infrared image [1, H, W] of 8 bits beside it.
+    """Grey copies of the images, in place of extra images such as depth: [1, H, W], 8 bits.
 
-    As ``Extras``, but for the files.
+    It replaces ``Extras``, which reads files.
     """
 
     images: Tensor
@@ -113,7 +113,7 @@ class _Extras:
 
 
 def tools(augmenter: Any, size: int | tuple[int, int], seed: int = 0) -> Tools:
-    """What ``fit`` gets; one small untrained network stands in for any backbone."""
+    """The ``tools`` of ``fit``; one small untrained network replaces every backbone."""
     return Tools(
         device=torch.device("cpu"),
         generator=torch.Generator().manual_seed(seed),
@@ -156,7 +156,7 @@ class Walked:
 
 
 class Blobs(Augmenter):
-    """An augmenter for checks: a bright square in every second image."""
+    """An augmenter for checks, which draws a bright square in every second image."""
 
     name = "blobs"
     summary = "squares"

@@ -1,4 +1,4 @@
-"""Metrics rank rightly."""
+"""Metrics rank images and pixels correctly."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from adbench_harness.types import GOOD, Metric
 
 
 def _evaluation(metric: Metric, values: np.ndarray, truth: np.ndarray) -> Evaluation:
-    """An evaluation with what the metric needs, and with all that a run would have besides.
+    """An evaluation with what the metric needs and with everything else that a run provides.
 
     Held-out normal images have the lowest score. A metric of pixels gets four images with two masks
-    each; half of the left mask is enough to find it.
+    each, and a saturation threshold of half the area of the left mask.
     """
     count = len(truth) if metric.needs in ("image", "validation", "classes") else 4
     labels = truth.astype(np.int8) if count > 4 else np.ones(4, np.int8)
@@ -59,14 +59,14 @@ def _equal(value: float, expected: float, what: str) -> None:
 
 def _is_one_on_a_perfect_ranking(metric: Metric) -> None:
     if metric.chance is None and metric.needs != "classes":
-        raise Skipped("not a ranking metric")
+        raise Skipped("it is not a ranking metric")
     truth = _truth()
-    _equal(metric.compute(_evaluation(metric, truth, truth)), 1, "scores that are the truth")
+    _equal(metric.compute(_evaluation(metric, truth, truth)), 1, "scores equal to the labels")
 
 
 def _is_at_chance_on_constant_scores(metric: Metric) -> None:
     if metric.chance is None:
-        raise Skipped("declares no chance level")
+        raise Skipped("it declares no chance level")
     truth = _truth()
     value = metric.compute(_evaluation(metric, np.ones(400), truth))
     _equal(value, metric.chance(float(truth.mean())), "constant scores")
@@ -74,7 +74,7 @@ def _is_at_chance_on_constant_scores(metric: Metric) -> None:
 
 def _ignores_monotone_maps(metric: Metric) -> None:
     if metric.chance is None:
-        raise Skipped("not a ranking metric")
+        raise Skipped("it is not a ranking metric")
     scores, truth = np.random.default_rng(1).integers(0, 50, 400), _truth()
     value = metric.compute(_evaluation(metric, scores, truth))
     for how, monotone in (
@@ -82,18 +82,18 @@ def _ignores_monotone_maps(metric: Metric) -> None:
         ("x^3", scores.astype(float) ** 3),
         ("log(1 + x)", np.log1p(scores)),
     ):
-        _equal(metric.compute(_evaluation(metric, monotone, truth)), value, f"scores x as {how}")
+        _equal(metric.compute(_evaluation(metric, monotone, truth)), value, f"scores x -> {how}")
 
 
 def _is_a_number(metric: Metric) -> None:
     values, truth = np.random.default_rng(2).integers(0, 2, 400), _truth()
     value = metric.compute(_evaluation(metric, values, truth))
-    assert np.isfinite(value), f"{value} on scores of 0 and 1"
+    assert np.isfinite(value), f"the metric is {value} for scores of 0 and 1"
 
 
 def _interval_holds_the_number(metric: Metric) -> None:
     if metric.interval is None:
-        raise Skipped("declares no confidence interval")
+        raise Skipped("it declares no confidence interval")
     values, truth = np.random.default_rng(2).integers(0, 2, 400), _truth()
     evaluation = _evaluation(metric, values, truth)
     low, high = metric.interval(evaluation)

@@ -1,4 +1,4 @@
-"""Models predict what they declare, from what they were fitted on."""
+"""Models predict what they declare, and only from what they were fitted on."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _defective(model: Any, count: int, seed: int = 2) -> Tensor:
 
 
 def _predict(model: Any, images: Tensor, indices: Sequence[int] | None = None) -> Outputs:
-    """The outputs for the images, or for those at ``indices`` of them as one batch."""
+    """The outputs for the images, or for a batch of those at ``indices``."""
     whole = batch(images, model)
     asked = whole if indices is None else _part(whole, indices)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def _predicts_what_it_declares(component: Any) -> None:
 def _says_its_size(model: Any, outputs: Outputs) -> None:
     given = outputs.input_size
     assert tuple(given) == model.input.size, (
-        f"predict says that its input is {given} px (height, width), not {model.input.size}"
+        f"predict returned an input_size of {given} px (height, width), not {model.input.size}"
     )
 
 
@@ -100,11 +100,11 @@ def _predicts_maps_of_a_rectangle(component: Any) -> None:
     known = parameters.parameters(component)
     name = next((name for name in _SIZES if name in known), None)
     if name is None:
-        raise Skipped("its input's size is not a parameter 'resize' or 'size'")
+        raise Skipped("it has no parameter 'resize' or 'size' for the size of its input")
     try:
         size = known[name].adapter.validate_python(_RECTANGLE)
     except ValidationError:
-        raise Skipped(f"its parameter '{name}' takes no (height, width)") from None
+        raise Skipped(f"its parameter '{name}' does not accept (height, width)") from None
     whole = {"crop": None} if "crop" in known else {}
     try:
         model = component(**{**component.check_parameters, name: size, **whole})
@@ -136,7 +136,8 @@ def _predicts_alone_as_in_a_batch(component: Any) -> None:
     model = _fitted(component)
     images = _normal(model, 3)
     together = per_image(_predict(model, images))
-    for i in (0, 1):  # alone, a batch's highest would be right even if divided by it; two cannot
+    # Two images: a division by the batch's maximum would not change the highest one.
+    for i in (0, 1):
         alone = per_image(_predict(model, images, [i]))
         close([t[i : i + 1] for t in together], alone, "one image alone")
 
@@ -182,7 +183,7 @@ def _planted_blob_scores_above_normal(component: Any, scorers: Sequence[Any]) ->
     if _needs_no_image(model):
         fitting = [scorer for scorer in fitting if not overrides(scorer, "fit")]
     if not fitting or DefectLogits in model.emits:
-        raise Skipped("no scorer of images at hand accepts what it emits")
+        raise Skipped("no available scorer accepts the ports that it emits")
     for scorer in fitting:
         if overrides(scorer, "fit"):
             trained = Walked([_predict(model, _normal(model, 8, 0))])

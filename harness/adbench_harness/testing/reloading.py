@@ -14,9 +14,9 @@ from adbench_harness.types import Tools
 
 
 def reloaded(component: Any, fitted: Any, tools: Tools) -> Any:
-    """Another instance with what ``fitted`` learned, which went through JSON and safetensors.
+    """Another instance with what ``fitted`` learned, converted to JSON and safetensors and back.
 
-    Raises UnknownStateError where that cannot be told.
+    Raises UnknownStateError if it is unknown what ``fitted`` learned.
     """
     taken = learned.take(fitted, make(component))
     values = json.loads(json.dumps(taken.values, allow_nan=False))

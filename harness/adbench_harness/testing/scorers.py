@@ -43,7 +43,7 @@ _GRID, _DEPTH, _SIDE = 6, 8, 48
 
 
 def _outputs(component: Any, count: int = 4, planted: int | None = None) -> Outputs:
-    """Outputs with every port that the scorer accepts; image ``planted`` holds a defect."""
+    """Outputs with every port that the scorer accepts; image ``planted`` has a defect."""
     draw = torch.Generator().manual_seed(0)
 
     def grid(*shape: int) -> Tensor:
@@ -71,7 +71,7 @@ def _outputs(component: Any, count: int = 4, planted: int | None = None) -> Outp
     }
     accepted = sorted(make(component).accepts, key=lambda port: port.__name__)
     if unknown := [port.__name__ for port in accepted if port not in ports]:
-        raise Skipped(f"the checks have no {', '.join(unknown)} to give it")
+        raise Skipped(f"the checks cannot make its port {', '.join(unknown)}")
     return Outputs((_SIDE, _SIDE), *(ports[port]() for port in accepted))
 
 

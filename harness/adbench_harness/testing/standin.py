@@ -1,4 +1,4 @@
-"""The network that stands in for every backbone while a component is checked."""
+"""The network that replaces every backbone while a component is checked."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _VECTORS = ("avgpool", "cls")
 
 
 class StandIn(Backbone):
-    """A small convolutional network with fixed random weights and any layer."""
+    """A small convolutional network with fixed random weights and layers of any name."""
 
     name = "stand-in"
-    summary = "A small untrained network with any layer."
+    summary = "A small untrained network with layers of any name."
     version = 1
     layers = ()
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
-        """The network as far as ``layers`` need it; the same weights however far that is."""
+        """The stages that ``layers`` need; their weights do not depend on the number of stages."""
         return _Network(layers)
 
 
 class _Network(nn.Module):
     """Images [B, 3, H, W] -> grids of 32, 48, 64 and 96 channels at strides of 4, 8, 16 and 32.
 
-    The last number in a layer's name, at most 4, says its stage; a name without a number is of the
-    last one. ``avgpool`` and ``cls`` are vectors [B, 96].
+    The last number in a layer's name, limited to 4, is its stage; a name without a number means the
+    last stage. ``avgpool`` and ``cls`` are vectors [B, 96].
     """
 
     def __init__(self, layers: tuple[str, ...]) -> None:
@@ -76,5 +76,5 @@ def _stage_of(layer: str) -> int:
 
 @cache
 def store() -> FeatureStore:
-    """What serves the network to ``tools.features`` and to ``tools.trainable``."""
+    """The feature store from which ``tools.features`` and ``tools.trainable`` take the network."""
     return FeatureStore(StandIn(), Weights(StandIn.name, StandIn.version), torch.device("cpu"))

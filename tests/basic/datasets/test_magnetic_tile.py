@@ -77,7 +77,7 @@ def test_a_published_list_decides_the_split(tree, lines):
 def test_a_list_with_other_names_is_refused(tree):
     root = tree(*FREE, *DEFECTIVE)
     (root / "list.txt").write_text("exp1_num_3.jpg\nexp2_num_4.jpg\n")
-    with pytest.raises(UserError, match=r"names 'exp2_num_4.jpg', which MT_Free/Imgs has not"):
+    with pytest.raises(UserError, match=r"names 'exp2_num_4.jpg', not in MT_Free/Imgs"):
         MagneticTile(train_list="list.txt").samples(root, "magnetic_tile", 0)
 
 

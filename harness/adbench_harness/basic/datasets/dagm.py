@@ -13,7 +13,7 @@ from adbench_harness.types import GOOD, SPLITS, Archive, Sample
 
 
 class ClassCounts(NamedTuple):
-    """Images in train and test, and how many of both are defective."""
+    """The numbers of training and test images, and of the defective images in both."""
 
     train: int
     test: int
@@ -21,13 +21,13 @@ class ClassCounts(NamedTuple):
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> ClassCounts:
-        """What ``samples`` hold."""
+        """The counts of ``samples``."""
         train = sum(sample.split == "train" for sample in samples)
         return cls(train, len(samples) - train, sum(sample.label == 1 for sample in samples))
 
     @property
     def images(self) -> int:
-        """All of them."""
+        """The number of all images."""
         return self.train + self.test
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class ClassCounts(NamedTuple):
 
 
 class DAGM(Published):
-    """``root/Class<n>/{Train,Test}/<id>.PNG``; a defective one has ``Label/<id>_label.PNG``.
+    """``root/Class<n>/{Train,Test}/<id>.PNG``; a defective image has ``Label/<id>_label.PNG``.
 
     Some training images are defective: an unsupervised run leaves them out. The ellipses are larger
     than the defects, so pixel metrics are not comparable with those of precise masks.

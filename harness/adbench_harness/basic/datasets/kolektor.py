@@ -19,10 +19,11 @@ CATEGORY = "kolektorsdd"
 class KolektorSDD(Published):
     """``root/kos<item>/Part<n>.jpg``, or one folder deeper, and its mask ``Part<n>_label.bmp``.
 
-    Only the mask tells normal from defective: an image is defective if a pixel of its mask is not
-    zero. There is no official split for anomaly detection: two thirds of the items, drawn at
-    random, are for training and one third for testing, as in each of the authors' three folds. Most
-    items have a crack somewhere, so not splitting items leaves about a third of the cracks in test.
+    Only the mask distinguishes normal from defective images: an image is defective if a pixel of
+    its mask is not zero. There is no official split for anomaly detection: two thirds of the items,
+    drawn at random, are for training and one third for testing, as in each of the authors' three
+    folds. Most items have a crack and an item's images stay together, so only about a third of the
+    cracks are in the test part.
     """
 
     name: ClassVar[str] = "ksdd"

@@ -64,10 +64,10 @@ class MagneticTile(Published):
         return [CATEGORY]
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
-        """Free tiles, in train as ``train_list`` or ``split_seed`` says, then the defective ones.
+        """Free tiles, split by ``train_list`` or ``split_seed``, then the defective ones.
 
-        The masks of free tiles are not read. Raises UserError for a list that names another file
-        and for a defective tile without a mask.
+        The masks of free (defect-free) tiles are not read. Raises UserError for a list that names
+        another file and for a defective tile without a mask.
         """
         home = self._home(root)
         layout.check_category(category, [CATEGORY], self.name, root)
@@ -110,7 +110,7 @@ class MagneticTile(Published):
         for name in names:
             if name not in stems:
                 raise UserError(
-                    f"{self.name}: train_list '{file}' names '{name}', which {FREE}/Imgs has not; "
+                    f"{self.name}: train_list '{file}' names '{name}', not in {FREE}/Imgs; "
                     "correct the list"
                 )
         return {stems[name] for name in names}

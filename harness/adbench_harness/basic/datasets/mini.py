@@ -29,4 +29,4 @@ class Mini(Dataset):
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
         """The samples in the data set's own split."""
         layout.check_category(category, mini.CATEGORIES, self.name, root)
-        return layout.samples(root / category, f"remove '{root}' to have it built again")
+        return layout.samples(root / category, f"remove '{root}' to build it again")

@@ -54,7 +54,7 @@ class MVTecAD2(Official):
     """Eight categories under changing light; the public test part.
 
     The private parts have no published ground truth and are scored by benchmark.mvtec.com, so they
-    are not listed. ``DAMAGED`` is reported to be unreadable; it is left out if it is.
+    are not listed. ``DAMAGED`` is reported to be unreadable; if it is, it is left out.
     """
 
     DAMAGED: ClassVar[str] = "rice/train/good/265_regular.png"

@@ -1,4 +1,4 @@
-// Sorting and searching are DataTables'; the filters by axis are ours.
+// DataTables sorts and searches; this script adds the filters by axis.
 "use strict";
 
 for (const table of document.querySelectorAll("table.board")) {

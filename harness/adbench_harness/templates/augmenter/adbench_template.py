@@ -15,7 +15,7 @@ class Template(Augmenter):
     """A dark disc on an image with probability ``share``."""
 
     name = "template"
-    summary = "Dark discs at random places."
+    summary = "Dark discs at random positions."
     version = 1
     kinds = ("blot",)
 
@@ -25,8 +25,8 @@ class Template(Augmenter):
         share: Annotated[
             float, Field(gt=0, le=1, description="fraction of images with a blot")
         ] = 0.5,
-        radius: Annotated[float, Field(gt=0, lt=0.5, description="maximum, in image sides")] = 0.15,
-        strength: Annotated[float, Field(gt=0, le=1, description="1 is black")] = 0.6,
+        radius: Annotated[float, Field(gt=0, lt=0.5, description="maximum, 1 = image side")] = 0.15,
+        strength: Annotated[float, Field(gt=0, le=1, description="darkness; 1 is black")] = 0.6,
     ) -> None:
         self.share = share
         self.radius = radius

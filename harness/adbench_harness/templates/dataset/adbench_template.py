@@ -1,8 +1,8 @@
-"""A data set: striped plates that are drawn when they are needed; some are scratched.
+"""A data set: drawn plates with stripes, some of them scratched.
 
 To provide your own images instead, remove ``build`` and name the downloads in ``archives`` (or
-leave it empty: ``--data`` then names the folder). If they do not have the layout of MVTec AD, list
-the files under ``root`` in ``samples``.
+leave it empty, so that users name the folder with ``--data``). If the images do not have the layout
+of MVTec AD, list the files under ``root`` in ``samples``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Template(Dataset):
         return found
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
-        """The samples of the only split, for every seed."""
+        """The samples of the only split; ``split_seed`` has no effect."""
         return layout.samples(root / category, NEXT_STEP)
 
 
