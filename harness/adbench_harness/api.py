@@ -8,7 +8,8 @@
     results.groupby("scorer")["image_auroc"].mean()
     leaderboard(results, rows="scorer", metrics="aupro")
 
-What a user can fix is an ``errors.UserError`` with the line that the command would print.
+A mistake that the user can fix raises ``errors.UserError``, with the line that the command would
+print.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ __all__ = ["Results", "leaderboard", "run"]
 
 
 class Results(pd.DataFrame):
-    """A data frame that shows itself as the leaderboard, as HTML in a notebook.
+    """A data frame that is displayed as the leaderboard, and as HTML in a notebook.
 
-    ``results`` are the stored results behind it, ``store`` is their folder. What is selected or
-    computed from it is a plain data frame.
+    ``results`` are the stored results that it was made from, and ``store`` is their folder. A
+    selection or a computation from it returns a plain data frame.
     """
 
     _metadata: ClassVar[list[str]] = ["results", "store", "_board"]
@@ -77,15 +78,15 @@ def run(
     accept_license: bool = False,
     **keys: Any,
 ) -> Results:
-    """Run what is not in ``out`` yet, as ``adbench run`` does: a row a trial.
+    """Run what is not in ``out`` yet, as ``adbench run`` does, and return a row for each trial.
 
-    ``keys`` are a suite file's own (``plugins``, ``datasets``, ``models``, ``set``, ``seeds``,
-    ``evaluation`` ...), as text in the command line's grammar or as lists and dicts; they win
-    over those of the file ``suite``. ``data`` is a folder of data sets, or the folder of each by
-    its name; ``fetch`` downloads what is missing, if ``accept_license`` accepts its license. The
-    index holds the trials' ids, under which ``out`` has the files; columns are the axes, the
-    parameters that are not the defaults, seeds, status, and metrics as fractions. A trial that
-    failed is a row too. Raises UserError.
+    ``keys`` are the keys of a suite file (``plugins``, ``datasets``, ``models``, ``set``,
+    ``seeds``, ``evaluation`` ...), as text in the command line's grammar or as lists and dicts;
+    they replace those of the file ``suite``. ``data`` is a folder of data sets, or maps the name of
+    each to its folder. ``fetch`` downloads what is missing, and ``accept_license`` accepts its
+    license. The index has the trials' ids, which are also the names of their files in ``out``. The
+    columns are the axes, the parameters that differ from the defaults, seeds, status, and metrics
+    as fractions. A failed trial has a row too. Raises UserError.
     """
     content = {**({} if suite is None else suites.read(Path(suite))), **keys}
     if not content.get("plugins"):
@@ -116,11 +117,12 @@ def leaderboard(
     reported: str | Iterable[str] = (),
     per_category: bool = False,
 ) -> Results:
-    """The leaderboard of what ``run`` returned, or of a folder, as ``adbench leaderboard`` has it.
+    """The leaderboard of what ``run`` returned or of a folder, as ``adbench leaderboard`` makes it.
 
-    The options are the command's; names may come as one text with commas or as a list. The rows
-    are those of its CSV: fractions, one a combination and category, or the cells of the table
-    that ``rows`` and ``columns`` ask for. Raises UserError.
+    The options are those of the command; names may be given as one text with commas or as a list.
+    The rows are those of the command's CSV output, with metrics as fractions: one row for each
+    combination and category, or the cells of the table that ``rows`` and ``columns`` define. Raises
+    UserError.
     """
     if isinstance(results, Results):
         found, root = list(results.results), results.store
@@ -138,7 +140,7 @@ def leaderboard(
         "per_category": per_category,
     }
     text = boards.render(found, format="csv", store=root, **shown)
-    # The Python engine alone reads every float back as it was, in every pandas.
+    # Only the Python engine reads every float back unchanged, in every version of pandas.
     cells = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""], engine="python")
     return Results._of(cells, found, root, **shown)
 
@@ -156,7 +158,7 @@ def _trials(results: Sequence[TrialResult]) -> pd.DataFrame:
         try:
             table[name] = pd.to_numeric(table[name])
         except ValueError:
-            continue  # words, or not every trial has it
+            continue  # it is text, or not every trial has it
     table.index = pd.Index([results[index].trial.id for index in table.index], name="trial")
     return table.drop(columns=["marks", "covers", "reported"]).dropna(axis=1, how="all")
 

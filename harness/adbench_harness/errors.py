@@ -22,7 +22,7 @@ class ContractError(Exception):
 
 
 def require(package: str) -> None:
-    """Raise NotInstalled unless ``package``, which the extra of that name installs, is there."""
+    """Raise NotInstalled unless ``package`` is installed, as the extra of that name does."""
     import importlib.util  # imported late, since every command imports this module
 
     if importlib.util.find_spec(package) is None:

@@ -1,6 +1,6 @@
 """A session: plan what a suite asks for, run what is not stored yet, store each result at once.
 
-Nothing is printed; a ``Listener`` is told.
+Nothing is printed; a ``Listener`` gets the reports.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from adbench_harness.results.trial import Bundle
 
 Engine = Callable[[Iterable["Bundle"], Callable[[str, int, int], None]], Iterable["TrialResult"]]
-"""Runs bundles, each taken when it starts, and gives each trial's result as soon as it is there;
-the callable takes (stage, done, total)."""
+"""Runs bundles, and yields each trial's result as soon as it is ready. A bundle is taken from the
+iterable when it starts. The callable takes (stage, done, total)."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Prepared:
     plan: Plan
 
     def left(self) -> tuple[Bundle, ...]:
-        """The bundles of the trials that are not in the store, or failed, at this moment."""
+        """The bundles of the trials that have not succeeded so far, according to the store."""
         return self.plan.left(self.store.finished())
 
 
@@ -57,11 +57,11 @@ def prepare(
 ) -> Prepared:
     """Check a suite's ``content``, load its plugins, and plan its trials.
 
-    ``out`` is the folder of results, ``source`` is what a mistake in ``content`` is laid to.
-    Nothing is run and no result is stored; what is missing is downloaded where ``locations.fetch``
-    allows it. Raises UserError.
+    ``out`` is the folder of results. Messages name ``source`` as the origin of mistakes in
+    ``content``. Nothing is run and no result is stored. Missing data sets and weights are
+    downloaded if ``locations.fetch`` allows it. Raises UserError.
     """
-    # Mistakes are told before anything heavy is imported.
+    # Mistakes are reported before anything heavy is imported.
     from adbench_harness.planning import plugins, suite
 
     checked = suite.validate(content, source)
@@ -85,12 +85,12 @@ def prepare(
 def perform(
     prepared: Prepared, *, engine: Engine | None = None, progress: Listener | None = None
 ) -> list[TrialResult]:
-    """Run what is not stored yet; the plan's results in its order, read back from the store.
+    """Run what is not stored yet, and return the plan's results in its order, read from the store.
 
-    Each result is stored as it arrives, then observers are told. A trial that failed while it was
-    planned, and a plugin that is broken, stop no other. ``engine`` runs the bundles, in
-    this process by default. Raises UserError where the store cannot be written to, before anything
-    is run; after a KeyboardInterrupt what is stored stays, and ``perform`` goes on from there.
+    Each result is stored as it arrives, then observers are called. A trial that failed while it was
+    planned, or a broken plugin, does not stop the others. ``engine`` runs the bundles, by default
+    in this process. Raises UserError, before anything is run, if the store cannot be written to.
+    After a KeyboardInterrupt the stored results stay, and the next call continues from there.
     """
     if engine is None:
         from adbench_harness.engines import local
@@ -130,7 +130,7 @@ def _announced(bundles: Iterable[Bundle], progress: Listener) -> Iterator[Bundle
 
 
 def _tell_observers(catalogue: Catalogue, result: TrialResult, progress: Listener) -> None:
-    """Observers look on; what they raise is reported and stops nothing."""
+    """Call the observers; if one raises an error, it is reported, and the run continues."""
     for observer in catalogue.manager.hook.adbench_trial_finished.get_hookimpls():
         try:
             observer.function(*[result][: len(observer.argnames)])
@@ -140,7 +140,7 @@ def _tell_observers(catalogue: Catalogue, result: TrialResult, progress: Listene
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """The interrupts so far: Python drops one that comes while an object is being finalised."""
+    """Record interrupts: Python drops one that comes while an object is being finalised."""
     seen: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield seen

@@ -1,11 +1,12 @@
 """Every value that flows between components, and the base class of each kind of component.
 
-Nothing here imports torch, numpy or pandas at run time, so that naming a type costs nothing.
-B is the batch, h x w a grid, H x W an image, D an embedding's width, M a memory bank's length.
+Nothing here imports torch, numpy or pandas at run time, so that importing a type is fast. In
+shapes, B is the number of images in a batch, h x w the size of a grid, H x W the size of an image,
+D the width of an embedding, and M the length of a memory bank.
 
-The base classes declare every member that the harness looks at. An annotation without a value and
-an abstract method must be defined by the author; the others have the default that stands here. The
-text below a member says what it means.
+The base classes declare every member that the harness reads. The author must define each annotation
+without a value and each abstract method; the other members have the default that is given here. The
+text below a member explains it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 ProtocolName = Literal["unsupervised", "classification", "zero-shot"]
 Unit = Literal["%", "", "count", "s", "ms", "MB"]
-"""How a number is shown: a fraction in per cent, as it is, a count, or a cost in its unit."""
+"""The unit of a shown number: a fraction in per cent, no unit, a count, or the unit of a cost."""
 GOOD = "good"
 
 
@@ -41,11 +42,11 @@ class Sample:
     """One image of a category and what is known about it.
 
     ``label`` is 0 (normal), 1 (anomalous) or None (unknown); it comes from the data set's
-    folders, never from a mask. ``masks`` are united, except for metrics of separate regions; an
-    anomalous sample without masks has no pixel truth. Samples of one ``group`` (parts of one
-    object) stay in one split. ``extras`` are further images of the same object by name (depth,
-    infrared, other lights). ``saturation`` is, for each mask, the area in px that is enough to
-    find (None, or an empty tuple: all of it).
+    folders, never from a mask. The ground truth by pixel is the union of ``masks``; metrics of
+    regions use each mask separately. An anomalous sample without masks has no ground truth by
+    pixel. Samples of one ``group`` (parts of one object) stay in one split. ``extras`` are further
+    images of the same object, by name (depth, infrared, other lights). ``saturation`` has, for each
+    mask, the area in px that is enough to find (None, or an empty tuple: the whole mask).
     """
 
     image: Path
@@ -62,8 +63,9 @@ class Sample:
 class Archive:
     """A file that ``fetch`` downloads, with its sha256 (or md5 where only that is published).
 
-    ``url`` None: only a person gets it, from the data set's ``page``. ``file`` is its name where
-    the address does not end in it, ``gigabytes`` (1e9 bytes) its size where that is published.
+    If ``url`` is None, the file must be downloaded by hand from the data set's ``page``. ``file``
+    is its name if the address does not end in it. ``gigabytes`` (1e9 bytes) is its size if that is
+    published.
     """
 
     url: str | None
@@ -74,19 +76,19 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """The name under which it is kept until it is unpacked."""
+        """The file name under which the archive is kept until it is unpacked."""
         return self.file or (self.url or "").rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How an image of any size becomes a model's input; the harness applies it and undoes it.
+    """How an image of any size becomes a model's input; the harness also undoes it for maps.
 
-    ``resize`` px is the shorter side (``aspect="keep"``) or both sides (``aspect="squash"``), or
-    a (height, width) to which every image is squashed; then the centre ``crop`` (a side or a
-    (height, width) in px) is taken, or all of it where ``crop`` is None (an image that is not
-    square is squashed then, so that images can be batched). Raises ValueError for a crop that
-    does not fit.
+    ``resize`` is the length in px of the shorter side (``aspect="keep"``) or of both sides
+    (``aspect="squash"``), or a (height, width) to which every image is squashed. The centre of the
+    result is then cropped to ``crop``, a side or a (height, width) in px. If ``crop`` is None,
+    nothing is cropped, and an image that is not square is squashed, so that images can be batched.
+    Raises ValueError for a crop that does not fit.
     """
 
     resize: int | tuple[int, int] = 256
@@ -122,9 +124,10 @@ class Batch:
 
     ``images``: float32 RGB in [0, 1], [B, 3, H, W]. ``seeds``: int64 [B], the only source of
     randomness in ``predict``. ``classes``: int64 [B] indices into ``TrainSet.classes`` or None
-    where the protocol hides them. ``handles`` name unaltered images whose backbone features may
-    be cached; None once the images were changed. ``categories`` [B] and ``extras`` (float32
-    [B, C, H, W] by name) are there for a model that declares ``category_names`` or ``extras``.
+    if the protocol hides them. ``handles`` name unaltered images whose backbone features may be
+    cached; they are None once the images have been changed. ``categories`` [B] and ``extras``
+    (float32 [B, C, H, W] by name) are given to models that declare ``category_names`` or
+    ``extras``.
     """
 
     images: Tensor
@@ -139,21 +142,22 @@ class Batch:
 
 
 class ImageSet(Protocol):
-    """Images that can be walked any number of times."""
+    """Images that can be iterated over any number of times."""
 
     def __len__(self) -> int: ...
 
     def batches(
         self, size: int | None = None, generator: torch.Generator | None = None
     ) -> Iterator[Batch]:
-        """Batches of ``size`` images (None: as the harness likes), shuffled by ``generator``."""
+        """Batches of ``size`` images (None: the harness chooses), shuffled by ``generator``."""
         ...
 
 
 class TrainSet(ImageSet, Protocol):
-    """What a protocol lets ``fit`` see: clean images, held-out normals, class names if allowed.
+    """The training images, with what the protocol allows: held-out normal images, class names.
 
-    ``categories`` are those of the images, for a model that declares ``category_names``.
+    ``categories`` are the names of the images' categories, for a model that declares
+    ``category_names``.
     """
 
     @property
@@ -172,16 +176,16 @@ class TrainSet(ImageSet, Protocol):
 class Port:
     """The base class of what models emit and scorers accept: a frozen dataclass of tensors.
 
-    Its float tensors, also those within tuples and dataclasses, have an entry for each image of
-    the batch and are finite, but for the fields named in ``shared``.
+    Its float tensors, including those in tuples and dataclasses, are finite and have an entry for
+    each image of the batch. The fields named in ``shared`` have no entry for each image.
     """
 
     shared: ClassVar[tuple[str, ...]] = ()
-    """Fields that no single image owns, such as what the model learned."""
+    """Fields that belong to no single image, such as the model's memory bank."""
     dimensions: ClassVar[int | None] = None
-    """Number of dimensions of each tensor, where it is fixed."""
+    """Number of dimensions of each tensor, if it is fixed."""
     finite: ClassVar[bool] = True
-    """Whether every value must be finite; False saves the check of a large tensor."""
+    """Whether every value must be finite; False skips the check of a large tensor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +193,7 @@ class Level:
     """One grid of a spatial port: ``values`` [B, h, w] or [B, h, w, D].
 
     ``box`` is the rectangle of the input that it covers (top, left, bottom, right in px; None:
-    all of it). ``valid`` bool [h, w] marks the cells that mean something (None: all of them).
+    all of it). ``valid`` bool [h, w] marks the cells whose values are valid (None: all of them).
     """
 
     shared: ClassVar[tuple[str, ...]] = ("box", "valid")
@@ -210,7 +214,7 @@ class PatchEmbeddings(Port):
 
 @dataclass(frozen=True, eq=False)
 class PatchBank(Port):
-    """The model's stored normal patches: a searchable bank [M, D] a level."""
+    """The model's stored normal patches: a searchable bank [M, D] for each level."""
 
     shared: ClassVar[tuple[str, ...]] = ("levels",)
 
@@ -219,7 +223,10 @@ class PatchBank(Port):
 
 @dataclass(frozen=True, eq=False)
 class PatchGaussian(Port):
-    """Per level mean [h, w, D] or [D], and precision [h, w, D, D] or [D, D], of normal patches."""
+    """For each level, the mean [h, w, D] or [D] of normal patches, and the precision.
+
+    The precision is [h, w, D, D] or [D, D].
+    """
 
     shared: ClassVar[tuple[str, ...]] = ("levels",)
 
@@ -228,7 +235,7 @@ class PatchGaussian(Port):
 
 @dataclass(frozen=True, eq=False)
 class ImageEmbeddings(Port):
-    """One embedding an image, [B, D]."""
+    """One embedding for each image, [B, D]."""
 
     dimensions: ClassVar[int | None] = 2
 
@@ -237,7 +244,7 @@ class ImageEmbeddings(Port):
 
 @dataclass(frozen=True, eq=False)
 class ImageBank(Port):
-    """The model's stored normal images, searchable [N, D]."""
+    """The embeddings of the model's stored normal images: a searchable bank [N, D]."""
 
     shared: ClassVar[tuple[str, ...]] = ("values",)
 
@@ -246,7 +253,7 @@ class ImageBank(Port):
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction(Port):
-    """The input [B, 3, H, W] beside its reconstructions, each [B, 3, h, w], finest first."""
+    """The input [B, 3, H, W] and its reconstructions, each [B, 3, h, w], finest first."""
 
     dimensions: ClassVar[int | None] = 4
     finite: ClassVar[bool] = False
@@ -257,7 +264,7 @@ class Reconstruction(Port):
 
 @dataclass(frozen=True, eq=False)
 class AnomalyMap(Port):
-    """Maps of the model's own, levels [B, h, w]; higher is more anomalous."""
+    """The model's own anomaly maps, levels [B, h, w]; higher is more anomalous."""
 
     dimensions: ClassVar[int | None] = 3
 
@@ -266,7 +273,7 @@ class AnomalyMap(Port):
 
 @dataclass(frozen=True, eq=False)
 class ImageScore(Port):
-    """A score of the model's own, [B]; higher is more anomalous."""
+    """The model's own image scores, [B]; higher is more anomalous."""
 
     dimensions: ClassVar[int | None] = 1
 
@@ -275,7 +282,7 @@ class ImageScore(Port):
 
 @dataclass(frozen=True, eq=False)
 class DefectLogits(Port):
-    """Unnormalised class scores [B, C], columns named by ``classes``."""
+    """Unnormalised class scores [B, C]; ``classes`` names the columns."""
 
     dimensions: ClassVar[int | None] = 2
 
@@ -295,9 +302,9 @@ class Outputs:
     input_size: tuple[int, int]
     """Height and width of the input in px."""
     ports: dict[type[Port], Port]
-    """The values by their types."""
+    """The values by port type."""
     classes: Tensor | None
-    """Those of the batch, int64 [B], which the harness copies here for a scorer's ``fit``."""
+    """The batch's classes, int64 [B], which the harness copies here for a scorer's ``fit``."""
 
     def __init__(
         self, input_size: tuple[int, int], *ports: Port, classes: Tensor | None = None
@@ -314,9 +321,9 @@ class Outputs:
 class TrainOutputs(Protocol):
     """What a scorer's ``fit`` gets: a model's outputs for the training images, batch by batch.
 
-    They can be walked any number of times; each walk runs ``predict`` again. ``validation`` are
-    those for the held-out normal images. ``classes`` names the indices in ``Outputs.classes``
-    where the protocol shows them; otherwise it is empty.
+    They can be iterated over any number of times; ``predict`` runs again each time. ``validation``
+    has the outputs for the held-out normal images. ``classes`` names the indices in
+    ``Outputs.classes`` if the protocol shows them; otherwise it is empty.
     """
 
     def __iter__(self) -> Iterator[Outputs]: ...
@@ -334,10 +341,10 @@ class TrainOutputs(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """A scorer's verdict; raw, finite float32, higher is more anomalous; at least one is present.
+    """A scorer's results for a batch: raw, finite float32; higher is more anomalous.
 
-    ``image`` [B], ``map`` [B, h, w] over the whole input rectangle, ``classes`` [B, C]
-    probabilities in the order of ``class_names``.
+    At least one is present: ``image`` [B], ``map`` [B, h, w] over the whole input rectangle, or
+    ``classes`` [B, C], which are probabilities in the order of ``class_names``.
     """
 
     image: Tensor | None = None
@@ -348,9 +355,9 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Augmented:
-    """``images`` as given but for the pixels under ``masks`` (bool [B, H, W]).
+    """A batch whose ``images`` were changed only in the pixels under ``masks`` (bool [B, H, W]).
 
-    ``kind`` int64 [B] is 0 where an image was left clean, else 1 + an index into ``kinds``.
+    ``kind`` int64 [B] is 0 for an image that was left clean, otherwise 1 + an index into ``kinds``.
     """
 
     images: Tensor
@@ -362,16 +369,16 @@ class Augmented:
 
 
 class Features(Protocol):
-    """A frozen backbone: batch -> a grid [B, C, h, w] (or a vector [B, C]) for each layer asked."""
+    """A frozen backbone: batch -> a grid [B, C, h, w] (or a vector [B, C]) for each layer."""
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
 class FeatureRequest:
-    """The backbone layers a model will ask for, so that one pass serves every model of a bundle.
+    """The backbone layers that a model will request; one pass serves all models of a bundle.
 
-    ``input`` is the backbone's input where it is not the model's own.
+    ``input`` is the backbone's input if it differs from the model's.
     """
 
     backbone: str
@@ -380,10 +387,10 @@ class FeatureRequest:
 
 
 class Checkpoint(Protocol):
-    """Where a training may save its state, to go on after an interruption."""
+    """Saves the state of a training, so that it can continue after an interruption."""
 
     def load(self) -> dict[str, Any] | None:
-        """The state last saved by this same training, or None."""
+        """The last state that this training saved, or None."""
         ...
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -393,14 +400,15 @@ class Checkpoint(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """All that ``fit`` gets besides ``train``.
+    """Everything that ``fit`` gets besides ``train``.
 
-    ``generator`` lives on the CPU, so that the same seed draws the same numbers on every device.
-    ``features`` gives a frozen backbone's layers; ``trainable`` a copy of the same network, with
-    the same weights, that may be trained (images [B, 3, H, W] in [0, 1] -> dict of the layers);
-    ``auxiliary`` the images of an auxiliary data set by name; ``weights`` the file of weights of
-    the model's own by its file name; ``progress`` takes (done, total); ``log`` (curve, value)
-    adds a point to a curve that is stored with the result, a loss say.
+    ``generator`` is on the CPU, so that the same seed draws the same numbers on every device.
+    ``features`` returns a frozen backbone's layers. ``trainable`` returns a copy of the same
+    network, with the same weights, that may be trained (images [B, 3, H, W] in [0, 1] -> dict of
+    the layers). ``auxiliary`` returns the images of an auxiliary data set by its name. ``weights``
+    returns the path of one of the model's own files of weights by its file name. ``progress`` takes
+    (done, total). ``log`` takes (curve, value) and adds a point to a curve that is stored with the
+    result, such as a loss.
     """
 
     device: torch.device
@@ -419,27 +427,27 @@ class Tools:
 
 
 class Component:
-    """What every component class carries; its parameters are typed, keyword-only, defaulted.
+    """The members that every component class has.
 
-    Construction does no work.
+    Constructor parameters are typed, keyword-only and have defaults. The constructor does no work.
     """
 
     name: ClassVar[str]
-    """The name by which a suite asks for it: lower-case letters, digits, ``-_.%``."""
+    """The component's name in a suite: lower-case letters, digits, ``-_.%``."""
     summary: ClassVar[str]
-    """One sentence for lists."""
+    """One sentence, which lists show."""
     version: ClassVar[int]
-    """Grows when the component's numbers may change."""
+    """It must be raised whenever the component's numbers may change."""
     paper: ClassVar[str | None] = None
     """Authors, title, venue and year of the paper it implements."""
     default: ClassVar[bool] = True
-    """False keeps it out of an axis on which nobody named it."""
+    """If False, the component runs only if it is named."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Named sets of parameters that differ from the paper's; where none is named, the first."""
+    """Named sets of parameters that differ from the paper's; the first one is used by default."""
     xfail: ClassVar[Mapping[str, str]] = {}
-    """Conformance checks that it cannot meet, each with the reason."""
+    """Conformance checks that it cannot pass, each with the reason."""
     check_parameters: ClassVar[Mapping[str, Any]] = {}
-    """Parameters that make it quick to check."""
+    """Parameters for the conformance checks, which make them fast."""
 
 
 class Dataset(Component):
@@ -448,30 +456,30 @@ class Dataset(Component):
     license: ClassVar[str]
     """The terms of use in a few words."""
     role: ClassVar[Literal["benchmark", "auxiliary"]] = "benchmark"
-    """``auxiliary``: images to train on only, never tested on."""
+    """The images of an ``auxiliary`` data set are only trained on, never tested on."""
     archives: ClassVar[tuple[Archive, ...]] = ()
     """What ``adbench data fetch`` downloads."""
     page: ClassVar[str] = ""
-    """The address of its terms."""
+    """The address of the page with its terms."""
     mask_threshold: ClassVar[int] = 0
-    """A pixel of a mask above it is anomalous."""
+    """Pixels of a mask above this value are anomalous."""
     empty_masks: ClassVar[Mapping[str, int]] = {}
-    """By category, how many anomalous images are published with a mask that marks nothing."""
+    """By category, the number of anomalous images that are published with an empty mask."""
 
     @abstractmethod
     def categories(self, root: Path) -> Sequence[str]:
-        """The categories under ``root``; raises UserError where the layout is not there."""
+        """The categories under ``root``; raises UserError if the layout is not found."""
 
     @abstractmethod
     def samples(self, root: Path, category: str, split_seed: int) -> Sequence[Sample]:
         """The category's samples; a split that is not official is drawn from ``split_seed``."""
 
     def build(self, root: Path) -> Path | None:
-        """Make the images under ``root`` and return their folder; None: they must be fetched."""
+        """Make the images under ``root`` and return their folder; None if they must be fetched."""
         return None
 
     def published(self) -> Mapping[str, int]:
-        """The published number of images by category; empty where none is known."""
+        """The published number of images by category; empty if none is known."""
         return {}
 
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
@@ -480,9 +488,9 @@ class Dataset(Component):
 
 
 class Preprocessor(Component):
-    """Image -> image, uint8 RGB [H, W, 3], same geometry, on train and test alike.
+    """Changes an image, uint8 RGB [H, W, 3], but not its geometry.
 
-    It sees no labels or masks.
+    It is applied to training and test images alike, and sees no labels or masks.
     """
 
     def fit(self, images: Iterable[NDArray[np.uint8]]) -> Any:
@@ -502,7 +510,7 @@ class Augmenter(Component):
     """Auxiliary data sets that it will ask ``tools`` for."""
 
     def fit(self, train: TrainSet, tools: Tools) -> Any:
-        """Compute what is needed once (superpixels, say); by default nothing."""
+        """Compute what is needed only once, such as superpixels; by default nothing."""
 
     @abstractmethod
     def augment(self, batch: Batch, generator: torch.Generator) -> Augmented:
@@ -520,39 +528,39 @@ class Model(Component):
     input: InputSpec
     """How images become its input."""
     protocols: frozenset[ProtocolName] = frozenset({"unsupervised"})
-    """What it can learn from. Unsupervised models also take few shots and unified training sets;
-    ``zero-shot`` is for those whose ``fit`` needs no image."""
+    """The protocols that it supports. Unsupervised models must also accept few-shot and unified
+    training sets; ``zero-shot`` is for models whose ``fit`` needs no images."""
     augmentation: Literal["required", "optional", "none"] = "none"
     """Whether it trains on an augmenter's pseudo-anomalies."""
     feature_requests: tuple[FeatureRequest, ...] = ()
     """The frozen backbones' layers that it will ask ``tools`` for."""
     weights: tuple[WeightFile, ...] = ()
-    """Files of weights of its own, which are found and hashed like a backbone's."""
+    """Its own files of weights, which are found and hashed like a backbone's."""
     auxiliary: tuple[str, ...] = ()
     """Auxiliary data sets that it will ask ``tools`` for."""
     extras: tuple[str, ...] = ()
-    """Further images of each sample that its batches must hold, by name (depth, say)."""
+    """Names of further images of each sample that its batches must contain, such as depth."""
     category_names: bool = False
-    """Whether it wants to know its images' categories, for prompts say."""
+    """Whether it needs the names of its images' categories, for example for prompts."""
     transductive: bool = False
     """Whether a score depends on other test images; its rows are marked."""
     updates_in_predict: bool = False
-    """Whether ``predict`` changes what it has learned; costs are measured on a copy then."""
+    """Whether ``predict`` changes what it has learned; if so, costs are measured on a copy."""
 
     @abstractmethod
     def fit(self, train: TrainSet, tools: Tools) -> Any:
-        """Learn from ``train``; forgets what an earlier call learned."""
+        """Learn from ``train``, and forget what an earlier call learned."""
 
     @abstractmethod
     def predict(self, batch: Batch) -> Outputs:
-        """The ports of a batch; gradients are off, unless it turns them on for itself."""
+        """The ports of a batch; gradients are off unless the method turns them on."""
 
     def learned(self) -> Iterable[Tensor] | None:
-        """The tensors that its row counts as parameters; None: all that ``fit`` set."""
+        """The tensors that its row counts as parameters; None: all tensors that ``fit`` set."""
         return None
 
     def rebuild(self, state: Mapping[str, Any], tools: Tools) -> Any:
-        """Make again the modules that ``fit`` made, before ``state`` is put into them.
+        """Create again the modules that ``fit`` created, before ``state`` is loaded into them.
 
         The harness stores the attributes that ``fit`` set (tensors, modules, memory banks and
         plain values) and sets them on a fresh instance. Only a module that ``fit`` creates has to
@@ -561,7 +569,7 @@ class Model(Component):
 
 
 class Scorer(Component):
-    """Ports -> scores."""
+    """Turns a model's ports into scores."""
 
     accepts: frozenset[type[Port]]
     """The ports that it needs."""
@@ -576,14 +584,14 @@ class Scorer(Component):
         """The scores of a batch."""
 
     def rebuild(self, state: Mapping[str, Any]) -> Any:
-        """As ``Model.rebuild``."""
+        """Like ``Model.rebuild``."""
 
 
 @dataclass(frozen=True)
 class WeightFile:
     """Published weights: address, file name, sha256 (or its published prefix), license.
 
-    Without a published sha256 (None) no file can be verified, and its rows bear a mark.
+    If no sha256 is published (None), the file cannot be verified, and its rows are marked.
     """
 
     url: str
@@ -604,7 +612,7 @@ class Backbone(Component):
     def network(self, layers: tuple[str, ...]) -> torch.nn.Module:
         """An untrained module: float32 RGB in [0, 1], [B, 3, H, W] -> dict of the named layers.
 
-        It normalises its input itself and holds no parameter that ``layers`` do not need.
+        It normalises its input itself and has only the parameters that ``layers`` need.
         """
 
 
@@ -620,7 +628,7 @@ COMPONENTS: Mapping[str, type[Component]] = {
 
 
 def overrides(component: Component, method: str) -> bool:
-    """Whether the author defined ``method``, which the base class has a default for."""
+    """Whether the author replaced the base class's default of ``method``."""
     base = next(base for base in COMPONENTS.values() if isinstance(component, base))
     return getattr(type(component), method) is not getattr(base, method)
 
@@ -630,16 +638,16 @@ def overrides(component: Component, method: str) -> bool:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number from scores and ground truth.
+    """A number that is computed from scores and ground truth.
 
     ``needs`` names what must be present: "image" (image scores), "validation" (also those of
     held-out normal images), "map" (maps and masks), "regions" (also each mask separately) or
     "classes". A result lacks the metric if that is missing, or if its value is nan. ``defects``
-    are the defect types that it needs test images of (empty: any). ``chance`` maps the share of
-    positives to the value that constant scores earn (ranking metrics); None: not a ranking.
-    ``interval`` gives the ends of a 95% confidence interval, from the same test images. ``title``
-    heads its column (empty: the name does), ``unit`` says how its numbers are shown. ``default``
-    False keeps it out of runs that name no metrics.
+    are the defect types of which it needs test images (empty: any). ``chance`` maps the share of
+    positives to the value that constant scores get; it is None if the metric is not a ranking
+    metric. ``interval`` computes the ends of a 95% confidence interval from the same test images.
+    ``title`` is the heading of its column (empty: its name), and ``unit`` says how its numbers are
+    shown. If ``default`` is False, a run computes the metric only if it is named.
     """
 
     name: str
@@ -658,7 +666,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A paper's setting by one name: a fragment of a suite, in a suite file's own words."""
+    """A paper's settings under one name: a part of a suite, written as in a suite file."""
 
     name: str
     summary: str
@@ -671,8 +679,8 @@ class Reported:
 
     ``category`` "mean" is the mean over as many categories as ``categories`` says. ``marks`` say
     what is wrong with it and become footnotes: "misprint", "not-reproducible", "test-selected" or
-    "transductive" (which bar it from a comparison), "printed-as-METRIC" where it stands under the
-    heading of another metric, or words of the plugin's own.
+    "transductive" (which exclude it from comparisons), "printed-as-METRIC" if it is printed under
+    the heading of another metric, or the plugin's own words.
     """
 
     method: str
