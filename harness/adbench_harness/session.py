@@ -43,7 +43,7 @@ class Prepared:
     plan: Plan
 
     def left(self) -> tuple[Bundle, ...]:
-        """The bundles of the trials that have not succeeded so far, according to the store."""
+        """The bundles of the trials for which the store has no successful result."""
         return self.plan.left(self.store.finished())
 
 

@@ -143,7 +143,7 @@ def test_explain_prints_the_plan_and_does_nothing(ran, toys, tmp_path):
     assert re.search(
         r"^  [0-9a-f]{16}  toy-mean · toy-map · seed 1  \[none\]$", said.out, re.MULTILINE
     )
-    assert "toy-classes: learns under classification, not unsupervised" in said.out
+    assert "toy-classes: supports classification, not unsupervised" in said.out
     assert not (tmp_path / "out").exists()
 
     ran(*options, "--out", tmp_path / "out", "--datasets", "toy-data/dark")

@@ -299,7 +299,7 @@ def test_feature_requests_under_another_name() -> None:
     requests = [FeatureRequest("resnet18", ("layer1",))]
     assert refused("model", assigning("model", wanted=requests)) == (
         "model 'mine': attribute 'wanted' holds feature requests, but feature_requests is empty; "
-        "give it that name"
+        "rename it to feature_requests"
     )
     check("model", assigning("model", wanted=requests, feature_requests=tuple(requests)))
 

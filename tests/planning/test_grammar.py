@@ -80,9 +80,9 @@ def test_axis_of_alternatives_and_chains() -> None:
         ("mean(size=3", "not closed"),
         ("mean:x=[1,2", "not closed"),
         ("mean:x='1", "not closed"),
-        ("mean)", "closes nothing"),
-        ("mean:x=[1)", "closes nothing"),
-        ("mean:x=1:x=2", "'x' twice"),
+        ("mean)", "has no opening bracket"),
+        ("mean:x=[1)", "has no opening bracket"),
+        ("mean:x=1:x=2", "'x' is set twice"),
     ],
 )
 def test_mistakes_are_quoted_with_their_reason(text: str, reason: str) -> None:

@@ -178,7 +178,7 @@ def test_metrics_carry_their_versions(planned: Callable[..., Plan]) -> None:
     ("keys", "reason"),
     [
         ({"models": "toy-maen"}, "unknown model 'toy-maen' (did you mean 'toy-mean'?)"),
-        ({"models": "none"}, "'none' is no model"),
+        ({"models": "none"}, "'none' is not a model"),
         ({"models": "toy-mean+toy-trained"}, "only preprocessors can be chained with '+'"),
         ({"models": "toy-mean:gian=2"}, "has no parameter 'gian' (did you mean 'gain'?)"),
         ({"metrics": "image_aurok"}, "unknown metric 'image_aurok' (did you mean 'image_auroc'?)"),
@@ -188,7 +188,7 @@ def test_metrics_carry_their_versions(planned: Callable[..., Plan]) -> None:
             "data set 'toy-data' has no category 'drak' (did you mean 'dark'?); it has dark, light",
         ),
         ({"datasets": "toy-dat"}, "unknown dataset 'toy-dat' (did you mean 'toy-data'?)"),
-        ({"datasets": "toy-data+toy-data"}, "a data set is one name"),
+        ({"datasets": "toy-data+toy-data"}, "a data set is a single name"),
         ({"datasets": "mvtec_ad"}, "data set 'mvtec_ad' is not in "),
         ({"set": {"toy-maen.gain": 2}}, "no component 'toy-maen' (did you mean 'toy-mean'?)"),
         ({"set": {"toy-mean.gian": 2}}, "has no parameter 'gian' (did you mean 'gain'?)"),
@@ -265,7 +265,7 @@ def test_a_category_without_a_part(
 def test_left_out_says_why(planned: Callable[..., Plan]) -> None:
     assert planned().left_out == (
         "toy-mean x toy-square: it takes no augmenter",
-        "toy-classes: learns under classification, not unsupervised",
+        "toy-classes: supports classification, not unsupervised",
     )
     assert planned(scorers="toy-map,own", models="toy-mean").left_out == (
         "toy-mean x toy-square: it takes no augmenter",
@@ -296,7 +296,7 @@ def test_one_misfit_among_fitting_scorers_is_refused(refused: Callable[..., str]
 
 def test_the_wrong_protocol_is_not_blamed_on_the_scorer(refused: Callable[..., str]) -> None:
     message = refused(scorers="toy-map", models="toy-mean", protocol="classification")
-    assert "toy-mean: learns under unsupervised, not classification" in message
+    assert "toy-mean: supports unsupervised, not classification" in message
     assert "fits no chosen model" not in message
 
 

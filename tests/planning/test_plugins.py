@@ -274,21 +274,21 @@ def test_nothing_but_broken_plugins_is_refused(plugin_file: PluginFile) -> None:
 
 def test_what_cannot_be_loaded_together_is_refused(plugin_file: PluginFile) -> None:
     paths = [plugin_file("one", SCORER), plugin_file("two", SCORER)]
-    with pytest.raises(UserError, match="scorer 'mine' is brought by plugin 'one' of"):
+    with pytest.raises(UserError, match="scorer 'mine' is provided by plugin 'one' of"):
         plugins.sound(paths)
 
 
 def test_two_different_components_with_one_name(plugin_file: PluginFile) -> None:
     first, second = plugin_file("one", SCORER), plugin_file("two", SCORER)
     assert refused(first, second) == (
-        f"scorer 'mine' is brought by plugin 'one' of {first} and, differently, by plugin 'two' "
-        f"of {second}; load one of them"
+        f"scorer 'mine' is provided by plugin 'one' of {first} and, in another form, by plugin "
+        f"'two' of {second}; load one of them"
     )
 
 
 def test_one_plugin_with_two_components_of_one_name(plugin_file: PluginFile) -> None:
     body = SCORER.replace("return [Mine]", "return [Mine, type('Mine', (Mine,), {})]")
-    assert "scorer 'mine' is brought by plugin 'one'" in refused(plugin_file("one", body))
+    assert "scorer 'mine' is provided by plugin 'one'" in refused(plugin_file("one", body))
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_defaults() -> None:
         ({"evaluation": {"border": "none"}}, "x: 'evaluation.border': "),
         ({"protocol": "supervised"}, "x: 'protocol': "),
         ({"models": [{"ratio": 1}]}, "x: 'models': the table {'ratio': 1} needs a key 'name'"),
-        ({"models": 3}, "x: 'models': 3 names no component"),
+        ({"models": 3}, "x: 'models': 3 does not name a component"),
         ({"preprocessors": []}, "x: 'preprocessors': "),
     ],
 )

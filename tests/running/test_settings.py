@@ -91,7 +91,7 @@ def test_zero_shot_models_get_no_images(run):
 
 
 def test_a_model_that_needs_images_is_left_out_of_zero_shot(run):
-    with pytest.raises(UserError, match=r"toy-mean: learns under unsupervised"):
+    with pytest.raises(UserError, match=r"toy-mean: supports unsupervised"):
         run(protocol="zero-shot", models="toy-mean")
 
 

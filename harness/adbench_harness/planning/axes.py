@@ -1,4 +1,4 @@
-"""The axes of a suite: which components, with which parameters, are alternatives of each other."""
+"""The axes of a suite: the alternatives for each kind of component, with their parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Settings = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 class Axes:
-    """What a suite writes on each axis, or, where it is silent, what its plugins bring."""
+    """What a suite names on each axis or, if it names nothing, what its plugins provide."""
 
     def __init__(self, suite: Suite, components: Components) -> None:
         self.components = components
@@ -29,19 +29,19 @@ class Axes:
         self._on_named_backbone: set[Choice] = set()
 
     def written(self, kind: str) -> list[list[grammar.Wanted]] | None:
-        """The alternatives that the suite writes on the axis, each a chain."""
+        """The alternatives that the suite names on the axis, each a chain; None if none."""
         alternatives: list[list[grammar.Wanted]] | None = getattr(self._suite, f"{kind}s")
         return alternatives
 
     def datasets(self) -> list[tuple[Choice, str]]:
-        """The data sets, each with the one category asked for, or with an empty string."""
+        """The data sets, each with the requested category, or with an empty string for all."""
         written = self.written("dataset")
         if written is None:
             written = [[wanted] for wanted in self._brought("dataset")]
         chosen = []
         for chain in written:
             if len(chain) != 1:
-                raise UserError("a data set is one name, such as mini or mvtec_ad/bottle")
+                raise UserError("a data set is a single name, such as mini or mvtec_ad/bottle")
             name, _, category = chain[0].name.partition("/")
             offer = self.catalogue.offers["dataset"].get(name)
             if offer and offer.component.role == "auxiliary":
@@ -51,7 +51,7 @@ class Axes:
         return chosen
 
     def chains(self, kind: str) -> list[tuple[Choice, ...]]:
-        """The axis; the empty chain (``none``) comes first where it is a value, unless written."""
+        """The chains of an axis; by default an optional axis begins with the empty chain."""
         written = self.written(kind)
         if written is None:
             written = [[wanted] for wanted in self._brought(kind)]
@@ -60,14 +60,14 @@ class Axes:
         elif kind != "preprocessor" and any(len(chain) > 1 for chain in written):
             raise UserError(f"only preprocessors can be chained with '+', not {kind}s")
         elif kind in ("model", "scorer") and not all(written):
-            raise UserError(f"'none' is no {kind}; leave it out")
+            raise UserError(f"'none' is not a {kind}; leave it out")
         chains: list[tuple[Choice, ...]] = []
         for chain in written:
             chains += itertools.product(*(self.choices(kind, wanted) for wanted in chain))
         return chains
 
     def fillers(self, kind: str) -> list[list[Choice]]:
-        """What required plugins bring, then what ``basic`` brings, to fill a gap."""
+        """What fills an empty axis: components of required plugins, then those of ``basic``."""
         required = [p for p in self.catalogue.plugins if p not in (*self.catalogue.named, BASIC)]
         return [
             [c for w in self._offered(kind, plugins) for c in self.choices(kind, w)]
@@ -75,7 +75,7 @@ class Axes:
         ]
 
     def choices(self, kind: str, wanted: grammar.Wanted) -> list[Choice]:
-        """``wanted`` with ``--set``, which wins, as one choice a point of its parameters' grid."""
+        """One choice for each point of the grid of ``wanted``'s parameters, after ``--set``."""
         known = self.components.parameters(kind, wanted.name) or {}
         self._used.add((kind, wanted.name))
         params = {**wanted.params, **self._settings.get((kind, wanted.name), {})}
@@ -95,7 +95,7 @@ class Axes:
         return found
 
     def names_backbone(self, model: Choice) -> bool:
-        """Whether the suite wrote the model's backbone, be it the model's own."""
+        """Whether the suite names the model's backbone, even if it names the model's own."""
         return model in self._on_named_backbone
 
     def check_settings(self) -> None:
@@ -104,7 +104,7 @@ class Axes:
             raise UserError(f"--set {name}: this run does not use the {kind} '{name}'")
 
     def _brought(self, kind: str) -> list[grammar.Wanted]:
-        """What the named plugins bring; a data set, model or scorer may come from the others."""
+        """Components of the named plugins; others provide a missing data set, model or scorer."""
         found = self._offered(kind, self.catalogue.named)
         if found or kind in ("preprocessor", "augmenter"):
             return found
@@ -123,8 +123,8 @@ class Axes:
 def settings(components: Components, written: Mapping[str, Any], source: str = "--set") -> Settings:
     """``[KIND:]COMPONENT.PARAMETER`` -> value, by (kind, component); raises UserError.
 
-    A component that a broken plugin may have brought, and parameters that cannot be read, are not
-    the user's mistake.
+    If a broken plugin may provide the component, or if its parameters cannot be read, nothing is
+    raised, since this is not the user's mistake.
     """
     catalogue = components.catalogue
     found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -158,9 +158,9 @@ def settings(components: Components, written: Mapping[str, Any], source: str = "
 
 
 def retuned(components: Components, kind: str, choice: Choice, changes: Settings) -> Choice:
-    """``choice`` with the parameters that ``changes`` holds for it.
+    """``choice`` with the parameters that ``changes`` has for it.
 
-    Its label stays: a table has one row for a combination, whatever a category needs.
+    Its label stays the same: a table has one row for a combination, whatever is overridden.
     """
     if (kind, choice.name) not in changes or components.is_broken(kind, choice):
         return choice

@@ -1,4 +1,4 @@
-"""The components that a plan asks about: each choice is built and checked once."""
+"""The components of a plan; each choice is built and checked once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STAGE = "plan"
 
 
 class BrokenError(ContractError):
-    """A component failed while the plan was made; ``failure`` belongs to the rows that need it."""
+    """A component failed while the plan was made; trials that need it fail with ``failure``."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -25,7 +25,7 @@ class BrokenError(ContractError):
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Raise BrokenError for whatever an author's code raises, but for a UserError."""
+    """Raise BrokenError for any error of an author's code except UserError."""
     try:
         yield
     except (UserError, BrokenError):
@@ -43,7 +43,7 @@ class Components:
         self._failures: dict[tuple[str, Choice], Failure] = {}
 
     def parameters(self, kind: str, name: str) -> Mapping[str, parameters.Parameter] | None:
-        """The constructor's parameters by name; None where they cannot be read."""
+        """The constructor's parameters by name; None if they cannot be read."""
         try:
             with guarded():
                 return parameters.parameters(self.catalogue.get(kind, name))
@@ -51,9 +51,9 @@ class Components:
             return None
 
     def resolve(self, kind: str, wanted: grammar.Wanted) -> Choice:
-        """``wanted`` with every parameter, or with none where its class is broken.
+        """``wanted`` with every parameter, or with none if its class is broken.
 
-        Raises UserError for what the user wrote.
+        Raises UserError for a mistake of the user.
         """
         try:
             with guarded():
@@ -69,8 +69,8 @@ class Components:
     def get(self, kind: str, choice: Choice) -> Any:
         """The component of ``choice``, the same instance each time.
 
-        Raises BrokenError where it cannot be built or breaks the contract, and UserError for a
-        value that its constructor refuses.
+        Raises BrokenError if it cannot be built or breaks the contract, and UserError for a value
+        that its constructor rejects.
         """
         key = kind, choice
         if key in self._failures:
@@ -95,5 +95,5 @@ class Components:
         return False
 
     def fail(self, kind: str, choice: Choice, failure: Failure) -> None:
-        """From now on ``choice`` is broken."""
+        """Mark ``choice`` as broken."""
         self._failures[kind, choice] = failure

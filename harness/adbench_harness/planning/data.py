@@ -23,7 +23,7 @@ from adbench_harness.types import Sample
 class Subset:
     """Categories of a data set that one model is fitted for; ``failure`` says why they cannot run.
 
-    Of a data set that cannot list its categories there is one without a name.
+    A data set that cannot list its categories has one subset, named as requested or ``none``.
     """
 
     dataset: Choice
@@ -34,9 +34,9 @@ class Subset:
 
 @dataclass(frozen=True)
 class SubsetImages:
-    """The samples that a fit may see, each one's category, and the fingerprint of each category.
+    """The samples that a fit may see, their categories, and the fingerprint of each category.
 
-    ``whole`` is the fingerprint of all of them, where one model learns several categories.
+    ``whole`` is the fingerprint of all samples if one model learns several categories.
     """
 
     samples: tuple[Sample, ...] = ()
@@ -47,7 +47,7 @@ class SubsetImages:
 
 
 class Data:
-    """What a suite's data sets hold; ``known`` are the names of all their categories."""
+    """The images of a suite's data sets; ``known`` has the names of all their categories."""
 
     def __init__(self, suite: Suite, components: Components, locations: Locations) -> None:
         self.known: dict[str, None] = {}
@@ -58,12 +58,12 @@ class Data:
         self._auxiliary: dict[str, tuple[Path, str]] = {}
 
     def subsets(self, datasets: Sequence[tuple[Choice, str]]) -> list[Subset]:
-        """The categories to test on, each alone, or a data set's together if ``unified``."""
+        """The categories to test on: each alone or, if ``unified``, all of a data set together."""
         subsets = [subset for choice, only in datasets for subset in self._subsets(choice, only)]
         if not self._suite.unified:
             return subsets
         if self._suite.overrides:
-            raise UserError("unified: one model for all categories cannot have overrides of one")
+            raise UserError("unified: one model for all categories cannot have overrides for one")
         together: dict[Choice, Subset] = {}
         for subset in subsets:
             before = together.get(subset.dataset)
@@ -94,7 +94,7 @@ class Data:
         return [Subset(choice, root, (name,)) for name in ([only] if only else categories)]
 
     def images(self, subset: Subset, split_seed: int) -> SubsetImages:
-        """The samples of a subset; raises UserError where there are too few for a setting."""
+        """The samples of a subset; raises UserError if there are too few for a setting."""
         if (subset, split_seed) not in self._images:
             try:
                 if subset.failure is not None:
@@ -156,7 +156,7 @@ class Data:
 
 
 def settings(suite: Suite, split_seed: int) -> list[Setting]:
-    """A suite's ways to use a category's samples."""
+    """The settings with which a suite uses a category's samples."""
     if suite.shots is None:
         return [Setting(suite.protocol, split_seed, validation=suite.validation)]
     return [

@@ -1,4 +1,4 @@
-"""What a component declares, compared with the base class of its kind."""
+"""Checks what a component declares against the base class of its kind."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from adbench_harness.errors import ContractError, line
 from adbench_harness.types import COMPONENTS, Component, FeatureRequest
 
 _CLOSE = 0.75
-"""Two names at least this similar count as one misspelt."""
+"""A name at least this similar to another counts as a misspelling of it."""
 
 
 @cache
 def members(kind: str) -> dict[str, Any]:
-    """Every member that the harness looks at, with its type; a method's is ``None``."""
+    """Every member that the harness reads, with its type, which is None for a method."""
     base = COMPONENTS[kind]
     found = {
         name: get_args(hint)[0] if get_origin(hint) is ClassVar else hint
@@ -38,7 +38,7 @@ def _hints(kind: str) -> dict[str, Any]:
 def kind_of(component: type) -> str:
     """The kind of a component class: by its base class, or else by the methods that it has.
 
-    Raises TypeError where it is none.
+    Raises TypeError if it is not a component.
     """
     for kind, base in COMPONENTS.items():
         if issubclass(component, base):
@@ -59,7 +59,7 @@ def _abstract(component: type) -> list[tuple[str, Any]]:
 def completed(kind: str, component: type) -> type[Component]:
     """``component`` as a class of its kind; one that derives from no base class gets its defaults.
 
-    So a network that is an ``nn.Module`` and nothing else serves as it is.
+    A network that is only an ``nn.Module`` can therefore be used as it is.
     """
     base = COMPONENTS[kind]
     if issubclass(component, base):
@@ -87,7 +87,7 @@ def check_class(kind: str, component: type) -> None:
 def check_instance(kind: str, built: Component) -> None:
     """Raise ContractError for an attribute that is missing, of another type, or misspelt.
 
-    What a property raises is raised.
+    An error that a property raises is passed on.
     """
     component: type = type(built)
     missing = []
@@ -98,7 +98,7 @@ def check_instance(kind: str, built: Component) -> None:
             value = getattr(built, name)
         except AttributeError:
             if inspect.getattr_static(component, name, _ABSENT) is not _ABSENT:
-                raise  # by a property, about something else
+                raise  # a property raised it, about another attribute
             missing.append(name)
         else:
             _check_type(kind, component, name, value)
@@ -110,7 +110,7 @@ def check_instance(kind: str, built: Component) -> None:
             if kind == "model" and _requests(value) and not built.feature_requests:  # type: ignore[attr-defined]
                 raise ContractError(
                     f"{_called(kind, component)}: attribute '{name}' holds feature requests, but "
-                    "feature_requests is empty; give it that name"
+                    "feature_requests is empty; rename it to feature_requests"
                 )
 
 
@@ -133,7 +133,7 @@ def _adapter(kind: str, name: str) -> TypeAdapter[Any]:
     hint = members(kind)[name]
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except Exception:  # pydantic refuses a configuration where a data class brings its own
+    except Exception:  # pydantic rejects a configuration if a data class has its own
         return TypeAdapter(hint)
 
 
@@ -143,7 +143,7 @@ def _requests(value: Any) -> bool:
 
 
 def _own(component: type) -> Iterator[tuple[str, Any]]:
-    """What the author's own package defines under public names that are no parameters."""
+    """The public members that the author's own package defines, without parameters."""
     package = component.__module__.partition(".")[0]
     bases = {Component, *COMPONENTS.values()}
     for base in component.__mro__:
@@ -160,9 +160,10 @@ def _parameters(component: type) -> frozenset[str]:
 
 
 def _check_spelling(kind: str, component: type, name: str, value: Any) -> None:
-    """Raise ContractError for what can only be meant for a member: a like name, a fitting value.
+    """Raise ContractError for a misspelt member: a similar name with a value of the right type.
 
-    ``self.weight = 0.5`` is none of the harness's business, ``transductiv = True`` is.
+    ``transductiv = True`` is a misspelt member; ``self.weight = 0.5`` is not, since a number cannot
+    be meant for ``weights``.
     """
     meant = _meant(kind, name)
     if meant is not None and _fits(kind, meant, value):
@@ -174,7 +175,7 @@ def _check_spelling(kind: str, component: type, name: str, value: Any) -> None:
 
 @cache
 def _meant(kind: str, name: str) -> str | None:
-    """The member whose name ``name`` is nearly; None where it is a member's own or nothing like."""
+    """The member that ``name`` resembles; None if it is a member itself, or resembles none."""
     known = members(kind)
     close = [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
     return close[0] if close else None

@@ -27,7 +27,7 @@ class Wanted:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """``text`` cut at ``separator`` wherever it stands outside brackets and quotes.
+    """``text`` split at each ``separator`` that is outside brackets and quotes.
 
     >>> split("a:x=[1,2],b", ",")
     ['a:x=[1,2]', 'b']
@@ -42,7 +42,7 @@ def split(text: str, separator: str) -> list[str]:
             depth.append(char)
         elif char in _CLOSING:
             if depth.pop() != _CLOSING[char]:
-                raise UserError(f"'{text}': the '{char}' closes nothing")
+                raise UserError(f"'{text}': the '{char}' has no opening bracket")
         elif char == separator and len(depth) == 1:
             parts.append(text[start:index])
             start = index + 1
@@ -52,7 +52,7 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def names(text: str) -> list[str]:
-    """The names in a comma-separated list; an empty text has none."""
+    """The names in a comma-separated list; an empty text has no names."""
     return [name for name in split(text, ",") if name]
 
 
@@ -71,13 +71,13 @@ def component(text: str) -> Wanted:
         if not equals or not key.strip():
             raise UserError(f"'{text}': '{setting}' is not a parameter; write name=value")
         if (key := key.strip()) in params:
-            raise UserError(f"'{text}': parameter '{key}' twice; a grid is {key}=[a,b]")
+            raise UserError(f"'{text}': parameter '{key}' is set twice; a grid is {key}=[a,b]")
         params[key] = value(written)
     return Wanted(name, params)
 
 
 def value(text: str) -> Any:
-    """A string, or the list of strings inside brackets; types are the parameter's own business."""
+    """A string, or the list of strings inside brackets; the parameter converts it to its type."""
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
         return [value(item) for item in split(text[1:-1], ",") if item]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Locations:
-    """Where data and weights are; ``fetch`` is None unless what is missing may be downloaded.
+    """Where data and weights are; ``fetch``, if given, downloads what is missing.
 
     ``data`` is a folder of data sets, ``datasets`` the folder of each by its name, ``weights`` a
     folder or a file.
@@ -33,7 +33,7 @@ class Locations:
         weights: str | Path | None = None,
         fetch: Fetcher | None = None,
     ) -> Locations:
-        """What the user names; ADBENCH_DATA and ADBENCH_WEIGHTS replace what is not named."""
+        """The locations that the user names; ADBENCH_DATA and ADBENCH_WEIGHTS are the defaults."""
         return cls(
             data=str(data) if data else os.environ.get("ADBENCH_DATA"),
             datasets={name: str(folder) for name, folder in (datasets or {}).items()},
@@ -50,7 +50,7 @@ class Locations:
 
     @property
     def weights_folder(self) -> Path:
-        """The folder into which weights are downloaded: where torch keeps its own by default."""
+        """The folder into which weights are downloaded, by default torch's own."""
         from adbench_harness.downloads.weights import hub_folder
 
         return Path(self.weights).expanduser() if self.weights else hub_folder()

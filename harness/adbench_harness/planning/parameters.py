@@ -1,4 +1,4 @@
-"""A component's constructor parameters: read from its signature, checked, as plain data."""
+"""Reads a component's constructor parameters from its signature, and checks their values."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PRESET = "preset"
 
 
 class Catalogue(Protocol):
-    """Where components are found by kind and name."""
+    """Finds components by kind and name."""
 
     def get(self, kind: str, name: str) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One constructor parameter; ``kind`` is a component's kind where the value is a component."""
+    """One constructor parameter; ``kind`` is the value's kind if the value is a component."""
 
     name: str
     annotation: Any
@@ -38,7 +38,7 @@ class Parameter:
 
     @property
     def meaning(self) -> str:
-        """What the annotation's text says it is for."""
+        """The text in the annotation, which says what the parameter is for."""
         for note in getattr(self.annotation, "__metadata__", ()):
             if isinstance(note, str):
                 return note
@@ -48,17 +48,17 @@ class Parameter:
 
     @property
     def type(self) -> str:
-        """The type as a person would write it."""
+        """The type in readable form."""
         return self.kind or _type(self.annotation)
 
     @cached_property
     def adapter(self) -> TypeAdapter[Any]:
-        """What checks a value, and turns it into plain data and back."""
+        """Checks a value, and converts it to plain data and back."""
         return TypeAdapter(self.annotation)
 
     @property
     def is_sequence(self) -> bool:
-        """Whether a list is one value of it rather than a grid of values."""
+        """Whether a list is one value of the parameter rather than a grid of values."""
         return get_origin(_bare(self.annotation)) in (list, tuple, set, frozenset)
 
 
@@ -90,10 +90,10 @@ def _type(annotation: Any) -> str:
 
 @cache
 def parameters(component: type) -> Mapping[str, Parameter]:
-    """The parameters of the author's constructor by name; none where the author wrote none.
+    """The parameters of the author's constructor by name; empty if the author wrote none.
 
-    Raises ContractError where one is not typed, not keyword-only or without a default: a suite
-    could neither check nor record it.
+    Raises ContractError for a parameter that is not typed, is not keyword-only or has no default,
+    since a suite could neither check nor record it.
     """
     if not _wrote_constructor(component):
         return {}
@@ -116,7 +116,7 @@ def parameters(component: type) -> Mapping[str, Parameter]:
 
 
 def _wrote_constructor(component: type) -> bool:
-    """False for the constructor of ``object``, ``nn.Module`` or Lightning: any arguments at all."""
+    """False if the constructor is ``object``'s, or a library's that takes any arguments."""
     owner = next(base for base in component.__mro__ if "__init__" in vars(base))
     if owner is object:
         return False
@@ -140,12 +140,12 @@ def unknown(kind: str, component: str, name: str, known: Iterable[str]) -> str:
 
 
 def valid(component: Any) -> list[str]:
-    """What may be set: the constructor's parameters, and ``preset`` where there are presets."""
+    """The names that may be set: the constructor's parameters, and ``preset`` if it has presets."""
     return [*parameters(component), *([PRESET] if component.presets else ())]
 
 
 def expanded(kind: str, component: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """``params`` with their preset, if they name one, replaced by what it stands for."""
+    """``params`` in which a preset, if one is named, is replaced by its parameters."""
     rest = dict(params)
     if not component.presets or PRESET not in rest:
         return rest
@@ -164,8 +164,8 @@ def _preset(kind: str, component: Any, name: str) -> str:
 def resolve(catalogue: Catalogue, kind: str, wanted: grammar.Wanted) -> Choice:
     """``wanted`` with every parameter checked and filled in; a UserError names the valid ones.
 
-    Without a preset it is the component's first one. Nothing is built: ``build`` tells what the
-    constructor refuses. Raises ContractError where the author's own values are wrong.
+    If no preset is named, the component's first one is used. Nothing is built; ``build`` reports
+    what the constructor rejects. Raises ContractError if the author's own values are wrong.
     """
     component = catalogue.get(kind, wanted.name)
     known = parameters(component)
@@ -194,10 +194,10 @@ def resolve(catalogue: Catalogue, kind: str, wanted: grammar.Wanted) -> Choice:
 
 
 def build(catalogue: Catalogue, kind: str, choice: Choice) -> Any:
-    """The component of ``choice``, made anew.
+    """Build a new component of ``choice``.
 
-    Raises UserError for a value that its constructor refused. Where the component cannot be built
-    without any such value either, it is broken: its own error is raised.
+    Raises UserError for a value that its constructor rejects. If the component cannot be built with
+    its usual values either, it is broken, and its own error is raised.
     """
     component = catalogue.get(kind, choice.name)
     known = parameters(component)
@@ -242,7 +242,7 @@ def _value(catalogue: Catalogue, owner: str, parameter: Parameter, value: Any) -
 
 
 def _wanted(owner: str, parameter: Parameter, value: Any) -> grammar.Wanted:
-    """A component as a parameter: in the grammar's words, as a table, or as a resolved Choice."""
+    """A component as a parameter, given as text, as a table, or as a resolved Choice."""
     if isinstance(value, str):
         return grammar.component(value)
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):

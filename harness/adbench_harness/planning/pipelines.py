@@ -17,7 +17,7 @@ from adbench_harness.results.trial import NONE, Choice, Weights
 from adbench_harness.types import Backbone, FeatureRequest, Model, WeightFile
 
 UNKNOWN = Choice(NONE, 0)
-"""The scorer of a model that is broken: nobody knows which ones fit it."""
+"""The scorer of a broken model, since it is unknown which scorers fit it."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Pipeline:
 
 
 class Pipelines:
-    """All that fit together; ``left_out`` says of the others why, ``notes`` what was replaced."""
+    """All pipelines that fit; ``left_out`` says why others do not, ``notes`` what was replaced."""
 
     def __init__(self, suite: Suite, axes: Axes, locations: Locations) -> None:
         self.left_out: list[str] = []
         self.notes: list[str] = []
         self.broken = False
-        """Whether a model is broken: nobody knows what would have gone with it."""
+        """Whether a model is broken, so that what fits it is unknown."""
         self._suite = suite
         self._axes = axes
         self._catalogue = axes.catalogue
@@ -48,7 +48,7 @@ class Pipelines:
     def all(self) -> list[Pipeline]:
         """Every combination of the axes that fits; raises UserError if there is none.
 
-        A broken model is there once; a broken scorer or augmenter is with every model.
+        A broken model appears once; a broken scorer or augmenter appears with every model.
         """
         models = [choice for (choice,) in self._axes.chains("model")]
         if not models:
@@ -70,7 +70,7 @@ class Pipelines:
             instance = self._components.get("model", model)
             if self._suite.protocol not in instance.protocols:
                 self.left_out.append(
-                    f"{model.label}: learns under {', '.join(sorted(instance.protocols))}, "
+                    f"{model.label}: supports {', '.join(sorted(instance.protocols))}, "
                     f"not {self._suite.protocol}"
                 )
                 continue
@@ -99,7 +99,7 @@ class Pipelines:
         return self._weights_of[model]
 
     def _own(self, model: Model, file: WeightFile) -> Weights:
-        """A file of weights of the model's own; raises UserError where it is not here."""
+        """One of the model's own files of weights; raises UserError if it is not found."""
         found = weights.find_file(file, model.version, self._locations.weights)
         if found is None:
             raise UserError(
@@ -121,7 +121,7 @@ class Pipelines:
         return not missing
 
     def _filled(self, instance: Any) -> list[Choice]:
-        """The fitting scorers of required plugins, else of ``basic``, for a model that got none."""
+        """Scorers that fit the model, from the required plugins or else from ``basic``."""
         for offered in self._axes.fillers("scorer"):
             able = (s for s in offered if not self._components.is_broken("scorer", s))
             if found := [s for s in able if self._accepts(s) <= instance.emits]:
@@ -177,7 +177,7 @@ class Pipelines:
     # ------------------------------------------------------------ backbones
 
     def _on_its_backbone(self, model: Choice) -> Choice:
-        """``_with_backbone``; the model is broken where its backbone is."""
+        """Like ``_with_backbone``, but marks the model as broken if its backbone is broken."""
         try:
             with guarded():
                 return self._with_backbone(model)
@@ -188,8 +188,8 @@ class Pipelines:
     def _with_backbone(self, model: Choice) -> Choice:
         """The model, and models among its parameters, on the backbone that the user named.
 
-        Where nobody named one it is the model's own, or the embedded one if that is not here. The
-        label leaves it out: it has a column.
+        If the user named none, it is the model's own backbone or, if that is not found, the
+        embedded one. The label leaves the backbone out, since it has a column.
         """
         params = dict(model.params)
         known = self._components.parameters("model", model.name) or {}
@@ -239,7 +239,7 @@ class Pipelines:
         if found is None:
             raise UserError(
                 f"the weights of backbone '{backbone.name}' were not found; run 'adbench weights "
-                f"fetch {backbone.name}', point --weights at them, or take --backbone "
+                f"fetch {backbone.name}', name their folder with --weights, or use --backbone "
                 f"{weights.EMBEDDED}"
             )
         return replace(found, precision=self._suite.precision)

@@ -1,4 +1,4 @@
-"""Suite + catalogue -> trials -> bundles; every mistake of the user's ends here."""
+"""Forms trials and bundles from a suite and a catalogue; reports all mistakes of the user."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ Chain = tuple[Choice, ...]
 class Plan:
     """Every trial of the suite, the bundles that they form, what was left out, and notes.
 
-    ``failed`` are, by id, the trials in no bundle: an author's code failed while they were planned.
+    ``failed`` has, by trial id, the failures of an author's code while trials were planned. These
+    trials are in no bundle.
     """
 
     trials: tuple[Trial, ...]
@@ -38,7 +39,7 @@ class Plan:
     failed: Mapping[str, Failure] = field(default_factory=dict)
 
     def left(self, finished: Collection[str]) -> tuple[Bundle, ...]:
-        """The bundles without the trials whose ids are ``finished``; none is empty."""
+        """The bundles without the trials whose ids are in ``finished``; no bundle is empty."""
         left = (
             replace(bundle, trials=tuple(t for t in bundle.trials if t.id not in finished))
             for bundle in self.bundles
@@ -46,7 +47,7 @@ class Plan:
         return tuple(bundle for bundle in left if bundle.trials)
 
     def broken(self, finished: Collection[str]) -> tuple[Trial, ...]:
-        """The trials that ``failed`` and whose ids are not ``finished``."""
+        """The trials whose ids are in ``failed`` and not in ``finished``."""
         return tuple(t for t in self.trials if t.id in self.failed and t.id not in finished)
 
 
@@ -60,7 +61,7 @@ def make(
 ) -> Plan:
     """The plan of ``suite``. Raises UserError.
 
-    Whatever else an author's code raises fails the trials that need it, and no others.
+    If an author's code raises another error, only the trials that need that code fail.
     """
     suite = with_recipe(suite, catalogue)
     planner = _Planner(suite, catalogue, locations)
@@ -97,12 +98,12 @@ def make(
 
 
 def _anywhere(plugin: str) -> str:
-    """A plugin's name, or its file's path, as a process in another folder would write it."""
+    """A plugin's name, or the absolute path of its file, for a process in another folder."""
     return str(Path(plugin).resolve()) if plugin.endswith(".py") else plugin
 
 
 def with_recipe(suite: Suite, catalogue: Catalogue) -> Suite:
-    """The suite with its recipe's settings wherever the user wrote none."""
+    """The suite with its recipe's settings for every key that the user did not set."""
     if suite.recipe is None:
         return suite
     recipe = catalogue.get("recipe", suite.recipe)
@@ -115,7 +116,7 @@ def with_recipe(suite: Suite, catalogue: Catalogue) -> Suite:
 
 @dataclass(frozen=True)
 class _Group:
-    """Trials that share images and preprocessors; ``others`` are the other chains of those."""
+    """Trials that share images and preprocessors; ``others`` are the other chains."""
 
     root: Path
     images: SubsetImages
@@ -157,7 +158,7 @@ class _Planner:
         pipelines = self.pipelines.all()
         chains = {chain: self._broken(chain) for chain in self.axes.chains("preprocessor")}
         subsets = self.data.subsets(self.axes.datasets())
-        if not self.pipelines.broken:  # otherwise nobody knows what would have been used
+        if not self.pipelines.broken:  # otherwise it is unknown what would have been used
             self.axes.check_settings()
             # A recipe's overrides may be for categories that are not run now.
             if self.suite.recipe is None and not any(subset.failure for subset in subsets):
@@ -242,7 +243,7 @@ class _Planner:
             for kind, name in axes.settings(self.components, written, f"overrides.{category}"):
                 if (kind, name) not in used:
                     raise UserError(
-                        f"overrides.{category} {name}: no augmenter, model or scorer of this run"
+                        f"overrides.{category}: this run has no augmenter, model or scorer '{name}'"
                     )
 
     def _trial(

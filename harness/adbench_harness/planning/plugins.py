@@ -1,4 +1,4 @@
-"""Find plugins by their entry points, load the ones asked for, and say whose each component is."""
+"""Finds plugins by their entry points, loads the named ones, and records their components."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Plugin:
 
     @property
     def origin(self) -> str:
-        """Whom to name in a message: the distribution with its version, or the file's path."""
+        """The origin that messages name: the distribution with its version, or the file's path."""
         return self.distribution if self.is_file else f"{self.distribution} {self.version}"
 
     @property
@@ -64,7 +64,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Offer:
-    """A component (a class, Metric or Recipe) and the name of the plugin that brings it."""
+    """A component (a class, Metric or Recipe) and the name of the plugin that provides it."""
 
     kind: str
     component: Any
@@ -77,9 +77,9 @@ class Offer:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The loaded plugins and what they bring; ``named`` are those that the user asked for.
+    """The loaded plugins and what they provide; ``named`` are those that the user named.
 
-    ``broken`` are those that were asked for and left out, each with a line that says why.
+    ``broken`` are those that the user named and that are left out, each with a line that says why.
     """
 
     named: tuple[str, ...]
@@ -91,7 +91,7 @@ class Catalogue:
     def get(self, kind: str, name: str) -> Any:
         """The component ``name`` of ``kind``; raises UserError with the nearest valid name.
 
-        Raises ContractError where a broken plugin may have brought it.
+        Raises ContractError instead if a broken plugin may provide it.
         """
         offers = self.offers[kind]
         if name not in offers:
@@ -105,12 +105,12 @@ class Catalogue:
         return offers[name].component
 
     def brought(self, kind: str, plugins: Iterable[str]) -> list[Any]:
-        """The components of ``kind`` that ``plugins`` bring, in the order of their loading."""
+        """The components of ``kind`` that ``plugins`` provide, in the order of their loading."""
         wanted = set(plugins)
         return [o.component for o in self.offers[kind].values() if o.plugin in wanted]
 
     def metrics(self, names: Sequence[str] | None) -> list[Metric]:
-        """The metrics of these names, or those that run if none are named."""
+        """The metrics of these names; None selects those that run by default."""
         if names is not None:
             return [self.get("metric", name) for name in names]
         return [o.component for o in self.offers["metric"].values() if o.component.default]
@@ -133,8 +133,8 @@ def available() -> dict[str, list[EntryPoint]]:
 def load(names: Sequence[str]) -> Catalogue:
     """Load ``names`` (entry points or paths of ``.py`` files), what they require, and ``basic``.
 
-    Raises UserError on an unknown or broken plugin, two offers of one name, a misspelt hook,
-    two components of one kind with one name, and a component that does not say what it is.
+    Raises UserError for an unknown or broken plugin, for two plugins or two components of one kind
+    with the same name, for a misspelt hook, and for a component without name, version or summary.
     """
     found = available()
     plugins = {BASIC: _basic()}
@@ -172,9 +172,9 @@ def load(names: Sequence[str]) -> Catalogue:
 
 
 def sound(names: Sequence[str]) -> Catalogue:
-    """The catalogue of those of ``names`` that load by themselves; the others are ``broken``.
+    """The catalogue of those ``names`` that can be loaded alone; the others are in ``broken``.
 
-    Raises UserError where none does, and where they cannot be loaded together.
+    Raises UserError if none can be loaded, or if they cannot be loaded together.
     """
     try:
         return load(names)
@@ -236,14 +236,14 @@ def _file(text: str) -> Plugin:
     if not path.is_file():
         raise UserError(f"plugin file '{path}' does not exist; give the path of a .py file")
 
-    # Nobody raises the version of a file that is being written: its content is its version.
+    # An author does not raise a version while writing a file: its content is its version.
     version = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     return Plugin(path.stem, str(path), version, lambda: _executed(path, version))
 
 
 @cache
 def _executed(path: Path, version: str) -> Any:
-    """The module of a plugin file, executed once a process and content."""
+    """The module of a plugin file, executed once per process and content."""
     name = f"adbench_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -316,9 +316,9 @@ def _offers(
                 other = offered.setdefault(offer.name, offer)
                 if other.component is not component:
                     raise UserError(
-                        f"{kind} '{offer.name}' is brought by plugin '{other.plugin}' of "
-                        f"{plugins[other.plugin].origin} and, differently, by plugin '{plugin}' "
-                        f"of {plugins[plugin].origin}; load one of them"
+                        f"{kind} '{offer.name}' is provided by plugin '{other.plugin}' of "
+                        f"{plugins[other.plugin].origin} and, in another form, by plugin "
+                        f"'{plugin}' of {plugins[plugin].origin}; load one of them"
                     )
         offers[kind] = dict(
             sorted(offered.items(), key=lambda item: list(plugins).index(item[1].plugin))

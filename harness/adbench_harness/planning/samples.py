@@ -1,4 +1,4 @@
-"""Which images of a category are learned from, held out and tested on."""
+"""Chooses the images of a category for training, for validation and for testing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Setting:
 
 
 def everything(dataset: Dataset, root: Path) -> list[Sample]:
-    """The samples of all categories, as they are: what an auxiliary data set provides."""
+    """The samples of all categories, unchanged, as an auxiliary data set provides them."""
     return [s for name in dataset.categories(root) for s in dataset.samples(root, name, 0)]
 
 
@@ -47,8 +47,8 @@ def listed(
 ) -> list[Sample]:
     """A category's samples under a protocol, before any draw; these are fingerprinted.
 
-    Raises UserError where no image is left to learn from or to test on, and where an image or a
-    group is in two splits; ContractError where the data set fails.
+    Raises UserError if no image is left to learn from or to test on, or if an image or a group is
+    in two splits, and ContractError if the data set fails.
     """
     subject = f"data set '{dataset.name}', category '{category}'"
     try:
@@ -78,10 +78,10 @@ def listed(
 def indices(
     samples: Sequence[Sample], root: Path, category: str, setting: Setting
 ) -> dict[Split, list[int]]:
-    """Which of a category's ``samples`` are in each split; those that no draw chose are in none.
+    """The indices of a category's ``samples`` in each split; some may be in no split.
 
-    Held-out images are drawn first, so that they are the same for any number of shots, and whole
-    groups at a time. Raises UserError where too few normal images are left.
+    Held-out images are drawn first, so that they are the same for any number of shots, and in whole
+    groups. Raises UserError if too few normal images are left.
     """
     found: dict[Split, list[int]] = {
         split: [i for i, sample in enumerate(samples) if sample.split == split] for split in SPLITS

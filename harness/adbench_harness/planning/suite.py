@@ -17,12 +17,12 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
 def _seeds(value: Any) -> Any:
-    """``7`` is the seeds 0 to 6."""
+    """``7`` means the seeds 0 to 6."""
     return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _chains(value: Any) -> Any:
-    """Every way to write an axis -> alternatives, each a chain of (name, parameters)."""
+    """Convert every notation of an axis to alternatives, each a chain of (name, parameters)."""
     if value is None:
         return None
     alternatives: list[list[grammar.Wanted]] = []
@@ -34,7 +34,7 @@ def _chains(value: Any) -> Any:
         elif isinstance(item, list):
             alternatives.append([_link(link) for link in item])
         else:
-            raise ValueError(f"{item!r} names no component")
+            raise ValueError(f"{item!r} does not name a component")
     if not alternatives:
         raise ValueError("an empty list; leave the key out to take what the plugins provide")
     return alternatives
@@ -55,7 +55,7 @@ def _names(value: Any) -> Any:
 
 
 def _several(value: Any) -> Any:
-    """``4`` is the one value 4."""
+    """``4`` means the single value 4."""
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -67,7 +67,7 @@ Names = Annotated[list[str], BeforeValidator(_names)]
 
 
 class EvaluationTable(BaseModel):
-    """How maps meet masks; see ``trial.EvaluationSettings``."""
+    """How maps are compared with masks; see ``trial.EvaluationSettings``."""
 
     model_config = _STRICT
 
@@ -76,12 +76,12 @@ class EvaluationTable(BaseModel):
 
 
 class Tolerance(BaseModel):
-    """How far results may lie from accepted ones before ``adbench compare`` speaks of it.
+    """How far results may differ from accepted ones before ``adbench compare`` reports it.
 
-    ``metrics``: what a fraction may move by. ``scores``: what an image's score may move by, in
-    standard deviations of the accepted scores. ``noise``: the factor by which seconds and MB may
-    grow; ``params`` and ``flops`` have none. ``each``: by metric, in place of those; a factor for
-    a cost.
+    ``metrics`` is the allowed change of a metric that is a fraction. ``scores`` is the allowed
+    change of an image's score, in standard deviations of the accepted scores. ``noise`` is the
+    factor by which seconds and MB may grow; for ``params`` and ``flops`` there is no tolerance.
+    ``each`` replaces these values for single metrics; for a cost it is a factor.
     """
 
     model_config = _STRICT
@@ -93,7 +93,7 @@ class Tolerance(BaseModel):
 
 
 class Suite(BaseModel):
-    """Everything that says what to run; ``None`` on an axis means: what the plugins provide.
+    """Everything that says what to run; an axis that is None has what the plugins provide.
 
     ``shots`` are numbers of normal images to learn from (None: all of them), ``validation`` is the
     share of the normal training images that is held out, and ``unified`` fits one model to all
@@ -130,10 +130,10 @@ _TABLES: dict[str, type[BaseModel]] = {"evaluation": EvaluationTable, "tolerance
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The contents of a suite file; raises UserError naming the file and the line or the key.
+    """The contents of a suite file; a UserError names the file and the line or the key.
 
-    A file is checked by itself, so that its mistakes are not taken for a flag's. It needs to name
-    no plugins.
+    A file is checked on its own, so that its mistakes are not taken for those of a flag. It does
+    not have to name plugins.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
