@@ -342,7 +342,7 @@ def test_an_estimator_that_the_constructor_made_and_fit_changed_is_refused():
 def test_what_refers_to_itself_is_refused():
     loop = []
     loop.append(loop)
-    with pytest.raises(UnknownStateError, match=r"attribute 'loop.0' refers to what holds it"):
+    with pytest.raises(UnknownStateError, match=r"attribute 'loop.0' contains itself"):
         learned.take(set_in_fit(loop=loop), Bare())
 
 

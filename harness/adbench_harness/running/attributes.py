@@ -14,11 +14,11 @@ from adbench_harness.nn.neighbours import Neighbours
 from adbench_harness.types import Component
 
 PLAIN = (str, int, float, bool, type(None))
-"""Types whose values JSON knows."""
+"""Types whose values JSON can represent."""
 
 
 def attributes(component: Any) -> dict[str, Any]:
-    """What an instance carries; of an ``nn.Module`` its parameters, buffers and modules too."""
+    """The attributes of an instance; for an ``nn.Module`` also parameters, buffers and modules."""
     held = dict(vars(component))
     if isinstance(component, nn.Module):
         for registry in ("_parameters", "_buffers", "_modules"):
@@ -30,7 +30,7 @@ def attributes(component: Any) -> dict[str, Any]:
 
 @cache
 def _inner(bases: tuple[type, ...]) -> frozenset[str]:
-    """What torch or Lightning keeps on an instance for itself, a trainer included."""
+    """The attributes that torch or Lightning sets for itself, such as the trainer."""
     names = set(vars(nn.Module()))
     for base in bases:
         if base.__name__ == "LightningModule" and "lightning" in base.__module__:
@@ -41,7 +41,7 @@ def _inner(bases: tuple[type, ...]) -> frozenset[str]:
 def unchanged(value: Any, before: Any) -> bool:
     """Whether ``fit`` left an attribute as the constructor made it.
 
-    Of what may have changed in place without a trace it is not known.
+    A value that may have been changed in place counts as changed if there is no way to tell.
     """
     return _same(value, before, [])
 
@@ -51,7 +51,7 @@ def _same(value: Any, before: Any, within: list[int]) -> bool:
         return False
     if isinstance(value, Component):
         return False
-    if id(value) in within:  # it refers to itself, and what holds it is being compared
+    if id(value) in within:  # a cycle: the value that contains it is being compared
         return True
     within = [*within, id(value)]
 

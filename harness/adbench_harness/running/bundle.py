@@ -1,4 +1,4 @@
-"""``run_bundle``: the one place where the work happens."""
+"""Runs the trials of a bundle."""
 
 from __future__ import annotations
 
@@ -44,15 +44,16 @@ LATENCY_BATCH = {"cpu": 8, "cuda": 32}
 
 
 def run_bundle(bundle: Bundle, progress: Progress = lambda *_: None) -> Iterator[TrialResult]:
-    """Run the bundle's trials and yield each one's result when done; never raises for a plugin.
+    """Run the bundle's trials, and yield each one's result when it is done.
 
-    ``progress`` takes (stage, done, total).
+    A plugin's error becomes a failed result and is not raised. ``progress`` takes (stage, done,
+    total).
     """
     yield from _Runner(bundle, progress).run()
 
 
 def refused(trial: Trial, failure: Failure, catalogue: plugins.Catalogue) -> TrialResult:
-    """The result of a trial that failed while it was planned, and so is not run."""
+    """The result of a trial that failed while it was planned, and is therefore not run."""
     return TrialResult(
         trial=trial,
         status="failed",
@@ -63,12 +64,12 @@ def refused(trial: Trial, failure: Failure, catalogue: plugins.Catalogue) -> Tri
 
 @cache
 def load(names: tuple[str, ...]) -> plugins.Catalogue:
-    """The catalogue of ``names``, loaded once a process."""
+    """The catalogue of ``names``, loaded once per process."""
     return plugins.load(names)
 
 
 def device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one."""
+    """The device of that name; ``auto`` is the GPU if there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
@@ -82,7 +83,7 @@ def fit_key(trial: Trial) -> str:
 
 @dataclass
 class _Scored:
-    """What a trial's scorer has said of the test images so far, by index; what failed."""
+    """What a trial has so far: scores of the test images by their index, seconds, failures."""
 
     trial: Trial
     scorer: Any = None
@@ -98,7 +99,7 @@ class _Scored:
 
     @contextmanager
     def guarded(self, stage: str) -> Iterator[None]:
-        """Whatever a scorer or a metric raises is this trial's failure and no other's."""
+        """Record an error of a scorer or a metric as a failure of this trial only."""
         try:
             yield
         except Exception as error:
@@ -106,10 +107,10 @@ class _Scored:
 
 
 class _Runner:
-    """Runs a bundle; keeps the books of its time.
+    """Runs a bundle, and records how long each stage takes.
 
-    ``model_seconds`` are the seconds by stage that a fit's scorers share, and each ``_Scored`` has
-    its own. ``accounted`` are the clock's seconds by stage that earlier results already told.
+    ``model_seconds`` has the seconds by stage that a fit's scorers share; each ``_Scored`` has its
+    own. ``accounted`` has the seconds of wall time by stage that earlier results already reported.
     """
 
     def __init__(self, bundle: Bundle, progress: Progress) -> None:
@@ -147,7 +148,7 @@ class _Runner:
             yield from self.run_fit(trials)
 
     def run_fit(self, trials: Sequence[Trial]) -> Iterator[TrialResult]:
-        """Fit one model, let every scorer score it, and yield a result a trial."""
+        """Fit one model, run every scorer on it, and yield a result for each trial."""
         first = trials[0]
         _seed_everything(first.seed)
         self.model_seconds = {}
@@ -180,7 +181,7 @@ class _Runner:
 
     @contextmanager
     def timed(self, stage: str, book: dict[str, float]) -> Iterator[None]:
-        """Add a block's seconds to its stage, on the clock and in ``book``."""
+        """Add a block's seconds to its stage, in the bundle's wall time and in ``book``."""
         before = self.material.seconds.get(stage, 0.0)
         try:
             with self.material.timed(stage):
@@ -190,7 +191,7 @@ class _Runner:
             book[stage] = book.get(stage, 0.0) + elapsed
 
     def seconds_shared(self) -> dict[str, float]:
-        """Seconds by stage since the result before, ``other`` included: on the clock."""
+        """Seconds of wall time by stage since the previous result, including ``other``."""
         seconds = dict(self.material.seconds)
         elapsed = {s: seconds[s] - self.accounted.get(s, 0.0) for s in seconds}
         self.accounted = seconds
@@ -238,7 +239,7 @@ class _Runner:
             with one.guarded("scorer fit"):
                 one.scorer = self.material.build("scorer", one.trial.scorer)
                 if overrides(one.scorer, "fit"):
-                    # What the scorers before drew must not change what this one draws.
+                    # What earlier scorers drew must not change what this one draws.
                     _seed_everything(one.trial.seed)
                     train = self.material.train(model, one.trial)
                     with self.timed("scorer fit", one.seconds):
@@ -297,9 +298,9 @@ class _Runner:
     # ------------------------------------------------------------ cost
 
     def measure(self, model: Any, scored: Sequence[_Scored]) -> None:
-        """Latency, FLOPs, parameters: from a decoded image to scores, nothing cached or shared.
+        """Measure latency, FLOPs and parameters, from a decoded image to scores, without a cache.
 
-        What the scorers share is measured once, and each trial has the sum.
+        What the scorers share is measured once and added to the cost of each trial.
         """
         spec, trial = model.input, scored[0].trial
         test = self.material.test(trial)
@@ -341,7 +342,7 @@ class _Runner:
                             one.metrics["params"] = params
 
     def numbers(self, model: Any, trial: Trial) -> int | None:
-        """How many numbers a fitted model carries, frozen backbones included; None: untold."""
+        """The number of a fitted model's parameters, with frozen backbones; None if unknown."""
         declared = model.learned()
         if declared is None:
             try:
@@ -356,7 +357,7 @@ class _Runner:
     # ------------------------------------------------------------ evaluation
 
     def evaluate(self, spec: InputSpec, one: _Scored) -> None:
-        """Every metric that the trial names and its scores allow; each failure is its own."""
+        """Compute every metric that the trial names and its scores allow; one may fail alone."""
         with self.timed("metrics", one.seconds), one.guarded("metrics"):
             seen = evaluating.evaluation(self.images(one))
             if one.maps:
@@ -387,7 +388,7 @@ class _Runner:
         test = material.test(one.trial)
         seconds = material.inputs[spec].seconds
         alone = self.model_seconds | one.seconds
-        # What was measured once for all scorers, each would have measured alone.
+        # Alone, each scorer would also have measured what was measured once for all.
         alone["cost"] = sum(book.get("cost", 0.0) for book in (self.model_seconds, one.seconds))
         maps = None
         if not one.failures:
@@ -416,11 +417,11 @@ class _Runner:
         )
 
     def heading(self, name: str) -> Heading:
-        """What a table says of a cost or of a metric."""
+        """The heading of a cost or of a metric."""
         return cost.HEADINGS.get(name) or Heading.of(self.catalogue.get("metric", name))
 
     def images(self, one: _Scored) -> dict[str, NDArray[Any]]:
-        """The per-image arrays of a trial; what its scorer said only if nothing failed."""
+        """The per-image arrays of a trial, with its scores only if nothing failed."""
         material, test = self.material, self.material.test(one.trial)
         found: dict[str, NDArray[Any]] = {
             "path": np.array(
@@ -476,12 +477,12 @@ class FittedOutputs:
 
     @property
     def validation(self) -> Iterator[Outputs]:
-        """Those for the held-out normal images."""
+        """The outputs for the held-out normal images."""
         return self._of(self.train.validation)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes where the protocol shows them."""
+        """The names of the classes if the protocol shows them."""
         return self.train.classes
 
     def _of(self, images: Images) -> Iterator[Outputs]:
@@ -498,7 +499,7 @@ def _predicted(model: Any, batch: Batch) -> Outputs:
 
 
 def _score_afresh(scorer: Any, outputs: Outputs) -> None:
-    """Score outputs whose embeddings are copies, which no search has been made for yet."""
+    """Score copies of the embeddings, so that no earlier search is reused."""
     ports = dict(outputs.ports)
     if PatchEmbeddings in ports:
         levels = outputs[PatchEmbeddings].levels

@@ -1,4 +1,4 @@
-"""A training's state and curves on disk, so that an interrupted fit goes on where it stopped."""
+"""A training's state and curves on disk, so that an interrupted fit continues where it stopped."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 
 
 class FileCheckpoint:
-    """One file, replaced atomically; ``path`` None keeps nothing. Implements ``Checkpoint``.
+    """A checkpoint in one file, replaced atomically; if ``path`` is None, nothing is saved.
 
-    ``curves`` are what was logged so far; they are saved and loaded with the state.
+    Implements ``Checkpoint``. ``curves`` has what was logged so far; it is saved and loaded with
+    the state.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -25,7 +26,7 @@ class FileCheckpoint:
         self.curves.setdefault(curve, []).append(float(value))
 
     def load(self) -> dict[str, Any] | None:
-        """The state last saved, or None; curves go back to where they were then."""
+        """The last saved state, or None; the curves are loaded with it."""
         if self._path is None or not self._path.exists():
             return None
         saved = torch.load(self._path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""Checks a component's output against what it declared."""
+"""Checks a component's output against its declaration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from adbench_harness.types import Outputs, Port, Scores
 def check_outputs(
     outputs: Any, emits: frozenset[type[Port]], count: int, *, shared: bool = True
 ) -> None:
-    """A model's outputs hold what it declared, for every image of the batch, finite.
+    """Raise ContractError unless the outputs have finite values of every declared port and image.
 
-    ``shared`` False skips what no batch changes, such as what the model learned, which may be a
-    thousand times a batch's size.
+    If ``shared`` is False, values that are the same for every batch are skipped, such as a memory
+    bank, which may be a thousand times as large as a batch.
     """
     if not isinstance(outputs, Outputs):
         raise ContractError(f"predict returned {type(outputs).__name__}, not Outputs")
@@ -51,7 +51,7 @@ def _check_dimensions(kind: type[Port], tensor: Tensor) -> None:
 
 
 def check_scores(scores: Any, count: int) -> None:
-    """A scorer's scores are there, shaped as declared, float and finite."""
+    """Raise ContractError unless there are scores, finite and of the declared shape."""
     if not isinstance(scores, Scores):
         raise ContractError(f"score returned {type(scores).__name__}, not Scores")
     present = {"image": (scores.image, 1), "map": (scores.map, 3), "classes": (scores.classes, 2)}
@@ -73,8 +73,8 @@ def check_scores(scores: Any, count: int) -> None:
 
 def finite(tensor: Tensor) -> bool:
     """Whether no value is nan or infinite."""
-    # A sum is finite only if every term is: one pass without a copy, for all but broken tensors
-    # and those whose sum overflows.
+    # A sum is finite only if every term is, and needs one pass without a copy. The values are
+    # checked one by one only if it is not finite, which may also be an overflow.
     return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
@@ -89,7 +89,7 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def shared_tensors(port: Any) -> Iterator[Tensor]:
-    """The float tensors of a port that no single image owns."""
+    """The float tensors of a port that belong to no single image."""
     for name in port.shared:
         for value in _walk(getattr(port, name)):
             if value.is_floating_point():
@@ -97,7 +97,7 @@ def shared_tensors(port: Any) -> Iterator[Tensor]:
 
 
 def _held(value: Any) -> Iterator[Any]:
-    """What a port, a level or a tuple holds for each image."""
+    """The values of a port, a level or a tuple that have an entry for each image."""
     if isinstance(value, tuple | list):
         yield from value
     elif is_dataclass(value):

@@ -1,4 +1,4 @@
-"""What a pipeline costs: FLOPs, milliseconds, memory."""
+"""Measures what a pipeline costs: FLOPs, milliseconds, memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HEADINGS = {
 
 
 def flops(work: Callable[[], Any]) -> int:
-    """Floating-point operations of matrix products and convolutions, 2 a multiply-add."""
+    """Floating-point operations of matrix products and convolutions; a multiply-add is 2."""
     counter = _Flops()
     # Attention as plain matrix products: torch has no formula for some of its fused kernels.
     with neighbours.counted(), sdpa_kernel(SDPBackend.MATH), counter:
@@ -43,7 +43,7 @@ def flops(work: Callable[[], Any]) -> int:
 
 
 class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types none of this
-    """Adds up torch's own formulas, as its FlopCounterMode does, which is much slower to start."""
+    """Adds up torch's own formulas, like its FlopCounterMode, which is much slower to start."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -51,7 +51,7 @@ class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # Or else torch imports its whole compiler, three seconds, to keep it from tracing this.
+        # Otherwise torch imports its whole compiler, which takes three seconds, to exclude this.
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -67,9 +67,9 @@ class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types
 
 
 def milliseconds(work: Callable[[], T], device: torch.device, repeats: int = 3) -> tuple[float, T]:
-    """Median wall time of ``work``, the device's queue drained, and what it returned last.
+    """Median wall time of ``work``, until the device has finished, and the last returned value.
 
-    The first of several repeats warms up and does not count.
+    The first of several repeats is a warm-up and does not count.
     """
     times = []
     for _ in range(repeats + (repeats > 1)):
@@ -81,16 +81,16 @@ def milliseconds(work: Callable[[], T], device: torch.device, repeats: int = 3) 
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was asked."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 class Memory:
-    """Peak memory in MB above what was in use when this was made: of the GPU, or of the process.
+    """Peak memory in MB, of the GPU or of the process, above what was in use at construction.
 
-    Without a GPU the resident set is sampled, so peaks shorter than a few milliseconds may pass
-    unseen.
+    Without a GPU the resident set is sampled, so peaks shorter than a few milliseconds may be
+    missed.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -100,7 +100,7 @@ class Memory:
         if device.type == "cuda":
             torch.cuda.empty_cache()
         else:
-            # What earlier work freed must not hide what this work takes.
+            # Memory that earlier work freed must not hide what this work takes.
             with suppress(OSError, AttributeError):
                 ctypes.CDLL(None).malloc_trim(0)
         self._base = self._used()
@@ -112,7 +112,7 @@ class Memory:
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[], float]]:
-        """Watch a block; the function it yields says the block's peak in MB so far."""
+        """Watch a block; the yielded function returns the block's peak so far in MB."""
         peak = self._used()
         stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What the metrics of a trial see, from its arrays and the truth."""
+"""Makes the evaluation that a trial's metrics see, from its arrays and the ground truth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adbench_harness.types import InputSpec
 
 
 def evaluation(images: Mapping[str, NDArray[Any]]) -> Evaluation:
-    """The evaluation of a trial's ``images``, arrays as in a ``TrialResult``, without maps."""
+    """The evaluation of a trial's ``images`` (arrays as in a ``TrialResult``), without maps."""
     names = images["class"].tolist() if "class" in images else []
     return Evaluation(
         labels=images["label"],
@@ -72,7 +72,7 @@ def stored(
     here: TrialImages | None,
     settings: EvaluationSettings,
 ) -> Evaluation:
-    """The evaluation of what was stored; with maps if they and the images are there."""
+    """The evaluation of a stored trial; it has maps if they and the images are available."""
     seen = evaluation(images)
     if maps is None or here is None:
         return seen

@@ -1,4 +1,4 @@
-"""Frozen backbones: load them, and run each once over an image."""
+"""Loads frozen backbones, and runs each once over an image."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def load(
 ) -> nn.Module:
     """The backbone up to ``layers``, frozen, in eval mode; float32 [B, 3, H, W] -> dict of grids.
 
-    A file that lacks parameters these layers need is refused with their names; one that holds
-    more is fine.
+    Raises UserError with the names of parameters that these layers need and the file lacks. Other
+    parameters of the file are ignored.
     """
     network = backbone.network(tuple(layers))
     if weights.path is not None:
@@ -65,7 +65,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return state if isinstance(state, dict) else state.state_dict()
     except Exception as error:
-        # Not torch's own words: they advise to load the file unsafely.
+        # torch's own message is not shown, since it advises to load the file unsafely.
         raise UserError(
             f"weights '{path}' cannot be read as named tensors ({type(error).__name__}); "
             "fetch the file again"
@@ -73,13 +73,13 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 
 
 class FeatureStore:
-    """One backbone over one bundle's images: run once an image for the union of the layers asked.
+    """The features of one bundle's images from one backbone, which runs once for all layers.
 
-    Unaltered images (``Batch.handles``) are served from memory once ``extract`` has seen them.
-    Altered images, and all of them where the features would not fit a quarter of the free memory,
-    go through a network that ends at the layers asked. Where a batch does not fit the memory, its
-    halves are tried; no result depends on that. Grids are float32; weights of precision bfloat16
-    compute, and keep, them rounded to it.
+    Features of unaltered images (``Batch.handles``) come from memory once ``extract`` has computed
+    them. Altered images go through a network that ends at the requested layers, and so do all
+    images if the features would not fit in a quarter of the free memory. If a batch does not fit in
+    memory, its halves are tried; no result depends on that. Grids are float32; with weights of
+    precision bfloat16, they are computed and stored in bfloat16.
     """
 
     def __init__(self, backbone: Backbone, weights: Weights, device: torch.device) -> None:
@@ -96,7 +96,7 @@ class FeatureStore:
         return _loaded(_Constructed(self._backbone), layers, self._weights, self._device)
 
     def extract(self, images: Images, layers: tuple[str, ...], total: int) -> None:
-        """Run over ``images`` and keep what comes out; ``total`` images share the memory."""
+        """Compute and store the features of ``images``; ``total`` images share the memory."""
         if self._full:
             return
         for batch in images.batches(min(self._most, batch_size(self._device, images.size))):
@@ -117,7 +117,7 @@ class FeatureStore:
         return ServedFeatures(request, self)
 
     def grids(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
-        """The layers' grids for a batch, from memory where they are there."""
+        """The layers' grids for a batch, from memory if they are stored."""
         handles = batch.handles
         if handles is None or set(handles) - self._rows.keys() or set(layers) - self._grids.keys():
             grids = self._run(batch, layers)
@@ -127,7 +127,7 @@ class FeatureStore:
         return {layer: grid.float() for layer, grid in grids.items()}
 
     def _run(self, batch: Batch, layers: tuple[str, ...]) -> dict[str, Tensor]:
-        """The batch's grids, in as many passes as the memory asks for."""
+        """The batch's grids, in as many passes as the memory requires."""
         made: list[dict[str, Tensor]] = []
         start = 0
         while start < len(batch):
@@ -156,7 +156,7 @@ class FeatureStore:
 
 
 class _Constructed:
-    """A backbone that equals another of its class with the same attributes."""
+    """A backbone as a cache key: it equals another of its class with the same attributes."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
@@ -184,7 +184,7 @@ class ServedFeatures:
     store: FeatureStore
 
     def __deepcopy__(self, _: object) -> ServedFeatures:
-        return self  # frozen: a copy of the model serves itself from the same store
+        return self  # a copy of the model uses the same store, since the backbone is frozen
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         if self.request.input is not None and batch.handles is None:
@@ -196,24 +196,24 @@ class ServedFeatures:
 
 
 def trainable(network: nn.Module, request: FeatureRequest) -> nn.Module:
-    """A copy of a frozen network that may be trained; ``trainable_request`` tells its request."""
+    """A copy of a frozen network that may be trained; ``trainable_request`` returns its request."""
     made = copy.deepcopy(network).requires_grad_(True)
     made.adbench_request = request  # type: ignore[assignment]
     return made
 
 
 def trainable_request(module: nn.Module) -> FeatureRequest | None:
-    """The request that ``trainable`` answered with ``module``, or with what it is a copy of."""
+    """The request for which ``trainable`` made ``module``, or made what it is a copy of."""
     found = vars(module).get("adbench_request")
     return found if isinstance(found, FeatureRequest) else None
 
 
-# CUDA's, the CPU allocator's (which raises a plain RuntimeError), and cuBLAS's and cuDNN's.
+# Messages of CUDA, the CPU allocator (which raises a plain RuntimeError), cuBLAS and cuDNN.
 _OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|ALLOC_FAILED")
 
 
 def batch_size(device: torch.device, size: tuple[int, int]) -> int:
-    """Images of ``size`` px that fill the device; more were not faster."""
+    """The number of images of ``size`` px that fills the device; more were not faster."""
     most = 64 if device.type == "cuda" else 16
     return max(1, min(most, most * 256**2 // (size[0] * size[1])))
 

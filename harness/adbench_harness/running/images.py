@@ -17,10 +17,10 @@ from adbench_harness.results.trial import Trial
 
 
 class TrialImages:
-    """The images and masks of a trial's category, by the path that results have.
+    """The images and masks of a trial's category, by the paths in the results.
 
-    Images are read when they are asked for, and so are masks, which are kept. Raises UserError
-    where the files are not here, or are not those that the trial was measured on.
+    Images and masks are read when they are requested; masks are kept. Raises UserError if the files
+    are not found, or are not those that the trial was measured on.
     """
 
     def __init__(self, trial: Trial, catalogue: Catalogue, locations: Locations) -> None:
@@ -42,7 +42,7 @@ class TrialImages:
         return decoding.decode(self._samples[path].image)
 
     def mask(self, path: str) -> Mask | None:
-        """An image's truth by pixel, at its own size; None where it is unknown."""
+        """An image's truth by pixel, at its own size; None if it is unknown."""
         if path not in self._masks:
             height, width = self.image(path).shape[:2]
             self._masks[path] = decoding.mask(self._samples[path], self._threshold, (height, width))

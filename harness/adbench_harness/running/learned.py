@@ -1,7 +1,7 @@
-"""What a fitted component has learned: taken out as tensors and plain values, and put back.
+"""Takes a fitted component's learned state out as tensors and plain values, and puts it back.
 
-Learned is what ``fit`` set: the attributes of the fitted component that a fresh one lacks or has
-otherwise. No pickle is involved, so a stored state cannot run code.
+The learned state is what ``fit`` set: the attributes that a fresh component lacks, or that have
+another value there. No pickle is involved, so a stored state cannot run code.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _NUMERIC = "biuf"
 """Kinds of numpy types that a tensor can hold."""
 
 _Spot = str | list[Any]
-"""The key of a tensor; with its order of dimensions in memory where that is not the usual one."""
+"""A tensor's key, with its order of dimensions in memory if that is not the usual one."""
 
 
 class UnknownStateError(ContractError):
-    """An attribute holds something whose learned state cannot be told."""
+    """An attribute has a value whose learned state cannot be determined."""
 
 
 @dataclass(frozen=True)
 class Learned:
     """A component's learned state.
 
-    ``values`` is JSON: an entry for each attribute, in which a tensor is named by its key in
-    ``tensors``. These are contiguous and share no memory, as safetensors wants them. ``numbers``
-    counts the elements of tensors and parameters; running statistics of batch normalisation are
-    stored, but not counted, as is usual.
+    ``values`` is JSON with an entry for each attribute, in which a tensor is named by its key in
+    ``tensors``. Tensors are contiguous and share no memory, as safetensors requires. ``numbers`` is
+    the number of elements of all tensors and parameters. Running statistics of batch normalisation
+    are stored but, as usual, not counted.
     """
 
     values: Mapping[str, Any]
@@ -50,7 +50,10 @@ class Learned:
 
 
 def take(fitted: Component, fresh: Component) -> Learned:
-    """What ``fit`` set on ``fitted``; ``fresh`` was constructed alike. Raises UnknownStateError."""
+    """The state that ``fit`` set on ``fitted``. Raises UnknownStateError.
+
+    ``fresh`` is a component that was constructed with the same parameters.
+    """
     taker = _Taker()
     values = taker.attributes(fitted, fresh, "")
     return Learned(values, taker.tensors, taker.numbers)
@@ -59,7 +62,7 @@ def take(fitted: Component, fresh: Component) -> Learned:
 def put(fresh: Component, learned: Learned, tools: Tools) -> None:
     """Set what was learned on ``fresh``, which then predicts as the fitted component did.
 
-    Raises ContractError where ``rebuild`` did not create what the state belongs to.
+    Raises ContractError if ``rebuild`` did not create what the state belongs to.
     """
     _Putter(learned.tensors, tools).attributes(fresh, learned.values, "")
 
@@ -86,7 +89,7 @@ class _Taker:
     def encoded(self, value: Any, before: Any, path: str) -> Any:
         """``value`` as JSON, its tensors kept under keys that begin with ``path``."""
         if id(value) in self._within:
-            raise UnknownStateError(f"attribute '{path}' refers to what holds it")
+            raise UnknownStateError(f"attribute '{path}' contains itself")
         self._within.append(id(value))
         try:
             return self._encoded(value, before, path)
@@ -136,7 +139,7 @@ class _Taker:
         return {"tensor": spot}
 
     def module(self, module: nn.Module, path: str) -> dict[str, Any]:
-        # Not its state_dict: a backbone's is in the names of its file of weights.
+        # Not its state_dict: that of a backbone uses the names of its file of weights.
         kept, training = {}, []
         for name, part in module.named_modules(remove_duplicate=False):
             counted = not isinstance(part, nn.modules.batchnorm._NormBase)
@@ -151,7 +154,7 @@ class _Taker:
         return {"module": kept, "training": training, "trainable": request and asdict(request)}
 
     def kept(self, tensor: Tensor, path: str, counted: bool = True) -> _Spot:
-        """Where ``tensor`` is kept; one that has several names is kept and counted once."""
+        """Store ``tensor`` and return its key; a tensor with several names is counted once."""
         if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized:
             raise _unknown(tensor, path)
         tensor = tensor.detach().as_subclass(Tensor)
@@ -159,7 +162,7 @@ class _Taker:
         if (*view, tensor.dtype) in self._spots:
             return self._spots[*view, tensor.dtype]
         order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
-        # A transposed matrix stays one: in another order, products would round otherwise.
+        # A transposed matrix stays transposed: in another order, products would round differently.
         turned = not tensor.is_contiguous() and tensor.permute(order).is_contiguous()
         usual = tensor.permute(order) if turned else tensor.contiguous()
         if _storage(usual) in self._storages:
@@ -186,7 +189,7 @@ def _numeric(array: NDArray[Any], path: str) -> Tensor:
 
 
 def _aligned(before: Any, names: Sequence[Any]) -> list[Any]:
-    """What the fresh component has in the place of each item of a list, tuple or dict."""
+    """The fresh component's value for each item of a list, tuple or dict."""
     if isinstance(before, dict):
         return [before.get(name) for name in names]
     fits = isinstance(before, list | tuple) and len(before) == len(names)
@@ -195,8 +198,8 @@ def _aligned(before: Any, names: Sequence[Any]) -> list[Any]:
 
 def _unknown(value: Any, path: str) -> UnknownStateError:
     return UnknownStateError(
-        f"attribute '{path}' holds a {type(value).__name__}, whose learned state cannot be told; "
-        "keep tensors, modules, memory banks and plain values"
+        f"attribute '{path}' holds a {type(value).__name__}, whose learned state cannot be "
+        "determined; keep tensors, modules, memory banks and plain values"
     )
 
 
@@ -225,7 +228,7 @@ class _Putter:
             setattr(component, name, self.decoded(value, now, f"{prefix}{name}"))
 
     def decoded(self, value: Any, now: Any, path: str) -> Any:
-        """The inverse of ``encoded``; ``now`` is what the fresh component has in that place."""
+        """The inverse of ``encoded``; ``now`` is the fresh component's value."""
         match value:
             case {"float": text}:
                 return float(text)
@@ -265,7 +268,7 @@ class _Putter:
         return [self.decoded(item, is_now, f"{path}.{name}") for item, is_now, name in parts]
 
     def tensor(self, spot: _Spot) -> Tensor:
-        """A copy on the device, the same for each name of it."""
+        """A copy on the device; one that has several names is copied once."""
         key, order = (spot, None) if isinstance(spot, str) else spot
         if key not in self._made:
             self._made[key] = self._tensors[key].to(self._tools.device, copy=True)
@@ -273,7 +276,7 @@ class _Putter:
         return made if order is None else made.permute([order.index(d) for d in range(len(order))])
 
     def parameter(self, spot: _Spot, requires_grad: bool) -> nn.Parameter:
-        """As ``tensor``, so that tied weights stay tied."""
+        """Like ``tensor``, so that tied weights stay tied."""
         name = repr(spot)
         if name not in self._parameters:
             self._parameters[name] = nn.Parameter(self.tensor(spot), requires_grad)
@@ -300,7 +303,7 @@ class _Putter:
 
 
 def _is_made_by_rebuild(value: Any) -> bool:
-    """Whether a stored value is, or holds, what only exists once ``rebuild`` was called."""
+    """Whether a stored value is, or contains, what exists only after ``rebuild`` was called."""
     match value:
         case {"module": _} | {"component": _} | {"features": _}:
             return True
@@ -314,8 +317,8 @@ def _is_made_by_rebuild(value: Any) -> bool:
 def _fill(module: nn.Module, name: str, value: Tensor) -> None:
     now = getattr(module, name, None)
     if isinstance(now, Tensor) and _form(now) == _form(value):
-        now.data.copy_(value)  # in place, for whatever else refers to it
-    else:  # a buffer may have grown in fit, a memory bank say
+        now.data.copy_(value)  # in place, since other objects may refer to it
+    else:  # a buffer may have grown in fit, such as a memory bank
         setattr(module, name, value)
 
 

@@ -1,4 +1,4 @@
-"""What the trials of a bundle share: images decoded and preprocessed once, features run once."""
+"""What the trials of a bundle share: decoded and preprocessed images, and features."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from adbench_harness.types import (
 )
 
 Progress = Callable[[str, int, int], None]
-# Images that a backbone is given at once while others are decoded: what fills a GPU.
+# Number of images that a backbone gets at once while others are decoded; it fills a GPU.
 _AT_ONCE = 64
 
 
@@ -67,17 +67,17 @@ class _Source:
         return [folders.relative(self.root, sample.image) for sample in self.samples]
 
     def is_unchanged(self) -> bool:
-        """Whether the files are still those; otherwise the cache would keep a false name."""
+        """Whether the files still have this fingerprint, by which the cache names them."""
         return folders.fingerprint(self.root, self.samples) == self.fingerprint
 
 
 class Material:
     """A bundle's images as every model's input, its masks, and its backbones' features.
 
-    ``seconds`` are those that the stages took so far, on the clock, and ``stage`` is the one at
-    work, so that a failure can say where it happened. ``fitting`` are the seconds that fitting the
-    preprocessors took. ``samples`` are those of all its categories, and ``index`` tells which of
-    them are in each split; a sample that no draw chose is in none.
+    ``seconds`` has the wall time of each stage so far, and ``stage`` is the current one, so that a
+    failure can say where it happened. ``fitting`` is the number of seconds that fitting the
+    preprocessors took. ``samples`` are those of all its categories, and ``index`` has the indices
+    of those in each split; a sample may be in no split.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Material:
             seen += len(chosen)
             if asked:
                 self.progress("features", seen, sum(map(len, self.index.values())))
-        # Images are decoded and preprocessed in one go; it is known what the latter took of each.
+        # Images are decoded and preprocessed in one go, but preprocessing is also timed by itself.
         waited = self.seconds["preprocess"] - self.fitting - self._others
         decoding = max(0.0, waited - max(map(self._preprocessing, self.inputs)))
         self.seconds["preprocess"] -= decoding
@@ -163,7 +163,7 @@ class Material:
     def _inputs(
         self, source: _Source, chain: Sequence[Choice], specs: Sequence[InputSpec]
     ) -> tuple[dict[InputSpec, Inputs], Iterator[int]]:
-        """As ``prepare``, but for what the cache has; what is made is kept there."""
+        """Like ``inputs.prepare``, but takes what the cache has, and stores there what it lacks."""
         samples, entries = source.samples, self._entries(source, chain, specs)
         loaded = {spec: cache.load(path, samples) for spec, path in entries.items()}
         found = {spec: inputs for spec, inputs in loaded.items() if inputs is not None}
@@ -195,9 +195,10 @@ class Material:
     def _prepare_chains(self, specs: Sequence[InputSpec]) -> None:
         """Decode each image once for all the chains of preprocessors that the run needs it for.
 
-        What they make goes to the cache, where the bundles find it. A chain that has to be fitted
-        is left to its own bundle, and so are all of them where the memory does not hold them. A
-        bundle whose own images are in the cache leaves the others to the next one that lacks some.
+        The prepared images are stored in the cache, where the bundles find them. A chain that has
+        to be fitted is left to its own bundle, and so are all chains if their images do not fit in
+        memory. A bundle whose own images are in the cache does nothing; the next bundle whose
+        images are not there prepares the remaining ones.
         """
         own = self.bundle.trials[0].preprocessors
         todo = []
@@ -223,7 +224,7 @@ class Material:
             for (_, entries), inputs in zip(todo, made, strict=True):
                 for spec, path in entries.items():
                     cache.save(path, inputs[spec])
-        # Decoding is what any of the chains would have waited for; the rest is the others' work.
+        # Any of the chains would have waited for decoding; the rest is work for the others.
         took = sum(float(inputs[spec].seconds.sum()) for inputs in made for spec in specs)
         decoding = max(0.0, self.seconds["preprocess"] - self.fitting - took)
         self.seconds["preprocess"] -= decoding
@@ -231,7 +232,7 @@ class Material:
         self._others += min(took, self.seconds["preprocess"])
 
     def _splits(self, ready: Iterator[int]) -> Iterator[tuple[Split, list[int]]]:
-        """Some indices of a split at a time, as soon as their images are there."""
+        """Some indices of a split at a time, as soon as their images are ready."""
         split_of: dict[int, Split] = {i: s for s, chosen in self.index.items() for i in chosen}
         waiting: dict[Split, list[int]] = {split: [] for split in SPLITS}
         ready = self._counted(ready)
@@ -254,12 +255,12 @@ class Material:
                 yield i
 
     def build(self, kind: str, choice: Choice) -> Any:
-        """The component of ``choice``, constructed."""
+        """Construct the component of ``choice``."""
         return parameters.build(self.catalogue, kind, choice)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add a block's seconds to its stage, but for those of stages within it."""
+        """Add a block's seconds to its stage, without those of stages within it."""
         outer, self.stage = self.stage, stage
         before = sum(self.seconds.values())
         start = time.perf_counter()
@@ -273,7 +274,7 @@ class Material:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + elapsed
 
     def seconds_alone(self, model: Any) -> dict[str, float]:
-        """Seconds by stage of ``prepare``, had it been for ``model`` alone."""
+        """The seconds by stage that ``prepare`` would have taken for ``model`` alone."""
         seconds = {
             "load": self.seconds["load"],
             "preprocess": self.fitting + self._preprocessing(model.input),
@@ -287,10 +288,10 @@ class Material:
         return float(self.inputs[spec].seconds.sum())
 
     def _fitted(self, chain: Sequence[Choice]) -> Preprocess:
-        """The preprocessors as one function, each fitted on the normals that those before made."""
+        """The preprocessors as one function; each is fitted on what the earlier ones return."""
         steps: list[Preprocess] = []
 
-        so_far = _joined(steps)  # of the steps that are there when it is called
+        so_far = _joined(steps)  # uses the steps that are in the list when it is called
         for choice in chain:
             step = self.build("preprocessor", choice)
             if overrides(step, "fit"):
@@ -345,7 +346,7 @@ class Material:
         )
 
     def _told(self, model: Model) -> dict[str, Any]:
-        """What batches tell a model beside the images, as it declares."""
+        """What a model's batches have besides the images, as it declares."""
         return {
             "categories": self.bundle.categories if model.category_names else (),
             "extras": Extras(self.samples, model.extras, model.input) if model.extras else None,
@@ -414,7 +415,7 @@ class Material:
 
     @cached_property
     def mask_threshold(self) -> int:
-        """A pixel of a mask above it is anomalous."""
+        """Pixels of a mask above this value are anomalous."""
         threshold: int = self.build("dataset", self.bundle.trials[0].dataset).mask_threshold
         return threshold
 
@@ -434,8 +435,8 @@ class Material:
 def _overlaps(device: torch.device) -> bool:
     """Whether a backbone runs while later images are decoded.
 
-    On a CPU both want the same cores: nothing is gained, and the seconds of either would grow by
-    the other's.
+    On a CPU both need the same cores: nothing is gained, and the seconds of each would include the
+    other's.
     """
     return device.type != "cpu"
 
@@ -454,12 +455,12 @@ def _index(bundle: Bundle) -> dict[Split, list[int]]:
 
 
 def _fingerprint(trial: Trial) -> str:
-    """That of all images of the trial's bundle."""
+    """The fingerprint of all images of the trial's bundle."""
     return dict(trial.auxiliary)[trial.dataset.name] if trial.unified else trial.fingerprint
 
 
 def _specs(model: Model) -> Iterator[InputSpec]:
-    """Every input that a model needs its images at."""
+    """Every ``InputSpec`` at which a model needs its images."""
     yield model.input
     yield from (request.input for request in model.feature_requests if request.input)
 

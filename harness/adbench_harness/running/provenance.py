@@ -1,4 +1,4 @@
-"""What one needs to know to run a trial again, and the marks that make its numbers incomparable."""
+"""Records what is needed to run a trial again, and marks that make its numbers incomparable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def provenance(
 ) -> dict[str, Any]:
     """Device, versions, commit, weights, and the number of ``images`` of each split.
 
-    ``device`` is None for a trial that ran on none.
+    ``device`` is None for a trial that was not run.
     """
     return {
         **({} if device is None else {"device": device_name(device)}),
@@ -46,7 +46,7 @@ def device_name(device: torch.device) -> str:
 
 
 def flags(trial: Trial, model: Any, scorer: Any) -> tuple[str, ...]:
-    """Marks of a row that say why its numbers may not compare with others'."""
+    """Marks of a row that say why its numbers may not be comparable with others."""
     sizes = {name for preset in model.presets.values() for name in preset}
     found = [f"unverified weights {w.backbone}" for w in trial.weights if not w.verified]
     found += setting_flags(trial.evaluation)
@@ -60,7 +60,7 @@ def flags(trial: Trial, model: Any, scorer: Any) -> tuple[str, ...]:
 
 
 def setting_flags(settings: EvaluationSettings) -> tuple[str, ...]:
-    """The marks of another protocol than the harness's own."""
+    """The marks of evaluation settings that are not the harness's defaults."""
     border = f"border={settings.border}" if settings.border != "full" else ""
     size = f"size={settings.size}" if settings.size is not None else ""
     return tuple(filter(None, (border, size)))
@@ -68,7 +68,7 @@ def setting_flags(settings: EvaluationSettings) -> tuple[str, ...]:
 
 @cache
 def commit() -> str | None:
-    """The git commit of the harness's own checkout, with ``+`` where it has been changed since."""
+    """The git commit of the harness's own checkout, with ``+`` if it has been changed since."""
     here = Path(__file__).parent
     try:
         described = subprocess.run(

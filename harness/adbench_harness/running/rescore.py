@@ -1,4 +1,4 @@
-"""Metrics computed again from what a trial stored: another protocol without running a model."""
+"""Computes metrics again from what a trial stored, with other settings and without a model."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def rescore(
     metrics: Sequence[Metric],
     settings: EvaluationSettings,
 ) -> TrialResult:
-    """The result of the same trial, its scores and stored maps evaluated under ``settings``.
+    """The result of the same trial, with its scores and stored maps evaluated under ``settings``.
 
-    Costs are kept; of the ``metrics`` those are computed for which the trial stored what they
-    need: maps only if it was run with ``--keep-maps``, and only if its images are ``here``. They
-    are stored with 16 bits, which moves a metric by less than 1e-4.
+    Costs are kept. Those ``metrics`` are computed for which the trial stored what they need; maps
+    are there only if it was run with ``--keep-maps``, and are used only if its images are ``here``.
+    Maps are stored with 16 bits, which changes a metric by less than 1e-4.
     """
     images = store.images(result.trial)
     maps = store.maps(result.trial)
