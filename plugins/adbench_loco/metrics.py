@@ -1,4 +1,4 @@
-"""What MVTec LOCO AD is measured by, for any data set with these two kinds of anomalies."""
+"""The metrics of MVTec LOCO AD, for any data set with these two kinds of anomalies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Measure = Callable[["Evaluation"], float]
 
 DEFECTS: Final = {"logical": "logical_anomalies", "structural": "structural_anomalies"}
-# One function for each kind, so that an evaluation has its images only once.
+# One function for each kind, so that ``Evaluation.once`` computes each result only once.
 _BESIDE_NORMAL = {kind: methodcaller("of_defects", defect) for kind, defect in DEFECTS.items()}
 
 

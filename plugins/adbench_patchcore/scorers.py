@@ -23,7 +23,7 @@ PAPER = "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR
 
 
 class NearestNeighbour(Scorer):
-    """A patch's score is the distance to the nearest bank vector, an image's its worst patch's."""
+    """A patch's score is its distance to the nearest bank vector; an image has its worst patch's."""
 
     name: ClassVar[str] = "nn"
     summary: ClassVar[str] = "Distance to the nearest bank vector; image score: the worst patch's."
@@ -65,7 +65,7 @@ class ReweightedNearestNeighbour(Scorer):
     """
 
     name: ClassVar[str] = "nn-reweighted"
-    summary: ClassVar[str] = "Nearest-neighbour distance, the image score re-weighted (eq. 7)."
+    summary: ClassVar[str] = "Nearest-neighbour distance with a re-weighted image score (eq. 7)."
     paper: ClassVar[str | None] = PAPER
     version: ClassVar[int] = 1
     accepts: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})

@@ -103,7 +103,7 @@ class Stage1(Model):
 
     @property
     def losses(self) -> Sequence[Callable[[Augmented], Tensor]]:
-        """What each stage minimises."""
+        """The loss of each stage."""
         return [self._coarse_loss]
 
     def fit(self, train: TrainSet, tools: Tools) -> Stage1:
@@ -184,7 +184,7 @@ class TwoStage(Stage1):
 
     @property
     def losses(self) -> Sequence[Callable[[Augmented], Tensor]]:
-        """What each stage minimises."""
+        """The loss of each stage."""
         return [self._coarse_loss, self._fine_loss]
 
     def predict(self, batch: Batch) -> Outputs:

@@ -1,4 +1,4 @@
-"""Between the stages: the findings of the first one, extended to superpixels of the image."""
+"""Prepares the second stage's input: the first one's findings, extended to superpixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains stages one after the other on pseudo-anomalies, and resumes where it stopped."""
+"""Trains stages one after the other on pseudo-anomalies, and resumes an interrupted training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def train_stages(
 ) -> None:
     """Minimise each stage's loss over ``steps`` batches; later stages do not change earlier ones.
 
-    Adam, whose learning rate falls to a fifth after 80% and again after 90% of the steps.
+    The optimiser is Adam; its learning rate falls to a fifth after 80% and after 90% of the steps.
     ``restate`` computes the statistics of batch normalisation from the normal images at the end.
     """
     assert tools.augmenter is not None, "the model declares that it needs one"

@@ -30,13 +30,13 @@ def classification(
 ) -> list[Sample]:
     """The samples with ``share`` of each defect type moved to train, whole groups at a time.
 
-    Normal training images stay in train; every test image left is defective, since the question
-    is which defect it shows.
+    Normal training images stay in train. All test images are defective, since the task is to tell
+    which defect an image shows.
     """
 
     kept = [sample for sample in samples if sample.split != "test" and not sample.label]
     defective = [sample for sample in samples if sample.label]
-    # A group that shows several defect types counts as one of the first.
+    # A group that shows several defect types counts as one of the type that is first by name.
     last_first = sorted(defective, key=lambda sample: sample.defect, reverse=True)
     defects = {group(root, sample): sample.defect for sample in last_first}
     learned: set[str] = set()

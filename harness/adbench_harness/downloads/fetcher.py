@@ -20,7 +20,7 @@ class Fetcher:
         self._listener = listener
 
     def weights(self, backbones: Sequence[Any], folder: Path) -> list[Path]:
-        """Download the backbones' weights into ``folder``; the files. Raises UserError."""
+        """Download the backbones' weights into ``folder``; returns the files. Raises UserError."""
         if folder.is_file():
             raise UserError(f"--weights '{folder}' is a file; name a folder to fetch into")
         for backbone in backbones:
@@ -41,7 +41,7 @@ class Fetcher:
         return list(targets.values())
 
     def datasets(self, datasets: Sequence[Any], parent: Path) -> list[Path]:
-        """Download data sets and unpack them into ``parent/<name>``; the folders.
+        """Download data sets and unpack them into ``parent/<name>``; returns the folders.
 
         Raises UserError.
         """
@@ -128,7 +128,7 @@ def _is_here(dataset: Any, root: Path) -> bool:
 
 
 def _check_by_hand(dataset: Any, parent: Path) -> None:
-    """Raise UserError, with address and place, if an archive must be downloaded by hand."""
+    """Raise UserError, with the address and the path, if an archive must be downloaded by hand."""
     for archive in dataset.archives:
         if archive.url is None and not (parent / archive.name).exists():
             raise UserError(

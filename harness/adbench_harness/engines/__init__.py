@@ -1,1 +1,1 @@
-"""Where bundles run."""
+"""Engines, which run bundles."""

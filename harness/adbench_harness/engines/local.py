@@ -1,4 +1,4 @@
-"""Bundles one after the other in this process."""
+"""Runs bundles one after the other in this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _M_MMAP_THRESHOLD = -3
 
 
 def run(bundles: Iterable[Bundle], progress: Progress) -> Iterator[TrialResult]:
-    """Each trial's result as soon as it is there."""
+    """Yield each trial's result as soon as it is ready."""
     _reuse_memory()
     for bundle in bundles:
         yield from run_bundle(bundle, progress)
@@ -26,9 +26,10 @@ def run(bundles: Iterable[Bundle], progress: Progress) -> Iterator[TrialResult]:
 def _reuse_memory() -> None:
     """Keep freed memory for the next tensor.
 
-    glibc otherwise gives every large one back to the kernel, and getting it again, page by page,
-    was seen to take a third of a run's time. Those above 64 MB still go back: kept, they were seen
-    to leave holes that doubled a run's memory, and giving them back cost nothing that was measured.
+    Otherwise glibc returns every large block to the kernel, and in measurements a third of a run's
+    time went into getting the memory again, page by page. Blocks above 64 MB are still returned:
+    keeping them fragmented the memory, which doubled its size, and returning them cost no time that
+    could be measured.
     """
     with suppress(OSError, AttributeError):
         malloc = ctypes.CDLL(None)

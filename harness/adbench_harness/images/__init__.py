@@ -1,1 +1,1 @@
-"""Image files as inputs of a model, and maps the way back."""
+"""Image files as a model's inputs, and maps at the size of the images."""

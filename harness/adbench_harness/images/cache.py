@@ -1,4 +1,4 @@
-"""Images as a model's input, kept on disk so that the next run starts at once."""
+"""Images as a model's input, kept on disk so that the next run need not prepare them again."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from adbench_harness.images.inputs import Inputs
 from adbench_harness.types import InputSpec, Sample
 
 VERSION = 1
-"""Of what ``inputs.decode`` and ``geometry.to_input`` make: grows when a pixel may change."""
+"""The version of the prepared images, which must be raised when a pixel may change."""
 LIMIT = 10 * 2**30
-"""Bytes that the folder may hold; the entries that were not used for longest go first."""
+"""Maximum size of the folder in bytes; the least recently used entries are deleted first."""
 _DAY = 24 * 60 * 60
 
 
 def folder() -> Path:
-    """Where the entries are; deleting it is always safe."""
+    """The folder of the entries, which can be deleted at any time."""
     return folders.cache_folder() / "inputs"
 
 
 def entry(made_of: Sequence[Any], spec: InputSpec) -> Path:
-    """The file for images of ``spec``; ``made_of``, plain data, is all else that they depend on."""
+    """The file of images for ``spec``; ``made_of`` is plain data on which they also depend."""
     libraries = [VERSION, cv2.__version__, torch.__version__]
     content = json.dumps([*made_of, asdict(spec), libraries], sort_keys=True)
     return folder() / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy"
 
 
 def source(component: type) -> str:
-    """A digest of the code of a component's package: its author edits it before its version."""
+    """A digest of a component's package: authors change the code before they raise the version."""
     module = sys.modules[component.__module__.partition(".")[0]]
     digest = hashlib.sha256()
     for root in getattr(module, "__path__", [inspect.getfile(component)]):
@@ -56,7 +56,7 @@ def source(component: type) -> str:
 
 
 def load(path: Path, samples: Sequence[Sample]) -> Inputs | None:
-    """The images of ``samples``, mapped into memory; None where they are not there whole."""
+    """The images of ``samples``, mapped into memory; None if they are missing or damaged."""
     try:
         records = np.asarray(np.lib.format.open_memmap(path, mode="c"))
         rows = records.view(np.uint8).reshape(len(samples), -1)
@@ -67,13 +67,13 @@ def load(path: Path, samples: Sequence[Sample]) -> Inputs | None:
         pixels = torch.from_numpy(records["pixels"])
         return Inputs(tuple(samples), pixels, records["size"], records["seconds"])
     except Exception:
-        # Whatever is wrong with it, it is made again.
+        # Whatever is wrong with the file, it is made again.
         return None
 
 
 def save(path: Path, inputs: Inputs) -> None:
-    """Keep ``inputs``, where there is room; several processes may do so at once."""
-    # What could not be kept is made again: no reason to fail.
+    """Store ``inputs`` if there is room; several processes may do so at once."""
+    # A failure does not matter: what is not stored is made again.
     with suppress(OSError):
         _save(path, inputs)
 
@@ -92,7 +92,7 @@ def _save(path: Path, inputs: Inputs) -> None:
         with os.fdopen(handle, "wb") as file:
             header = {"descr": record.dtype.descr, "fortran_order": False, "shape": (count,)}
             np.lib.format.write_array_header_1_0(file, header)
-            # One at a time: a copy of all would stand in the run's peak memory.
+            # One at a time: a copy of all would add to the run's peak memory.
             for index in range(count):
                 record["pixels"] = inputs.pixels[index].numpy()
                 record["size"], record["seconds"] = inputs.sizes[index], inputs.seconds[index]

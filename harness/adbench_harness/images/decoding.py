@@ -15,13 +15,13 @@ from adbench_harness.types import Sample
 
 
 def decode(path: Path) -> Image:
-    """The image as uint8 RGB [H, W, 3], whatever its file held; a UserError names the file."""
+    """The image as uint8 RGB [H, W, 3], whatever the file's format; a UserError names the file."""
     image = _read(path, cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def mask(sample: Sample, threshold: int, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """The union of the sample's masks, bool [H, W]; None where the truth by pixel is unknown."""
+    """The union of the sample's masks, bool [H, W]; None if the truth by pixel is unknown."""
     if sample.label == 0:
         return np.zeros(size, dtype=bool)
     if not sample.masks:
@@ -33,7 +33,7 @@ def mask(sample: Sample, threshold: int, size: tuple[int, int]) -> NDArray[np.bo
 
 
 def regions(sample: Sample, threshold: int, size: tuple[int, int]) -> list[NDArray[np.bool_]]:
-    """The sample's separate masks, each bool [H, W]; none of a normal sample."""
+    """The sample's separate masks, each bool [H, W]; a normal sample has none."""
     return [_region(path, threshold, size) for path in sample.masks if sample.label != 0]
 
 
@@ -50,7 +50,7 @@ def extra(path: Path) -> NDArray[np.float32]:
     """A further image of a sample (depth, infrared) as float32 [H, W, C], in the file's values.
 
     C is 1 for a grey image; colors are in the order red, green, blue, alpha. Raises UserError,
-    naming the file, where it cannot be decoded.
+    naming the file, if it cannot be decoded.
     """
     values = _read(path, cv2.IMREAD_UNCHANGED)
     if values.ndim == 2:

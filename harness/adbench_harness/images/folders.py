@@ -1,4 +1,4 @@
-"""Where a data set lies, and what its files are."""
+"""Finds the folder of a data set, and identifies its files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def cache_folder() -> Path:
-    """Where the harness keeps what it can make again: ``ADBENCH_CACHE``, or the usual place."""
+    """The folder of what the harness can make again: ``ADBENCH_CACHE``, or the user's cache."""
     return Path(os.environ.get("ADBENCH_CACHE") or platformdirs.user_cache_dir("adbench"))
 
 
 def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path:
-    """The folder of ``dataset``: named itself, under the data folder, or in the cache.
+    """The folder of ``dataset``: the named one, or one in the data folder or in the cache.
 
-    A data set that can be built is built into the cache. Raises UserError with what to do.
+    A data set that can be built is built into the cache. Raises UserError with the next step.
     """
     if dataset.name in named:
         root = Path(named[dataset.name]).expanduser()
@@ -73,7 +73,7 @@ def _digest(root: Path, sample: Sample) -> str:
 
 @lru_cache(maxsize=2**17)
 def _digest_of(paths: tuple[tuple[str, Path], ...], _unchanged: object, known: str) -> str:
-    """A file is read once a process, as long as its size and time of change stay the same."""
+    """A file is read once per process, as long as its size and time of change stay the same."""
     content = hashlib.sha256()
     for name, path in paths:
         content.update(name.encode())
@@ -83,7 +83,7 @@ def _digest_of(paths: tuple[tuple[str, Path], ...], _unchanged: object, known: s
 
 
 def relative(root: Path, path: Path) -> str:
-    """``path`` as results name it: relative to the data root where it lies under it."""
+    """``path`` as results name it: relative to the data root if it is under it."""
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 

@@ -59,7 +59,7 @@ def to_input(image: Image, spec: InputSpec) -> torch.Tensor:
 def extra_to_input(values: NDArray[np.float32], spec: InputSpec) -> torch.Tensor:
     """A further image [H, W, C] as a model's input, float32 [C, H, W].
 
-    It takes the nearest value, since between two depths there may be no surface.
+    Resizing takes the nearest value, since there may be no surface between two depths.
     """
     planes = torch.from_numpy(values).permute(2, 0, 1)[None]
     planes = functional.interpolate(planes, resized(spec, values.shape[:2]), mode="nearest-exact")
@@ -79,9 +79,9 @@ def from_input(
     *,
     cropped: bool = False,
 ) -> NDArray[np.float32]:
-    """A map over the input, brought to the image's ``size``.
+    """A map over the input, resized to the image's ``size``.
 
-    What the crop cut away scores the map's own minimum, or is left out where ``cropped``.
+    The border that the crop removed gets the map's minimum or, if ``cropped``, is left out.
     """
     top, left, bottom, right = window(spec, size)
     inner = cv2.resize(anomaly_map, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
@@ -139,7 +139,7 @@ def scored(
 
 
 def scored_px(size: tuple[int, int], spec: InputSpec, settings: EvaluationSettings) -> float:
-    """How many px of such a mask correspond to one px of an image of ``size``."""
+    """The number of px of such a mask that correspond to one px of an image of ``size``."""
     if settings.size is None:
         return 1.0
     top, left, bottom, right = _kept(size, spec, settings)

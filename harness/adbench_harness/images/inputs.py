@@ -1,4 +1,4 @@
-"""Images and masks decoded, and a bundle's images as a model sees them."""
+"""Decodes and prepares images, and gives them to models in batches."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Inputs:
 
     ``sizes`` int32 [N, 2] are the images' own heights and widths in px. ``seconds`` [N] is what
     preprocessing and resizing each image took, divided by the threads that did it. ``handles`` [N]
-    name images to components without saying which they are: their order, and so their labels, stay
-    unknown. ``draw`` seeds them: inputs of the same images share it, since a backbone may see the
-    images at another input than the model.
+    name images to components; they are random, so that they reveal neither the order of the images
+    nor their labels. ``draw`` is their seed. Inputs of the same images share it, since a backbone
+    may see the images at another input size than the model.
     """
 
     samples: tuple[Sample, ...]
@@ -57,8 +57,8 @@ def prepare(
     """For each chain of preprocessors the inputs for each spec, and an iterator that fills them.
 
     Every image is decoded once, preprocessed once by each chain, and resized for each spec, in
-    parallel; the iterator gives each index, in order, as soon as its image is there, while threads
-    go on.
+    parallel; the iterator gives each index, in order, as soon as its image is ready, while threads
+    prepare the next ones.
     """
     sizes = np.zeros((len(samples), 2), np.int32)
     made_by = [
@@ -103,7 +103,7 @@ class Extras:
     spec: InputSpec
 
     def batch(self, chosen: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
-        """By name float32 [B, C, H, W]; raises UserError for a sample that lacks one."""
+        """Each image by its name, float32 [B, C, H, W]; raises UserError if a sample lacks one."""
 
         def one(job: tuple[str, int]) -> torch.Tensor:
             name, i = job
@@ -123,7 +123,7 @@ class Extras:
 
 
 def checked(preprocess: Preprocess, image: Image) -> Image:
-    """``preprocess(image)``, held to its contract: uint8, same geometry."""
+    """``preprocess(image)``; raises ContractError unless it is uint8 with the same geometry."""
     result = preprocess(image)
     if (
         not isinstance(result, np.ndarray)
@@ -136,7 +136,7 @@ def checked(preprocess: Preprocess, image: Image) -> Image:
 
 
 class Images:
-    """Some of a bundle's images, walked in batches on a device; implements ``ImageSet``."""
+    """Some of a bundle's images, in batches on a device; implements ``ImageSet``."""
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class Images:
         )
 
     def indices(self, batch: Batch) -> list[int]:
-        """Where the images of one of this set's batches are in the bundle."""
+        """The indices in the bundle of the images of one of this set's batches."""
         where = {handle: i for i, handle in enumerate(self._inputs.handles.tolist())}
         return [where[handle] for handle in batch.handles or ()]
 

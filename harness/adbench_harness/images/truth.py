@@ -34,7 +34,7 @@ class Truth:
         return height, width
 
     def regions(self, i: int) -> list[Mask]:
-        """The separate masks of that image, read from their files; none of a normal image."""
+        """The separate masks of that image, read from their files; a normal image has none."""
         return decoding.regions(self.samples[i], self.threshold, self.size(i))
 
     def saturation(self, i: int) -> Sequence[float | None]:

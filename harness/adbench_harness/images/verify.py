@@ -1,4 +1,4 @@
-"""Is a data set that is here whole and sound?"""
+"""Checks whether a downloaded data set is complete and readable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adbench_harness.types import Dataset, Sample
 
 @dataclass(frozen=True)
 class Findings:
-    """What was looked at, and what is wrong with it, a line each.
+    """The numbers of checked images and masks, and a line for each thing that is wrong.
 
     ``empty`` counts anomalous images whose masks mark no pixel.
     """
@@ -73,7 +73,7 @@ def _look(sample: Sample, threshold: int) -> tuple[bool, str | None]:
 
 
 def _load(path: Path) -> None:
-    # Pillow tells a file that was cut short; OpenCV, which runs decode with, fills it up with grey.
+    # Pillow reports a truncated file; OpenCV, which runs use, fills it up with grey.
     try:
         with PIL.Image.open(path) as image:
             image.load()

@@ -1,4 +1,4 @@
-"""Trials and what came out of them, as stored."""
+"""Trials and their results, as stored."""
 
 FOLDER = "adbench-results"
 """Where a run stores its results unless another folder is named."""

@@ -1,4 +1,4 @@
-"""Anomaly maps as a result keeps them: with 16 bits, on one linear scale."""
+"""Anomaly maps as a result stores them: with 16 bits, on one linear scale."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Maps:
 def encode(maps: Maps) -> dict[str, NDArray[Any]]:
     """The arrays of a file of maps.
 
-    ``input`` holds the resize's height and width (width 0: the height is the number that the
-    ``InputSpec`` has alone), those of the crop (0: none), and whether the aspect is squashed.
+    ``input`` has the height and width of ``resize`` (width 0: ``resize`` is a single number, the
+    height), those of the crop (0: no crop), and whether the aspect is squashed.
     """
     spec = maps.spec
     resize = (spec.resize, 0) if isinstance(spec.resize, int) else spec.resize

@@ -1,4 +1,4 @@
-"""What came out: one JSON file a trial and its per-image numbers beside it, written atomically."""
+"""Stores results: for each trial one JSON file, and its arrays beside it, written atomically."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEMA = 2
 _ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
 _TRACEBACK = 20_000
-"""Characters of a traceback that are kept, those of its beginning and of its end."""
+"""Maximum number of stored characters of a traceback, from its beginning and its end."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Failure:
 
     @classmethod
     def of(cls, stage: str, error: Exception) -> Failure:
-        """What ``error`` says, in one line; a ContractError's says by itself what it is."""
+        """The failure of ``error``; its message names the type, except for a ContractError."""
         trace = "".join(traceback.format_exception(error))
         if len(trace) > _TRACEBACK:
             trace = f"{trace[: _TRACEBACK // 2]}\n...\n{trace[-_TRACEBACK // 2 :]}"
@@ -49,7 +49,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Heading:
-    """What a table says of a metric; the meaning of ``unit`` is ``types.Unit``'s."""
+    """The heading of a metric in a table; ``types.Unit`` explains ``unit``."""
 
     title: str
     unit: Unit = "%"
@@ -57,7 +57,7 @@ class Heading:
 
     @staticmethod
     def of(metric: Metric) -> Heading:
-        """That of a metric, which is called by its name where it has no title."""
+        """The heading of a metric: its title or, if it has none, its name."""
         return Heading(metric.title or metric.name, metric.unit, metric.higher_is_better)
 
 
@@ -65,17 +65,19 @@ class Heading:
 class TrialResult:
     """A trial's outcome.
 
-    ``metrics`` are fractions (AUROC ...) and costs by their column's name; an undefined one is
-    absent. ``columns`` are their headings, so that a table of them needs no plugin;
-    ``intervals`` are the ends of 95% confidence intervals of those that have one.
-    ``seconds_alone`` are seconds by stage as if the trial had run alone; ``seconds_shared`` are
-    those that the run took since the result before, ``other`` included, so that they add up to
-    the run's time.
-    ``images`` holds one array an entry over the test images, in the data set's order: ``path``
-    (relative to the data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32),
-    ``probability`` (float32 [N, C]) with the names in ``class``; ``validation`` (float32 [V]) are
-    the scores of the held-out normal images. ``maps`` are there if they were kept. ``curves`` are
-    what the training logged, in order.
+    ``metrics`` has fractions (AUROC ...) and costs by the name of their column; undefined ones are
+    absent. ``columns`` has their headings, so that a table of them needs no plugin. ``intervals``
+    has the ends of 95% confidence intervals of the metrics that have one.
+
+    ``seconds_alone`` has the seconds of each stage as if the trial had run alone.
+    ``seconds_shared`` has those that the run took since the previous result, including ``other``,
+    so that they add up to the run's time.
+
+    ``images`` has arrays over the N test images, in the data set's order: ``path`` (relative to the
+    data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32) and ``probability``
+    (float32 [N, C]), whose classes are named in ``class``. Its ``validation`` (float32 [V]) has the
+    scores of the held-out normal images. ``maps`` is present if the run kept the maps. ``curves``
+    has what the training logged, in order.
     """
 
     trial: Trial
@@ -94,7 +96,7 @@ class TrialResult:
 
 
 class Store:
-    """A folder of results; many writers need no lock, since every file has one trial's name."""
+    """A folder of results; writers need no lock, since each trial has its own files."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -102,14 +104,14 @@ class Store:
 
     @classmethod
     def existing(cls, folder: str | Path) -> Store:
-        """The results in ``folder``; raises UserError where there are none."""
+        """The results in ``folder``; raises UserError if there are none."""
         store = cls(Path(folder))
         if not store.trials.is_dir():
             raise UserError(f"no results in '{folder}'; run 'adbench run' first or name its folder")
         return store
 
     def make(self) -> None:
-        """Make the folder; raises UserError where it cannot be made or written to."""
+        """Make the folder; raises UserError if it cannot be made or written to."""
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -127,7 +129,7 @@ class Store:
     def write(self, result: TrialResult) -> None:
         """Store ``result``: arrays first, so that a JSON file is never without them.
 
-        What that takes is added to ``seconds_shared`` as ``store``.
+        The time that this takes is added to ``seconds_shared`` as ``store``.
         """
         import numpy as np
 
@@ -148,7 +150,7 @@ class Store:
                     np.savez_compressed(file, **arrays)
             else:
                 path.unlink(missing_ok=True)
-        # Where a file lay on this machine is nobody else's business.
+        # A path on this machine does not belong in a result.
         weights = tuple(replace(used, path=None) for used in result.trial.weights)
         plain = replace(
             result,
@@ -167,7 +169,7 @@ class Store:
             file.write(f"{text}\n".encode())
 
     def finished(self) -> set[str]:
-        """Ids of the trials that need not run again; a failed one is tried again."""
+        """Ids of the trials that succeeded; failed ones are run again."""
         return {content["id"] for content in self._contents() if content["status"] == "ok"}
 
     def read(self) -> Iterator[TrialResult]:
@@ -201,7 +203,7 @@ class Store:
             yield content
 
     def curves(self, trial: Trial) -> dict[str, NDArray[Any]]:
-        """What the training of a trial logged; empty where it logged nothing."""
+        """What the training of a trial logged; empty if it logged nothing."""
         return self._arrays(trial, "curves")
 
     def images(self, trial: Trial) -> dict[str, NDArray[Any]]:
@@ -229,12 +231,12 @@ class Store:
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Undefined metrics are absent: JSON has no NaN, and an average must not hide one."""
+    """Leave out undefined metrics: JSON has no NaN, and an average must not hide one."""
     return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
 
 
-class _atomic:  # noqa: N801  # reads as the verb it is
-    """A file that appears under its name whole or not at all."""
+class _atomic:  # noqa: N801  # used like a function
+    """A file that appears under its name only when it is complete."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

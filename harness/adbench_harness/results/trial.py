@@ -14,9 +14,9 @@ from adbench_harness.types import ProtocolName, Sample
 NONE = "none"
 FLOAT32 = "float32"
 SHORTENED = "not the paper's size or schedule"
-"""The flag of a row whose model runs at anything but its paper's preset."""
+"""The flag of a row whose model does not run with its paper's size and schedule."""
 _YOUNGER = frozenset({"files", "shots", "shot_seed", "validation", "unified"})
-"""Fields of a trial that came after the first stored ids: absent from an id where not used."""
+"""Fields that are newer than the first stored ids; an id covers them only if they are used."""
 _SPECIAL = frozenset(",:+()[]'\"")
 _json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -39,13 +39,13 @@ class Choice:
 
     @property
     def label(self) -> str:
-        """``name(parameter=value)`` with the parameters that are not the defaults."""
+        """``name(parameter=value)`` with the parameters that differ from the defaults."""
         if not self.changed:
             return self.name
         return f"{self.name}({','.join(f'{key}={show(self.params[key])}' for key in self.changed)})"
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The choice as JSON values."""
         return {**asdict(self), "changed": list(self.changed)}
 
     @cached_property
@@ -73,10 +73,10 @@ def show(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Weights:
-    """A backbone in use: where its numbers come from, and whether their publisher's pin matches.
+    """The weights in use of a backbone, and whether they have the published sha256.
 
-    One that needs no file has neither path nor sha256 and counts as verified. ``precision`` is
-    what its frozen features are computed in: "float32" or "bfloat16".
+    A backbone that needs no file has neither path nor sha256 and counts as verified. ``precision``
+    is the one in which frozen features are computed: "float32" or "bfloat16".
     """
 
     backbone: str
@@ -88,28 +88,28 @@ class Weights:
 
     @cached_property
     def canonical(self) -> str:
-        """The canonical JSON of what changes numbers: what a file holds, not where it is."""
+        """The canonical JSON of what changes numbers: the content of a file, not its path."""
         content = asdict(self)
         del content["path"]
-        # Ids are older than the choice of a precision.
+        # The first stored ids are older than this field.
         if self.precision == FLOAT32:
             del content["precision"]
         return _json(content)
 
     @property
     def label(self) -> str:
-        """The backbone's name, with the precision where it is not the usual one."""
+        """The backbone's name, with the precision if it is not float32."""
         written = "" if self.precision == FLOAT32 else f"(precision={self.precision})"
         return self.backbone + written
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What of the evaluation changes numbers.
+    """The settings of the evaluation that change numbers.
 
-    ``size``: the longer side in px at which maps meet masks (None: the image's own). ``border``:
-    "full" scores what an input crop cut away with the image's minimum; "crop" leaves it out, as
-    most papers do.
+    ``size`` is the longer side in px at which maps are compared with masks (None: the image's own).
+    ``border`` "full" gives the border that the input crop removed the image's lowest score; "crop"
+    leaves it out, as most papers do.
     """
 
     size: int | None = None
@@ -150,7 +150,7 @@ class Trial:
     def id(self) -> str:
         """Sixteen hex digits of the sha256 of the trial's canonical JSON."""
         content = {one.name: getattr(self, one.name) for one in fields(self)}
-        # Ids are older than these fields and than the name "protocol": a trial keeps its id.
+        # These fields and the name "protocol" are newer than the first ids, which must not change.
         content["split"] = content.pop("protocol")
         for one in fields(self):
             if one.name in _YOUNGER and content[one.name] == one.default:
@@ -161,7 +161,7 @@ class Trial:
 
     @property
     def preprocessor(self) -> str:
-        """The chain's label, ``none`` where it is empty."""
+        """The chain's label, ``none`` if it is empty."""
         return "+".join(choice.label for choice in self.preprocessors) or NONE
 
     @property
@@ -171,7 +171,7 @@ class Trial:
 
     @property
     def setting(self) -> str:
-        """What a board says of how the model learned; empty for all of one category's normals."""
+        """How the model learned, for boards; empty if from all normal images of one category."""
         learned = "" if self.protocol == "unsupervised" else self.protocol
         shots = "" if self.shots is None else f"{self.shots}-shot"
         held = f"{self.validation:.0%} held out" if self.validation else ""
@@ -179,7 +179,7 @@ class Trial:
 
     @property
     def title(self) -> str:
-        """One line that names the trial to a person."""
+        """A title of the trial in one line."""
         parts = [f"{self.dataset.label}/{self.category}", self.preprocessor, self.model.label]
         if self.augmenter:
             parts.insert(2, self.augmenter.label)
@@ -220,9 +220,9 @@ def _canonical(value: Any) -> str:
 class Bundle:
     """Trials that share images and preprocessors: what an engine schedules.
 
-    Plain data, so that any process may run it. ``samples`` are the images under ``root``, each of
-    one of the ``categories`` (of several where a model learns them all). ``chains`` are the other
-    chains of preprocessors that the run needs the same images for.
+    A bundle is plain data, so that any process can run it. ``samples`` are the images under
+    ``root``, and ``categories`` has the category of each sample (several if one model learns them
+    all). ``chains`` are the other chains of preprocessors that the run applies to these images.
     """
 
     plugins: tuple[str, ...]
@@ -238,7 +238,7 @@ class Bundle:
 
     @property
     def title(self) -> str:
-        """One line that names the bundle to a person."""
+        """A title of the bundle in one line."""
         first = self.trials[0]
         category = "all categories" if first.unified else first.category
         return f"{first.dataset.label}/{category} · {first.preprocessor}"

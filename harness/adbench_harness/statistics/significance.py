@@ -95,7 +95,7 @@ def ranks(values: Array, p: Array, level: float = LEVEL) -> NDArray[np.int64]:
 
     ``values`` [K], the higher the better; ``p`` [K, K] adjusted. A method is better if the
     difference is significant; if the test cannot decide (nan), a method is better if its value is
-    higher by what a table shows, a thousandth.
+    higher in the three decimals that a table shows.
     """
     shown = np.round(values, 3)
     better = (p < level) & (values[:, None] < values)
