@@ -61,7 +61,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that ``fetch`` downloads, with its sha256 (or md5 where only that is published).
+    """A file that ``fetch`` downloads, with its sha256 (or md5 if only that is published).
 
     If ``url`` is None, the file must be downloaded by hand from the data set's ``page``. ``file``
     is its name if the address does not end in it. ``gigabytes`` (1e9 bytes) is its size if that is

@@ -23,7 +23,7 @@ PAPER = "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR
 
 
 class NearestNeighbour(Scorer):
-    """A patch's score is its distance to the nearest bank vector; an image has its worst patch's."""
+    """A patch's score is its distance to the nearest bank vector, an image's its worst patch's."""
 
     name: ClassVar[str] = "nn"
     summary: ClassVar[str] = "Distance to the nearest bank vector; image score: the worst patch's."

@@ -1,1 +1,1 @@
-"""From what the user asks for to the trials that will run."""
+"""Makes the trials that will run from what the user requests."""

@@ -1,4 +1,4 @@
-"""What the user asks for, from flags or a TOML file, in one checked value."""
+"""Checks what the user requests by flags or a TOML file, and makes it one value."""
 
 from __future__ import annotations
 

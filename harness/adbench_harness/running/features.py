@@ -92,7 +92,7 @@ class FeatureStore:
         self._full = False
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
-        """The frozen network that ends at ``layers``, loaded once a process."""
+        """The frozen network that ends at ``layers``, loaded once per process."""
         return _loaded(_Constructed(self._backbone), layers, self._weights, self._device)
 
     def extract(self, images: Images, layers: tuple[str, ...], total: int) -> None:
