@@ -12,7 +12,7 @@ from hypothesis import settings
 from adbench_harness.downloads import fetch
 from adbench_harness.planning import plugins
 
-# A shared machine is slow now and then; how long an example takes is no finding.
+# A shared machine is sometimes slow, so the time of an example says nothing.
 settings.register_profile("adbench", deadline=None)
 settings.load_profile("adbench")
 

@@ -46,7 +46,7 @@ class Sample:
     regions use each mask separately. An anomalous sample without masks has no ground truth by
     pixel. Samples of one ``group`` (parts of one object) stay in one split. ``extras`` are further
     images of the same object, by name (depth, infrared, other lights). ``saturation`` has, for each
-    mask, the area in px that is enough to find (None, or an empty tuple: the whole mask).
+    mask, the area in px that a model must find (None, or an empty tuple: all of it).
     """
 
     image: Path

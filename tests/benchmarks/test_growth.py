@@ -147,7 +147,7 @@ def test_nothing_grows_faster_than_the_method(
     benchmark: Any, request: pytest.FixtureRequest
 ) -> None:
     folder: Path | None = request.config.getoption("--growth")
-    list(fitted(50, 0.01))  # what is loaded once is no growth
+    list(fitted(50, 0.01))  # what is loaded only once does not count as growth
     table = benchmark.pedantic(measured, ("full" if folder else "reduced",), rounds=1)
     found = {}
     for axis, stage, unit in POWERS:

@@ -105,7 +105,7 @@ def test_beside_anomalib(category: Pixels, race: Callable[..., Any]) -> None:
     metrics = pytest.importorskip("anomalib.metrics", reason="anomalib is not installed")
     maps, masks = (part[:40] for part in category)
     scores = torch.from_numpy(np.stack(maps))
-    # Scores as they are would be squeezed by a sigmoid: it is given what lies in [0,1].
+    # anomalib applies a sigmoid to scores outside [0, 1], so they are scaled to it.
     scores = (scores - scores.min()) / (scores.max() - scores.min())
     labels = torch.from_numpy(np.stack(masks)).int()
 

@@ -18,11 +18,11 @@ from adbench_harness.planning import parameters
 
 @pytest.fixture
 def reference(capsys):
-    def print_(*arguments):
+    def printed(*arguments):
         assert main(["reference", *arguments]) == 0
         return capsys.readouterr().out
 
-    return print_
+    return printed
 
 
 def test_the_catalogue_has_every_component_and_parameter(reference, toys, catalogue):

@@ -215,7 +215,7 @@ def test_the_result_finished_last_counts(stored):
 
 
 class TestNoise:
-    """A cost that hangs on the machine is judged by its median over a model's trials."""
+    """A cost that depends on the machine is judged by its median over a model's trials."""
 
     def seconds(self, stored, factors, **provenance):
         trials = [replace(TRIAL, seed=seed) for seed in range(len(factors))]

@@ -168,7 +168,7 @@ def eights(images):
 def test_maps_and_scores_are_those_of_anomalibs_own_engine(name, given, tmp_path):
     """Trained and asked through anomalib's engine, from the same files and the same seed.
 
-    PatchCore keeps every patch: which ones a coreset takes hangs on the order of the images.
+    PatchCore keeps every patch: which ones a coreset takes depends on the order of the images.
     """
     normal, test = eights(textures(8, 64)), eights(textures(3, 64, 1, blob=True))
     model = MODELS[name]

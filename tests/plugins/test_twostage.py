@@ -102,7 +102,7 @@ def test_superpixels_are_opaque_and_at_most_a_tenth(flat_textures):
         assert (image[0][mask] * 255).round().unique().tolist() == [place]
         own = {k: labels[place].rot90(k) for k in (0, -1, 2)}
         whole = [k for k, v in own.items() if is_union(mask, v)]
-        assert whole, "the mask is no union of the texture's superpixels, however turned"
+        assert whole, "no rotation of the texture's superpixels has the mask as a union"
         turned.add(whole[0])
         assert len(own[whole[0]][mask].unique()) <= int(0.1 * counts[place])
     assert turned == {0, -1, 2}

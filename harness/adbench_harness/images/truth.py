@@ -38,6 +38,6 @@ class Truth:
         return decoding.regions(self.samples[i], self.threshold, self.size(i))
 
     def saturation(self, i: int) -> Sequence[float | None]:
-        """For each of these regions, the area in px that is enough to find; None: all of it."""
+        """For each of these regions, the area in px that a model must find; None: all of it."""
         sample = self.samples[i]
         return sample.saturation or (None,) * len(sample.masks)
