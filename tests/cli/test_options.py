@@ -18,13 +18,13 @@ def given(*arguments):
 def test_data_may_be_a_folder_for_all_and_folders_of_single_data_sets():
     found = options.locations(given("--data", "all", "--data", "visa=v=1", "--weights", "w"))
     assert (found.data, dict(found.datasets), found.weights) == ("all", {"visa": "v=1"}, "w")
-    with pytest.raises(UserError, match="--data names 2 folders; name one, and others as NAME=DIR"):
+    with pytest.raises(UserError, match="--data has 2 folders without a name; write all but one"):
         options.locations(given("--data", "a", "--data", "b"))
 
 
 def test_pairs_are_cut_at_the_first_equals_sign():
     assert options.pairs(["model=a(b=1)", "category="]) == {"model": "a(b=1)", "category": ""}
-    with pytest.raises(UserError, match="--only 'model' is no COLUMN=VALUE"):
+    with pytest.raises(UserError, match="--only 'model' is not COLUMN=VALUE"):
         options.pairs(["model"])
 
 

@@ -39,7 +39,7 @@ def results(tmp_path):
 
 @pytest.mark.parametrize(
     ("asked", "title"),
-    [(["--x", "size"], "image AUROC by size"), (["--curves"], "loss of the training")],
+    [(["--x", "size"], "image AUROC by size"), (["--curves"], "loss during training")],
 )
 def test_it_draws_a_file_and_prints_how_a_page_shows_it(results, tmp_path, capsys, asked, title):
     output = tmp_path / "drawn.svg"
@@ -54,7 +54,7 @@ def test_it_draws_a_file_and_prints_how_a_page_shows_it(results, tmp_path, capsy
         ([], "plot needs either --x PARAM or --curves"),
         (["--x", "size", "--curves"], "plot needs either --x PARAM or --curves"),
         (["--x", "color"], "no axis 'color'"),
-        (["--x", "size", "--only", "model"], "--only 'model' is no COLUMN=VALUE"),
+        (["--x", "size", "--only", "model"], "--only 'model' is not COLUMN=VALUE"),
     ],
 )
 def test_mistakes_are_one_line(results, error, tmp_path, asked, line):

@@ -55,7 +55,7 @@ def test_curves_of_a_method_are_averaged_over_the_training(
         one = result(0.5, model="one", seed=seed)
         logged = {"loss": np.array([1.0, 0.5, 0.25, 0.1])[: 4 - seed] + seed}
         store.write(type(one)(**{**vars(one), "curves": logged}))
-    assert plot.curves(store, tmp_path / "x.svg", by=["model"]) == "loss of the training"
+    assert plot.curves(store, tmp_path / "x.svg", by=["model"]) == "loss during training"
     [line] = drawn[0].axes[0].lines
     assert line.get_ydata().tolist() == [1.5, 1.0, 0.75], "as far as both go"
     assert line.get_xdata()[-1] == 100

@@ -54,7 +54,7 @@ def test_silence_is_what_the_plugins_bring_with_none_first(axes: Any) -> None:
     ("kind", "keys", "said"),
     [
         ("model", {"models": "toy-mean+toy-raises"}, "only preprocessors can be chained"),
-        ("scorer", {"scorers": "none"}, "'none' is no scorer; leave it out"),
+        ("scorer", {"scorers": "none"}, "'none' is not a scorer; leave it out"),
     ],
 )
 def test_mistakes_on_an_axis(axes: Any, kind: str, keys: Any, said: str) -> None:
@@ -65,7 +65,7 @@ def test_mistakes_on_an_axis(axes: Any, kind: str, keys: Any, said: str) -> None
 def test_a_category_is_cut_from_its_data_set(axes: Any) -> None:
     made = axes(datasets="toy-data/dark")
     assert [(choice.name, only) for choice, only in made.datasets()] == [("toy-data", "dark")]
-    with pytest.raises(UserError, match="a data set is one name"):
+    with pytest.raises(UserError, match="a data set is a single name"):
         axes(datasets="toy-data+toy-data").datasets()
 
 

@@ -49,7 +49,7 @@ def test_unified_categories_are_one_subset(data: Any, toy: Choice) -> None:
     assert set(images.fingerprints) == {"dark", "light"}
     assert images.whole not in ("", *images.fingerprints.values())
     assert images.categories == ("dark",) * 12 + ("light",) * 12
-    with pytest.raises(UserError, match="cannot have overrides of one"):
+    with pytest.raises(UserError, match="cannot have overrides for one"):
         data(unified=True, overrides={"dark": {"toy-mean.gain": 2}}).subsets([(toy, "")])
 
 

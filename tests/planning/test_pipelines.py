@@ -46,7 +46,7 @@ def test_what_fits_is_combined_and_the_rest_is_left_out_with_a_reason(pipelines:
 def test_a_model_of_another_protocol_is_left_out(pipelines: Any) -> None:
     made = pipelines(models="toy-mean,toy-classes", scorers="softmax", protocol="classification")
     assert {model for _, model, _ in triples(made)} == {"toy-classes"}
-    assert "toy-mean: learns under unsupervised, not classification" in made.left_out
+    assert "toy-mean: supports unsupervised, not classification" in made.left_out
 
 
 def test_a_broken_model_is_there_once_with_a_scorer_that_nobody_knows(
