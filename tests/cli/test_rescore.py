@@ -1,13 +1,35 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from adbench_harness.cli import main
 from adbench_harness.images import folders
-from adbench_harness.results.store import Store
+from adbench_harness.results.store import Heading, Store
+
+# It grows with the scores, and so with the toys' gain.
+LOWER_IS_BETTER = """
+from adbench_harness.types import Metric
+
+def normal_score(evaluation):
+    return float(evaluation.scores[evaluation.labels == 0].mean())
+
+@hookimpl
+def adbench_metrics():
+    return [
+        Metric(
+            "normal_score",
+            "Mean score of the normal images",
+            normal_score,
+            "image",
+            higher_is_better=False,
+            unit="",
+        )
+    ]
+"""
 
 
 def results(folder):
@@ -90,3 +112,35 @@ def test_what_cannot_be_rescored_is_refused(rescored, error, toys, tmp_path):
     image.write_bytes(image.read_bytes() + b"\0")
     arguments = (*arguments, tmp_path / "x", "--data", f"toy-data={changed}")
     assert "are not those that the results were measured on" in error(*arguments)
+
+
+def test_a_metric_that_is_better_if_lower_stays_so(toys, plugin_file, tmp_path, capsys):
+    """From the run and from rescoring to the board and to the comparison."""
+    plugins = ("--plugins", f"{toys},{plugin_file('lower', LOWER_IS_BETTER)}")
+    models = ("--models", "toy-mean:gain=[2,1]", "--scorers", "toy-map", "--device", "cpu")
+    chosen = ("--datasets", "toy-data/dark", "--preprocessors", "none", *models)
+    old, new, risen = (tmp_path / name for name in ("old", "new", "risen"))
+    metrics = ("--metrics", "image_auroc,normal_score")
+    assert main(["run", *plugins, *chosen, *metrics, "--out", str(old)]) == 0
+    assert main(["rescore", str(old), "--out", str(new), *plugins, *metrics]) == 0
+    for folder in (old, new):
+        first, second = results(folder)
+        assert first.columns["normal_score"] == Heading("normal_score", "", higher_is_better=False)
+        assert first.metrics["normal_score"] < second.metrics["normal_score"]
+        capsys.readouterr()
+        shown = ("--metric", "normal_score", "--format", "markdown")
+        assert main(["leaderboard", str(folder), *shown]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        header, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[:4]]
+        assert header[:2] == ["#", "model"]
+        assert [row[:2] for row in rows] == [["1", "toy-mean"], ["2", "toy-mean(gain=2.0)"]]
+        place = header.index("normal_score ↓")
+        assert [row[place].startswith("**") for row in rows] == [True, False]
+    for result in results(new):
+        worse = {**result.metrics, "normal_score": 1.5 * result.metrics["normal_score"]}
+        images = Store(new).images(result.trial)
+        Store(risen).write(replace(result, metrics=worse, images=images))
+    assert main(["compare", str(new), str(risen)]) == 1
+    assert "worse" in capsys.readouterr().out
+    assert main(["compare", str(risen), str(new)]) == 1  # better numbers need to be accepted too
+    assert "worse" not in capsys.readouterr().out

@@ -16,9 +16,10 @@ from adbench_harness.errors import UserError
 from adbench_harness.leaderboard import frame, render
 from adbench_harness.planning import plugins
 from adbench_harness.planning.locations import Locations
+from adbench_harness.report.comparison import COSTS
 from adbench_harness.report.gallery import SIDE
 from adbench_harness.report.panel import NO_IMAGES, NO_MAPS
-from adbench_harness.results.store import Store
+from adbench_harness.results.store import Heading, Store
 from adbench_harness.results.trial import Choice
 from adbench_harness.types import Reported
 
@@ -263,6 +264,48 @@ def test_the_board_is_the_leaderboards(site, results, read):
     # What is absent sorts last, whichever way is better.
     assert 'data-order="-1e+300">–' in rows[-1]
     assert 'data-order="1e+300">–' in rows[-1]
+
+
+def test_a_metric_that_is_better_if_lower(changed, catalogue, locations, tmp_path):
+    """It decides the order, the marks, the sort keys, the ranks and the Pareto front."""
+    places = {"toy-mean": 1.0, "toy-mean(gain=2.0)": 2.0}
+
+    def measured(result):
+        if result.status == "failed":
+            return result
+        place = places.get(result.trial.model.label, 3.0)
+        numbers = dict.fromkeys(("depth_error", *COSTS), place)
+        heading = Heading("depth error", "", higher_is_better=False)
+        return replace(
+            result,
+            metrics={**result.metrics, **numbers},
+            columns={**result.columns, "depth_error": heading},
+        )
+
+    report.write(
+        changed(measured),
+        tmp_path / "s",
+        catalogue=catalogue,
+        locations=locations,
+        metric="depth_error",
+        images=0,
+    )
+    text = (tmp_path / "s/index.html").read_text()
+    head = r"""aria-title="([^"]*), (\w+) is better" data-order-sequence='\["(\w+)","(\w+)"]'>"""
+    heads = {name: told for name, *told in re.findall(head, html.unescape(text))}
+    assert heads["depth error"] == ["lower", "asc", "desc"]
+    assert heads["image AUROC"] == ["higher", "desc", "asc"]
+    rows = re.findall(r"<tr data-axes.*?</tr>", text, re.DOTALL)
+    cells = [re.findall(r'<td data-order="([^"]*)">(.*)</td>', row)[1:] for row in rows]
+    place = list(heads).index("depth error")
+    assert [float(row[place][0]) for row in cells] == [1, 2, 3, 1e300]
+    assert [row[place][1].startswith("<strong>") for row in cells] == [True, False, False, False]
+    assert float(cells[-1][list(heads).index("image AUROC")][0]) == -1e300
+    assert 'depth error against ms/image; on the Pareto front: 1"' in text
+    ranks = re.findall(r'<tr><th scope="row">(.*)</th><td>(\d\.00)</td>', text)
+    assert [rank for _, rank in ranks] == ["1.00", "2.00", "3.00"]
+    names = [name.replace("<wbr>", "") for name, _ in ranks]
+    assert names[:2] == ["toy-mean · toy-map", "toy-mean(gain=2.0) · toy-map"]
 
 
 def test_the_board_says_which_rows_are_told_apart(site, results, read):

@@ -64,6 +64,20 @@ def test_equal_methods_are_not_decided() -> None:
     assert significance.friedman(np.ones((3, 8))) == 1
 
 
+def test_the_same_order_in_every_block_is_certain() -> None:
+    assert significance.friedman(np.arange(3.0)[:, None] + np.linspace(0, 0.5, 8)) == 0
+
+
+def test_equal_values_are_ranked_but_count_for_neither_side() -> None:
+    """Differences 0, 0, -1, -2, 3, 4 have the ranks 1.5, 1.5, 3, 4, 5, 6, and 7 is negative.
+
+    Of the 16 sign patterns of the last four, 6 have at most 7 on the negative side, and as many on
+    the positive side. If zeros were dropped before the ranks, 10 patterns would be as extreme.
+    """
+    values = np.array([[0.0] * 6, [0, 0, 1, 2, -3, -4]])
+    assert significance.wilcoxon(values)[0, 1] == pytest.approx(12 / 16)
+
+
 @pytest.mark.parametrize(("methods", "blocks"), [(2, 6), (3, 7), (4, 8), (10, 11)])
 def test_fewer_blocks_than_needed_decide_nothing(methods: int, blocks: int) -> None:
     assert significance.needed(methods) == blocks
@@ -99,6 +113,8 @@ def test_ranks_and_bars_share_what_cannot_be_told_apart() -> None:
     p[1, 3] = p[3, 1] = p[2, 3] = p[3, 2] = 0.001
     order = np.argsort(-values)  # 1, 0, 2, 3: 1 and 2 differ
     assert significance.cliques(order, p) == [(0, 1), (1, 2)]
+    p[1, 2] = p[2, 1] = 0.5
+    assert significance.cliques(order, p) == [(0, 2)]  # no bar inside another
 
 
 def methods(

@@ -91,7 +91,7 @@ class Section:
     rows: Sequence[Row]
     filters: Mapping[str, Sequence[str]]
     metric: str
-    cost_heads: Sequence[Head]
+    cost_heads: Sequence[str]
     costs: Sequence[Cost]
     plots: Sequence[Picture]
     printed: Sequence[tuple[str, Table]]
@@ -238,9 +238,7 @@ class _Site:
                 if axis != "dataset" and trials[axis].nunique() > 1
             },
             metric=self.column(lead).title,
-            cost_heads=[
-                Head(self.column(name).title, False) for name in comparison.COSTS if name in names
-            ],
+            cost_heads=[self.column(name).title for name in comparison.COSTS if name in names],
             costs=costs,
             plots=plots,
             printed=list(self.printed(trials)),
