@@ -266,20 +266,21 @@ def test_the_board_is_the_leaderboards(site, results, read):
     assert 'data-order="1e+300">–' in rows[-1]
 
 
-def test_a_metric_that_is_better_if_lower(changed, catalogue, locations, tmp_path):
+@pytest.mark.parametrize("higher", [False, True])
+def test_the_direction_of_a_metric(changed, catalogue, locations, tmp_path, higher):
     """It decides the order, the marks, the sort keys, the ranks and the Pareto front."""
-    places = {"toy-mean": 1.0, "toy-mean(gain=2.0)": 2.0}
+    numbers = {"toy-mean": 1.0, "toy-mean(gain=2.0)": 2.0}
 
     def measured(result):
         if result.status == "failed":
             return result
-        place = places.get(result.trial.model.label, 3.0)
-        numbers = dict.fromkeys(("depth_error", *COSTS), place)
-        heading = Heading("depth error", "", higher_is_better=False)
+        number = numbers.get(result.trial.model.label, 3.0)
+        costs = dict.fromkeys(COSTS, 4 - number if higher else number)  # the best one costs least
+        heading = Heading("own", "", higher_is_better=higher)
         return replace(
             result,
-            metrics={**result.metrics, **numbers},
-            columns={**result.columns, "depth_error": heading},
+            metrics={**result.metrics, **costs, "own": number},
+            columns={**result.columns, "own": heading},
         )
 
     report.write(
@@ -287,25 +288,23 @@ def test_a_metric_that_is_better_if_lower(changed, catalogue, locations, tmp_pat
         tmp_path / "s",
         catalogue=catalogue,
         locations=locations,
-        metric="depth_error",
+        metric="own",
         images=0,
     )
     text = (tmp_path / "s/index.html").read_text()
     head = r"""aria-title="([^"]*), (\w+) is better" data-order-sequence='\["(\w+)","(\w+)"]'>"""
     heads = {name: told for name, *told in re.findall(head, html.unescape(text))}
-    assert heads["depth error"] == ["lower", "asc", "desc"]
-    assert heads["image AUROC"] == ["higher", "desc", "asc"]
+    assert heads["own"] == (["higher", "desc", "asc"] if higher else ["lower", "asc", "desc"])
     rows = re.findall(r"<tr data-axes.*?</tr>", text, re.DOTALL)
     cells = [re.findall(r'<td data-order="([^"]*)">(.*)</td>', row)[1:] for row in rows]
-    place = list(heads).index("depth error")
-    assert [float(row[place][0]) for row in cells] == [1, 2, 3, 1e300]
-    assert [row[place][1].startswith("<strong>") for row in cells] == [True, False, False, False]
-    assert float(cells[-1][list(heads).index("image AUROC")][0]) == -1e300
-    assert 'depth error against ms/image; on the Pareto front: 1"' in text
+    own = [row[list(heads).index("own")] for row in cells]
+    assert [float(key) for key, _ in own] == ([3, 2, 1, -1e300] if higher else [1, 2, 3, 1e300])
+    assert [shown.startswith("<strong>") for _, shown in own] == [True, False, False, False]
+    assert 'own against ms/image; on the Pareto front: 1"' in text
     ranks = re.findall(r'<tr><th scope="row">(.*)</th><td>(\d\.00)</td>', text)
     assert [rank for _, rank in ranks] == ["1.00", "2.00", "3.00"]
-    names = [name.replace("<wbr>", "") for name, _ in ranks]
-    assert names[:2] == ["toy-mean · toy-map", "toy-mean(gain=2.0) · toy-map"]
+    assert ranks[1][0].replace("<wbr>", "") == "toy-mean(gain=2.0) · toy-map"
+    assert ranks[-1 if higher else 0][0].replace("<wbr>", "") == "toy-mean · toy-map"
 
 
 def test_the_board_says_which_rows_are_told_apart(site, results, read):

@@ -42,3 +42,9 @@ def test_values_move_by_half_a_step_at_most_and_keep_their_order(values: list[fl
 def test_maps_of_one_value_come_back() -> None:
     maps = Maps.of(np.full((2, 3, 3), 0.25, np.float32), InputSpec())
     assert (decode(encode(maps)).values == 0.25).all()
+
+
+def test_the_lowest_and_the_highest_score_are_the_ends_of_the_scale() -> None:
+    maps = Maps.of(np.array([[[-2.0, 6.0]]], np.float32), InputSpec())
+    assert maps.steps.tolist() == [[[0, 65535]]]
+    assert maps.values.tolist() == [[[-2.0, 6.0]]]

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,19 @@ def test_a_file_that_is_no_result_is_named(store: Store, text: str) -> None:
     with pytest.raises(UserError, match=rf"{TRIAL.id}.json: .*") as error:
         store.finished()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("length", [10, 100_000])
+def test_of_a_long_traceback_the_beginning_and_the_end_are_kept(length: int) -> None:
+    error = ValueError("".join(chr(ord("a") + i % 26) for i in range(length)))
+    whole = "".join(traceback.format_exception(error))
+    found = Failure.of("fit", error)
+    assert found.stage == "fit"
+    assert found.message.startswith("ValueError: abc")
+    if len(whole) <= 20_000:
+        assert found.traceback == whole
+    else:
+        assert found.traceback == f"{whole[:10_000]}\n...\n{whole[-10_000:]}"
 
 
 # ---------------------------------------------------------------- atomicity

@@ -140,6 +140,11 @@ def test_a_setting_is_named_where_it_is_not_the_usual_one(
     assert replace(TRIAL, **changes).setting == words
 
 
+def test_weights_without_a_file_count_as_verified() -> None:
+    assert Weights("embedded", 1).verified
+    assert replace(TRIAL, weights=(Weights("embedded", 1),)).id == "04fb4ed7565ba7da"
+
+
 def test_id_does_not_cover_where_files_are() -> None:
     assert with_weights(path="/there/renamed.pth").id == TRIAL.id
 
