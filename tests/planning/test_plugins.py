@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +119,13 @@ def test_a_file_may_use_dataclasses(plugin_file: PluginFile) -> None:
 
 
 # ---------------------------------------------------------------- refused
+
+
+def test_the_version_of_a_file_is_the_beginning_of_its_sha256(plugin_file: PluginFile) -> None:
+    path = plugin_file("mine", SCORER)
+    plugin = plugins.load([path]).plugins["mine"]
+    assert plugin.version == hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8]
+    assert (plugin.is_file, plugin.origin) == (True, path)
 
 
 def test_unknown_plugin_gets_the_nearest_name() -> None:

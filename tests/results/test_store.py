@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 import traceback
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,11 @@ def test_everything_comes_back(store: Store) -> None:
     assert same(store.curves(TRIAL), CURVES)
     assert store.images(failed.trial) == {}
     assert store.maps(failed.trial) is None
+
+
+def test_a_result_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(result(), "status", "failed")  # noqa: B010  # mypy knows that it cannot
 
 
 def test_only_what_succeeded_is_finished(store: Store) -> None:

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 from typing import Any
 
 import pytest
 
-from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights
+from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights, show
 
 INNER = {"name": "padim", "version": 2, "params": {"dims": 64}, "changed": ["dims"]}
 TRIAL = Trial(
@@ -119,6 +119,20 @@ def test_id_covers_all_that_may_change_numbers(other: Trial) -> None:
     assert other.id != TRIAL.id
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (TRIAL, "seed"),
+        (TRIAL.model, "version"),
+        (TRIAL.weights[0], "sha256"),
+        (TRIAL.evaluation, "size"),
+    ],
+)
+def test_what_an_id_covers_cannot_be_changed(value: Any, name: str) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, name, getattr(value, name))
+
+
 def test_an_id_is_what_it_was_for_the_first_results() -> None:
     assert TRIAL.id == "52be8b62d85594ce"
 
@@ -157,3 +171,22 @@ def test_names_for_tables() -> None:
     assert TRIAL.title == (
         "mvtec_ad/bottle · mean(size=11)+median · cutpaste · patchcore(ratio=0.1) · nn · seed 3"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("max", "max"),
+        ("", "''"),
+        (" max", "' max'"),
+        ("a,b", "'a,b'"),
+        ("it's", '"it\'s"'),
+        (None, "none"),
+        (True, "true"),
+        (0.5, "0.5"),
+        ((1, "a+b"), "[1,'a+b']"),
+        (INNER, "padim(dims=64)"),
+    ],
+)
+def test_a_value_is_shown_in_the_grammar_of_the_command_line(value: Any, shown: str) -> None:
+    assert show(value) == shown
