@@ -49,3 +49,7 @@ def test_counting_does_not_import_torchs_compiler() -> None:
         "assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_cost_is_better_if_lower() -> None:
+    assert not any(heading.higher_is_better for heading in cost.HEADINGS.values())
