@@ -68,6 +68,19 @@ def test_a_shortened_schedule_is_left_out(result, reported):
     assert "left out next to printed numbers: ours(steps=3)" in text
 
 
+def test_a_printed_method_without_the_metric_has_no_column_but_a_failed_one_has(result):
+    text = render(
+        [result(0.7), result(None, model="broken")],
+        format="markdown",
+        rows=["category"],
+        metrics=["image_auroc"],
+        reported=[printed("Other", "brick", 0.9, "aupro"), printed("Best AE", "brick", 1.0)],
+    )
+    header, *rows = cells(text)
+    assert header == ["category", "broken · knn", "patchcore · knn", "Best AE (reported)"]
+    assert rows[0] == ["brick", "–", "70.0", "100.0"]
+
+
 def test_reported_needs_rows(result, reported):
     with pytest.raises(UserError, match="--rows"):
         render([result(0.7)], reported=reported)

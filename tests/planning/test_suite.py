@@ -59,6 +59,10 @@ def test_defaults() -> None:
     asked = suite.validate({"plugins": "patchcore,bgfilter"}, "command line")
     assert asked.plugins == ["patchcore", "bgfilter"]
     assert (asked.seeds, asked.protocol, asked.backbone) == ([0], "unsupervised", None)
+    assert (asked.split_seeds, asked.shot_seeds, asked.shots) == ([0], [0], None)
+    assert (asked.validation, asked.unified, asked.precision) == (0, False, "float32")
+    assert asked.evaluation == suite.EvaluationTable(size=None, border="full")
+    assert asked.tolerance == suite.Tolerance(metrics=0.005, scores=0.05, noise=4, each={})
 
 
 @pytest.mark.parametrize(
