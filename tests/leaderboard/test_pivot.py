@@ -28,6 +28,7 @@ def test_categories_by_methods_with_their_mean(result):
         ["mean of 2", "85.0", "75.0"],
     ]
     assert shown.best == {(0, 1), (1, 1), (1, 2), (2, 1)}
+    assert shown.sections == {2}  # the mean stands apart
 
 
 def test_methods_by_categories_compete_down_the_columns(result):
@@ -38,6 +39,10 @@ def test_methods_by_categories_compete_down_the_columns(result):
     assert shown.headers == ["model", "brick", "grass", "mean of 2"]
     assert shown.rows == [["a", "90.0", "60.0", "75.0"], ["b", "70.0", "80.0", "75.0"]]
     assert shown.best == {(0, 1), (1, 2), (0, 3), (1, 3)}
+    assert shown.sections == set()
+    without_mean = table([result(0.9), result(0.8, scorer="max")], "scorer", "model")
+    assert without_mean.rows == [["knn", "90.0"], ["max", "80.0"]]
+    assert without_mean.sections == set()
 
 
 def test_a_mean_that_lacks_a_row_says_so_and_is_not_best(result):
