@@ -185,15 +185,6 @@ def test_terminal_fits_its_width_and_loses_nothing(result, width):
     assert text.count("patchcor") == 2 * text.count("────\n")
 
 
-def test_labels_take_at_most_half_of_the_width():
-    labels = ["aaa bb cc dd ee ff gg hh", "aa bb cc dd ee ff gg"]
-    text = Table(["name", "kind", "value"], [[*labels, "1"]], labels=2).terminal(80, color=False)
-    rule = next(line for line in text.splitlines() if line.startswith("─"))
-    assert len(rule) == 40 + len("value")
-    words = [*" ".join(labels).split(), "name", "kind", "value", "1", rule]
-    assert sorted(text.split()) == sorted(words)
-
-
 @pytest.mark.parametrize("name", ["model", "scorer", "category", "dataset"])
 def test_names_are_never_markup(result, name):
     results = [result(0.5, **{name: HOSTILE}), result(None, **{name: HOSTILE}, seed=1)]

@@ -60,3 +60,12 @@ def test_latex_is_a_tabular_below_comments() -> None:
 
 def test_control_characters_become_spaces() -> None:
     assert escaped("a\x1b[2Jb\nc") == r"a \[2Jb c"
+
+
+def test_labels_take_at_most_half_of_the_width() -> None:
+    labels = ["aaa bb cc dd ee ff gg hh", "aa bb cc dd ee ff gg"]
+    text = Table(["name", "kind", "value"], [[*labels, "1"]], labels=2).terminal(80, color=False)
+    rule = next(line for line in text.splitlines() if line.startswith("─"))
+    assert len(rule) == 40 + len("value")
+    words = [*" ".join(labels).split(), "name", "kind", "value", "1", rule]
+    assert sorted(text.split()) == sorted(words)
