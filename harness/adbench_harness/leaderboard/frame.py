@@ -177,7 +177,7 @@ def summarise(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
     # Categories that a printed mean covers may also be present one by one.
     alone = can[stands_for == 1].groupby(level="dataset").sum()
     joint = can.mul(stands_for, axis=0)[stands_for > 1].groupby(level="dataset").max()
-    expected = alone.combine(joint, np.fmax).fillna(0).astype(int)
+    expected = alone.combine(joint, np.fmax).astype(int)
     seen = seen.reindex(index, fill_value=0)
     if "category" in keys:
         total, expected = pd.Series(1, index=index), seen.clip(lower=1)
