@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from adbench_harness.nn import neighbours
+from adbench_harness.nn import bounds, neighbours
 from adbench_harness.nn.neighbours import Neighbours
 from adbench_harness.running import cost
 
@@ -139,6 +139,8 @@ def test_no_intermediate_grows_with_the_bank(tied: bool) -> None:
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             out = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.detach.default:  # the same memory, for numpy
+                return out
             for tensor in out if isinstance(out, tuple | list) else [out]:
                 # A view occupies no memory of its own.
                 if isinstance(tensor, torch.Tensor) and not tensor._is_view():
@@ -163,8 +165,9 @@ def test_a_bank_is_held_once(by: str) -> None:
         Neighbours(bank[:9000]).search(queries)  # what libraries keep for themselves
         with cost.Memory(bank.device).watch() as peak:
             Neighbours(bank).search(queries, 9)
-    tile = neighbours.TILE
-    assert peak() < 4 * tile * (tile + 2 * 256) * 4 / 2**20 + 10 < bank.nbytes / 2**20
+    tile, coordinates = neighbours.TILE, bounds.WIDTH * len(bank)
+    floats = coordinates + 4 * tile * (tile + 2 * 256)
+    assert peak() < floats * 4 / 2**20 + 10 < bank.nbytes / 2**20
 
 
 def test_the_flop_counter_sees_two_flops_an_element_of_the_bank() -> None:

@@ -10,6 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from adbench_harness.nn.bounds import UNIT_ROUNDOFF
+
 Ratio = Annotated[float, Field(gt=0, le=1, description="fraction of the training patches to keep")]
 
 POOL = 2048
@@ -18,7 +20,6 @@ BLOCK = 1024
 """Maximum number of points whose distances are updated at once; 16 times as many on a GPU."""
 CELL = 600
 """On a CPU, points are grouped by their nearest pick once there are this many or fewer per pick."""
-UNIT_ROUNDOFF = 2.0**-24
 
 
 def greedy_coreset(

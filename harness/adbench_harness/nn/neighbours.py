@@ -12,11 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, UntypedStorage
 
+from adbench_harness.nn.bounds import UNIT_ROUNDOFF, Bounds, squared_distances
+
 TILE = 2048
 """Queries and bank vectors compared at once; faiss or a GPU takes four times as many vectors."""
 SPARE = 4
 """Candidates beyond the requested k, so that one search is enough for nearly every query."""
-UNIT_ROUNDOFF = 2.0**-24
+MOST = 32
+"""The largest k for which bounds are used: they keep the nearest in order one by one."""
 
 _counting: ContextVar[bool] = ContextVar("counting", default=False)
 
@@ -47,16 +50,18 @@ _Layout = tuple[int, torch.Size, tuple[int, ...], int]
 class Neighbours:
     """Exact search in a memory bank [M, D] (float32), on the bank's device.
 
-    Matrix products rank the candidates, and the candidates' distances are then computed directly
-    as ``sum((q - b)**2)``: the expansion ``|q|^2 - 2qb + |b|^2`` is inaccurate for small distances.
+    On a CPU, lower bounds rule out most vectors of a bank of image features, and the distances of
+    the others are computed directly. A bank whose vectors have no such structure, and any bank on
+    a GPU, is ranked by matrix products. The candidates' distances are then computed directly as
+    ``sum((q - b)**2)``: the expansion ``|q|^2 - 2qb + |b|^2`` is inaccurate for small distances.
     If rounding errors could have changed a query's ranking, it is searched again with more
-    candidates. Therefore faiss, which ranks large banks faster on a CPU, and torch, which needs no
-    other package and whose FLOPs can be counted, give the same result. Matrix products must have
-    full float32 precision, which is torch's default.
+    candidates. So bounds, faiss's products and torch's, whose FLOPs can be counted, give the same
+    result. Full float32 products are assumed, torch's default.
 
-    A search needs memory for about ``4 * TILE * (TILE + 2 * D)`` floats in addition to its result
-    (three times as much if very many vectors tie). The bank's mean is subtracted from the vectors
-    one tile at a time: rounding errors grow with norms, and a shift changes no distance.
+    Products need memory for about ``4 * TILE * (TILE + 2 * D)`` floats besides the result (three
+    times as much if very many vectors tie), bounds for 64 floats a vector of the bank. Vectors are
+    centred by the bank's mean one tile at a time: rounding errors grow with norms, and a shift
+    changes no distance.
 
     Scorers that share one model output search for the same queries, so the last result is kept. It
     is used again for the same unmodified memory, through any view, with the same or a smaller k.
@@ -75,6 +80,8 @@ class Neighbours:
             squares.copy_(tile.square_().sum(1))
         # Measured: up to a quarter faster than torch on a CPU.
         self._by_faiss = bank.device.type == "cpu" and _faiss() is not None
+        self._bounds: Bounds | None = None
+        self._pays = False
         self._last: tuple[weakref.ref[UntypedStorage], _Layout, Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -113,6 +120,9 @@ class Neighbours:
         return min(k, len(self.bank))
 
     def _search(self, queries: Tensor, k: int, pool: int) -> tuple[Tensor, Tensor]:
+        if len(queries) and self._pruned(queries, k):
+            assert self._bounds is not None
+            return self._ranked(queries, self._bounds.search(queries, k))
         pool = min(pool, len(self.bank))
         distances = queries.new_empty(len(queries), k)
         indices = torch.empty_like(distances, dtype=torch.int64)
@@ -124,16 +134,14 @@ class Neighbours:
 
     def _search_tile(self, queries: Tensor, k: int, pool: int) -> tuple[Tensor, Tensor]:
         centred = queries - self._mean
-        approximate, candidates = self._candidates(centred, pool)
-        # Sorted by index first: the stable sort by distance then keeps ties in the bank's order.
-        by_index = candidates.sort(dim=1).values
-        distances, order = self._distances(queries, by_index).sort(dim=1, stable=True)
-        distances = distances[:, :k]
-        indices = by_index.gather(1, order[:, :k])
+        squares = centred.square().sum(1)
+        approximate, candidates = self._candidates(centred, squares, pool)
+        distances, indices = self._ranked(queries, candidates)
+        distances, indices = distances[:, :k], indices[:, :k]
         if pool < len(self.bank):
             # |q|^2 - 2qb + |b|^2 of length-D vectors errs by less than (D + 4) u (|q| + |b|)^2, in
             # any order of summation: vectors outside the pool must be farther by twice that.
-            norms = centred.norm(dim=1) + self._squares.max().sqrt()
+            norms = squares.sqrt() + self._squares.max().sqrt()
             error = (queries.shape[1] + 4) * UNIT_ROUNDOFF * norms.square()
             unsettled = (approximate[:, -1] <= approximate[:, k - 1] + 2 * error).nonzero()[:, 0]
             if len(unsettled):
@@ -141,20 +149,36 @@ class Neighbours:
                 distances[unsettled], indices[unsettled] = again
         return distances, indices
 
-    def _candidates(self, centred: Tensor, pool: int) -> tuple[Tensor, Tensor]:
+    def _pruned(self, queries: Tensor, k: int) -> bool:
+        """Whether bounds find the nearest faster; the first queries of a bank decide it."""
+        if _counting.get() or k > MOST or not Bounds.suit(self.bank):
+            return False
+        if self._bounds is None:
+            self._bounds = Bounds(self.bank)
+            self._pays = self._bounds.pay(queries)
+        return self._pays
+
+    def _ranked(self, queries: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """The candidates' distances, ascending, and indices."""
+        # Sorted by index first: the stable sort by distance then keeps ties in the bank's order.
+        by_index = candidates.sort(dim=1).values
+        distances, order = self._distances(queries, by_index).sort(dim=1, stable=True)
+        return distances, by_index.gather(1, order)
+
+    def _candidates(self, centred: Tensor, squares: Tensor, pool: int) -> tuple[Tensor, Tensor]:
         """The ``pool`` nearest by approximate squared distance (less |q|^2), and their indices."""
         by_faiss = self._by_faiss and not _counting.get()
         columns = 4 * TILE if by_faiss or self.bank.is_cuda else TILE
         values = centred.new_empty(len(centred), 0)
         indices = torch.empty_like(values, dtype=torch.int64)
         start = 0
-        for tile, squares in self._tiles(columns):
+        for tile, its in self._tiles(columns):
             few = min(pool, len(tile))
             if by_faiss:
                 found = _faiss().knn(centred.numpy(), tile.numpy(), few)
                 nearest, where = map(torch.from_numpy, found)
             else:
-                scores = torch.addmm(squares, centred, tile.T, alpha=-2)
+                scores = torch.addmm(its, centred, tile.T, alpha=-2)
                 nearest, where = scores.topk(few, largest=False, sorted=False)
             values = torch.cat([values, nearest], 1)
             indices = torch.cat([indices, where + start], 1)
@@ -162,7 +186,7 @@ class Neighbours:
             indices = indices.gather(1, order)
             start += len(tile)
         if by_faiss:  # which adds |q|^2
-            values -= centred.square().sum(1, keepdim=True)
+            values -= squares[:, None]
         return values, indices
 
     def _tiles(self, columns: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -172,12 +196,8 @@ class Neighbours:
             yield self.bank[part] - self._mean, self._squares[part]
 
     def _distances(self, queries: Tensor, indices: Tensor) -> Tensor:
-        # As many vectors at a time as fit in a CPU's cache; a GPU needs few, large steps.
-        rows = TILE if self.bank.is_cuda else max(1, TILE // 32)
-        parts = zip(torch.split(queries, rows), torch.split(indices, rows), strict=True)
-        return torch.cat([self._few_distances(*part) for part in parts])
-
-    def _few_distances(self, queries: Tensor, indices: Tensor) -> Tensor:
+        if not self.bank.is_cuda:
+            return squared_distances(queries, self.bank, indices)
         distances = []
         for columns in torch.split(indices, max(1, TILE // len(queries)), dim=1):
             vectors = self.bank.index_select(0, columns.flatten()).view(*columns.shape, -1)
