@@ -116,9 +116,10 @@ def test_scores_within_rounding_are_as_good(verdict):
     assert verdict(result(), result(score=scores() * np.float32(1 + 1e-6)))[0].verdict == "as good"
 
 
-def test_a_metric_that_went_missing(verdict):
+@pytest.mark.parametrize("gone", ["aupro", "params", "fit_seconds", "ms_per_image"])
+def test_a_metric_or_cost_that_went_missing(verdict, gone):
     new = result()
-    metrics = {name: value for name, value in new.metrics.items() if name != "aupro"}
+    metrics = {name: value for name, value in new.metrics.items() if name != gone}
     pair, code = verdict(result(), replace(new, metrics=metrics))
     assert (pair.verdict, code) == ("missing", 1)
 

@@ -71,6 +71,7 @@ def test_fingerprint_changes_with_bytes_names_parts_and_labels(toy_root: Path) -
         [replace(first, label=None), *samples[1:]],
         [replace(first, defect="other"), *samples[1:]],
         [replace(first, group="g"), *samples[1:]],
+        [replace(s, saturation=(9.0,)) if s is masked else s for s in samples],
         samples[1:],
         [replace(s, masks=()) if s is masked else s for s in samples],
     ]
@@ -81,4 +82,4 @@ def test_fingerprint_changes_with_bytes_names_parts_and_labels(toy_root: Path) -
     prints.append(folders.fingerprint(toy_root, samples))
     renamed = first.image.rename(first.image.with_name("renamed.png"))
     prints.append(folders.fingerprint(toy_root, [replace(first, image=renamed), *samples[1:]]))
-    assert len(set(prints)) == len(prints) == 10
+    assert len(set(prints)) == len(prints) == 11

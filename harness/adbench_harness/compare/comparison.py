@@ -228,6 +228,8 @@ def _differences(
             allowed = tolerance.each.get(metric, tolerance.noise)
             times = growth.get((new.trial.model.label, metric), math.nan)
             verdict: Verdict = "worse" if times > allowed else "as good"
+            if metric not in new.metrics:
+                verdict = "missing"
             yield Difference(metric, before, after, allowed, verdict, growth=times)
             continue
         default = 1.0 if metric in COUNTS else tolerance.metrics
