@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -92,20 +94,29 @@ def site(results, catalogue, locations, tmp_path_factory) -> Path:
 
 
 class Page(HTMLParser):
-    """A page's tags with their attributes, its text, and that of each element by tag."""
+    """A page's tags with their attributes, its text, and the data in its scripts."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.data: list[Any] = []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
 
     def handle_data(self, data):
-        self.text += data
+        tag, attributes = self.tags[-1] if self.tags else ("", {})
+        if tag == "script" and attributes.get("type") == "application/json" and data.strip():
+            self.data.append(json.loads(data))
+        else:
+            self.text += data
+
+    def handle_endtag(self, tag):
+        if tag == "script":
+            self.tags.append(("", {}))
 
     def words(self) -> str:
         return re.sub(r"\s+", " ", self.text)
@@ -122,6 +133,36 @@ def read():
         return [Page(path) for path in [root / "index.html", *sorted(root.glob("rows/*.html"))]]
 
     return pages
+
+
+@pytest.fixture(scope="session")
+def page_of():
+    """The one page of a row that has a text."""
+
+    def found(pages: list[Page], text: str) -> Page:
+        (page,) = [page for page in pages[1:] if text in page.text]
+        return page
+
+    return found
+
+
+@pytest.fixture(scope="session")
+def whole():
+    """Every page of a site."""
+    return lambda root: [Page(path) for path in sorted(root.rglob("*.html"))]
+
+
+def _compared(root: Path) -> list[dict[str, Any]]:
+    start, end = "adbench.receive(", ");\n"
+    texts = [path.read_text(encoding="ascii") for path in sorted(root.glob("data/*.js"))]
+    assert all(text.startswith(start) and text.endswith(end) for text in texts)
+    return [json.loads(text.removeprefix(start).removesuffix(end)) for text in texts]
+
+
+@pytest.fixture(scope="session")
+def compared():
+    """The data of a site's categories, by which two rows are compared."""
+    return _compared
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adbench_harness.report.gallery import judgments
+from adbench_harness.report.gallery import judgments, standings
 from adbench_harness.statistics.delong import Placements
 
 
@@ -41,7 +41,7 @@ def test_what_is_wrong_is_what_the_auroc_lacks(pairs):
     assert sorted(judgment.index for judgment in found) == list(range(len(pairs)))
     assert [v.wrong for v in found] == sorted((v.wrong for v in found), reverse=True)
     if labels.all() or not labels.any():
-        assert all("no images to compare with" in judgment.words for judgment in found)
+        assert all("images to compare with" in judgment.words for judgment in found)
         return
     expected = 1 - Placements.of(scores, labels).auroc
     for kind in (True, False):
@@ -49,11 +49,26 @@ def test_what_is_wrong_is_what_the_auroc_lacks(pairs):
         assert np.mean(wrong) == pytest.approx(expected)
 
 
-def test_unknown_labels_come_last_and_judge_nobody():
-    found = judgments(images([9.0, 0.1, 0.5], [-1, 0, 1]))
-    assert found[-1].index == 0
-    assert "unknown label" in found[-1].words
+def test_unlabelled_images_come_last_by_score_and_judge_nobody():
+    found = judgments(images([0.2, 0.1, 9.0, 0.5], [-1, 0, -1, 1]))
+    assert [judgment.index for judgment in found[2:]] == [2, 0]
+    assert [judgment.words for judgment in found[2:]] == ["unlabelled"] * 2
+    assert [judgment.mistaken for judgment in found] == [False, False, None, None]
     assert not any(judgment.wrong for judgment in found)
+
+
+def test_without_normal_images_nothing_is_judged():
+    found = judgments(images([0.2, 0.9], [1, 1]))
+    assert [(v.index, v.mistaken) for v in found] == [(1, None), (0, None)]
+    assert found[0].words == "no normal images to compare with"
+
+
+def test_a_standing_is_the_share_of_normal_images_below():
+    labels = [0, 0, 1, -1]
+    assert standings(images([1, 3, 2, 3], labels)).tolist() == [0.25, 0.75, 0.5, 0.75]
+    # Without normal images, of all.
+    assert standings(images([1, 3], [-1, -1])).tolist() == [0.25, 0.75]
+    assert standings({"label": np.array([0])}) is None
 
 
 def test_maps_alone_have_no_order():

@@ -23,10 +23,14 @@ MOST = 50
 
 
 class Ties(NamedTuple):
-    """Ranks of the rows (None if nothing was tested), and a sentence about the result."""
+    """Ranks of the rows, a sentence about the result, and adjusted p-values [K, K] of all pairs.
+
+    Ranks and p-values are None if nothing was tested.
+    """
 
     ranks: NDArray[np.int64] | None
     sentence: str
+    p: NDArray[np.float64] | None = None
 
 
 def ties(
@@ -67,7 +71,7 @@ def ties(
         p = significance.holm(delong.paired(placements))
         how = "paired DeLong tests on the same images, Holm"
     ranks = significance.ranks(values.mean(axis=1), p)
-    return Ties(ranks, _sentence(names, values, p, f"{shown.title}; {how}"))
+    return Ties(ranks, _sentence(names, values, p, f"{shown.title}; {how}"), p)
 
 
 def _placements(

@@ -1,27 +1,19 @@
-"""The part of a page for one category: curves, scores by defect type, and test images."""
+"""The part of a row's page for one category: plots, and the test images, worst mistakes first."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from hashlib import sha256
 
-import numpy as np
-from numpy.typing import NDArray
-
-from adbench_harness.metrics.ranking import Ranking
-from adbench_harness.report import figure
-from adbench_harness.report.gallery import Arrays, judgments, save, thumbnails
+from adbench_harness.report.charts import Chart, charts
+from adbench_harness.report.folder import Folder
+from adbench_harness.report.gallery import UNLABELLED, Arrays, Judgment, judgments
+from adbench_harness.report.thumbnails import Scale, Thumbnails, encoded
 from adbench_harness.results.maps import Maps
 from adbench_harness.results.store import Store, TrialResult
-from adbench_harness.running import evaluating
 from adbench_harness.running.images import TrialImages
-from adbench_harness.types import GOOD
 
-PRO_LIMIT = 0.3
-_POINTS = 300
 NO_MAPS = (
     "No anomaly maps were stored, so there are no overlays and no PRO curve. A run with "
     "--keep-maps into a new folder stores them."
@@ -32,29 +24,28 @@ NO_IMAGES = (
     "are."
 )
 
-Array = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A file of the site and a description of its content."""
-
-    file: str
-    title: str
-    words: str
-
 
 @dataclass(frozen=True)
 class Item:
-    """A test image of the gallery; a thumbnail is None if the image or map is missing."""
+    """A test image of the gallery; a thumbnail is None if the image or map is missing.
+
+    ``mistaken`` is None if nobody can say; then the image has no verdict. ``outlined``: its
+    thumbnails show the outline of a defect.
+    """
 
     path: str
     defect: str
     score: str
     words: str
-    wrong: bool
-    image: str | None = None
-    heat: str | None = None
+    mistaken: bool | None
+    image: str | None
+    heat: str | None
+    outlined: bool
+
+    @property
+    def kind(self) -> str:
+        """The defect type as a caption shows it: nothing for an image without a label."""
+        return "" if self.defect == UNLABELLED else self.defect
 
 
 @dataclass
@@ -63,127 +54,110 @@ class Panel:
 
     category: str
     result: TrialResult
-    plots: list[Picture] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     total: int = 0
+    colours: str = ""
+
+    @property
+    def judged(self) -> bool:
+        """Whether any shown image has a verdict."""
+        return any(item.mistaken is not None for item in self.items)
 
 
-class Panels:
-    """Makes panels, and writes their files under ``root``: ``plots/`` and ``images/``."""
+class Tested:
+    """A finished trial with what it stored of each test image."""
 
-    def __init__(self, store: Store, root: Path, count: int) -> None:
+    def __init__(self, store: Store, result: TrialResult) -> None:
+        self.result = result
+        self.images: Arrays = store.images(result.trial)
+        self.judgments: Sequence[Judgment] = judgments(self.images) if self.images else []
+        self.paths: list[str] = self.images["path"].tolist() if self.images else []
+        self.heats: Mapping[int, str] = {}
         self._store = store
-        self._root = root
-        self._count = count
-        self._written: set[str] = set()
 
-    def of(self, result: TrialResult, here: TrialImages | None) -> Panel:
-        """The panel of a trial; ``here`` are its images, or None if they are missing."""
-        trial = result.trial
-        panel = Panel(trial.category, result)
-        images = self._store.images(trial)
-        if not images:
+    def panel(
+        self, folder: Folder, pictures: Pictures | None, count: int, shared: Iterable[str]
+    ) -> Panel:
+        """Its panel, with a gallery of ``count`` images; also draws the maps of ``shared`` ones.
+
+        ``pictures`` are those of the category's images, None if they are missing.
+        """
+        trial = self.result.trial
+        panel = Panel(trial.category, self.result)
+        if not self.images:
             panel.notes.append("This trial stored no per-image scores.")
             return panel
         maps = self._store.maps(trial)
+        here = pictures.images if pictures else None
         if here is None:
             panel.notes.append(NO_IMAGES)
-        if maps is None and ("score" in images or "probability" not in images):
+        if maps is None and ("score" in self.images or "probability" not in self.images):
             panel.notes.append(NO_MAPS)
-        panel.plots = [
-            Picture(self._plot(f"{trial.id}-{number}", text), title, words)
-            for number, (title, text, words) in enumerate(_plots(result, images, maps, here))
-        ]
-        if not panel.plots:
+        curves = self._store.curves(trial)
+        panel.charts = list(charts(self.result, self.images, maps, here, curves))
+        if not panel.charts:
             panel.notes.append("No image or pixel scores were stored, so there are no curves.")
-        panel.total = len(images["path"])
-        for judgment in judgments(images)[: self._count]:
-            path = str(images["path"][judgment.index])
-            item = Item(
-                path=path,
-                defect=str(images["defect"][judgment.index]),
-                score=f"{images['score'][judgment.index]:.4g}" if "score" in images else "",
-                words=judgment.words,
-                wrong=judgment.mistaken,
-            )
-            panel.items.append(self._pictured(item, result, judgment.index, maps, here))
+        panel.total = len(self.paths)
+        chosen = [judgment.index for judgment in self.judgments[:count]]
+        if pictures and maps is not None:
+            wanted = set(shared)
+            drawn = {*chosen, *(i for i, path in enumerate(self.paths) if path in wanted)}
+            scale = Scale.of(maps)
+            panel.colours = scale.words(maps)
+            self.heats = {i: self._heat(folder, pictures, maps, scale, i) for i in sorted(drawn)}
+        panel.items = [self._item(judgment, pictures) for judgment in self.judgments[:count]]
         return panel
 
-    def _pictured(
-        self,
-        item: Item,
-        result: TrialResult,
-        index: int,
-        maps: Maps | None,
-        here: TrialImages | None,
-    ) -> Item:
-        if here is None:
-            return item
-        trial = result.trial
-        image, under = thumbnails(here, item.path, maps, index)
-        # Rows of one category share their images.
-        named = f"{trial.dataset.label}\0{trial.fingerprint}\0{item.path}"
-        name = f"images/{hashlib.sha256(named.encode()).hexdigest()[:16]}.webp"
-        if name not in self._written:
-            save(image, self._root / name)
-            self._written.add(name)
-        heat = f"images/{trial.id}-{index}.webp" if under is not None else None
-        if heat and under is not None:
-            save(under, self._root / heat)
-        return Item(**{**vars(item), "image": name, "heat": heat})
+    def score(self, index: int) -> str:
+        """The score of an image as text, empty without one."""
+        return f"{self.images['score'][index]:.4g}" if "score" in self.images else ""
 
-    def _plot(self, name: str, text: str) -> str:
-        path = self._root / "plots" / f"{name}.svg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return f"plots/{name}.svg"
+    def _item(self, judgment: Judgment, pictures: Pictures | None) -> Item:
+        index = judgment.index
+        path = self.paths[index]
+        return Item(
+            path=path,
+            defect=defect(self.images, index),
+            score=self.score(index),
+            words=judgment.words,
+            mistaken=judgment.mistaken,
+            image=pictures.file(path) if pictures else None,
+            heat=self.heats.get(index),
+            outlined=pictures is not None and pictures.thumbnails.outlined(path),
+        )
+
+    def _heat(
+        self, folder: Folder, pictures: Pictures, maps: Maps, scale: Scale, index: int
+    ) -> str:
+        name = f"images/{self.result.trial.id}-{index}.webp"
+        heat = pictures.thumbnails.heat(self.paths[index], maps, scale, index)
+        folder.file(name, encoded(heat))
+        return name
 
 
-def _plots(
-    result: TrialResult, images: Arrays, maps: Maps | None, here: TrialImages | None
-) -> Iterator[tuple[str, str, str]]:
-    """(title, SVG, description) of each plot that the stored arrays allow."""
-    said: Callable[[str], str] = lambda metric: (  # noqa: E731
-        f"{100 * result.metrics[metric]:.1f}%" if metric in result.metrics else "undefined"
-    )
-    seen = evaluating.stored(images, maps, here, result.trial.evaluation)
-    pixels = seen.pixels if seen.has("map") and seen.pixels.defined else None
-    lines, words = {}, []
-    if "score" in images and {0, 1} <= set(images["label"].tolist()):
-        ranking = seen.images
-        lines["images"] = curve(ranking, ranking.true_positives / ranking.positives, 1.0)
-        words.append(f"image AUROC {said('image_auroc')}")
-    if pixels:
-        lines["pixels"] = curve(pixels, pixels.true_positives / pixels.positives, 1.0)
-        words.append(f"pixel AUROC {said('pixel_auroc')}")
-    if lines:
-        svg = figure.curves(lines, "false positive rate", "true positive rate")
-        yield "ROC", svg, f"ROC curve of {' and '.join(lines)}; {', '.join(words)}"
-    if pixels:
-        line = curve(pixels, pixels.overlap, PRO_LIMIT)
-        svg = figure.curves({"pixels": line}, "false positive rate", "mean overlap", PRO_LIMIT)
-        yield "PRO", svg, f"PRO curve up to a false positive rate of 30%; AUPRO {said('aupro')}"
-    if "score" in images:
-        defects = sorted(set(images["defect"].tolist()), key=lambda name: (name != GOOD, name))
-        scores = {name: images["score"][images["defect"] == name] for name in defects}
-        medians = (f"{name} {np.median(values):.3g}" for name, values in scores.items())
-        words = [f"Histogram of scores by defect type; medians: {', '.join(medians)}"]
-        yield "Scores by defect type", figure.histogram(scores), words[0]
+class Pictures:
+    """The thumbnails of a category's images, each written once for all rows."""
+
+    def __init__(self, folder: Folder, images: TrialImages, name: str) -> None:
+        self.images = images
+        self.thumbnails = Thumbnails(images)
+        self._folder = folder
+        self._name = name
+        self._written: dict[str, str] = {}
+
+    def file(self, path: str) -> str:
+        """The file of an image's thumbnail."""
+        if path not in self._written:
+            digest = sha256(f"{self._name}\0{path}".encode()).hexdigest()[:16]
+            name = f"images/{digest}.webp"
+            self._folder.file(name, encoded(self.thumbnails.image(path)))
+            self._written[path] = name
+        return self._written[path]
 
 
-def curve(ranking: Ranking, height: Array, limit: float) -> tuple[Array, Array]:
-    """A curve over the false positive rate, straight along ties, thinned to a plot's resolution."""
-    before, after = ranking.false_positives - ranking.tied, ranking.false_positives
-    x = np.concatenate([[0], np.stack([before, after], 1).ravel(), [ranking.negatives]])
-    lower = np.concatenate([[0.0], height[:-1]])
-    y = np.concatenate([[0], np.stack([lower, height], 1).ravel(), [1.0]])
-    x = x / ranking.negatives
-    last = int(np.searchsorted(x, limit, side="right"))
-    if last < len(x):  # cut at the limit
-        end = np.interp(limit, x[last - 1 : last + 1], y[last - 1 : last + 1])
-        x, y = np.append(x[:last], limit), np.append(y[:last], end)
-    travelled = np.cumsum(np.hypot(np.diff(x, prepend=0) / limit, np.diff(y, prepend=0)))
-    steps = np.linspace(0, travelled[-1], _POINTS)
-    kept = np.unique(np.append(np.searchsorted(travelled, steps), len(x) - 1).clip(max=len(x) - 1))
-    return x[kept], y[kept]
+def defect(images: Arrays, index: int) -> str:
+    """An image's defect type; an image without a label has none."""
+    unlabelled = images["label"][index] < 0
+    return UNLABELLED if unlabelled else str(images["defect"][index])
