@@ -48,7 +48,15 @@ def message(error: BaseException) -> str:
         return "no message"
 
 
+def printable(text: str) -> str:
+    """``text``, in which bytes of a file's name that are not UTF-8 are written as ``\\xe9``."""
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # a half of a pair, which no file's name holds
+        return text.encode(errors="backslashreplace").decode()
+
+
 def line(text: str) -> str:
     """``text`` in one line, shortened if necessary."""
-    words = " ".join(text[:10_000].split())
+    words = " ".join(printable(text[:10_000]).split())
     return words if len(words) <= _LINE else f"{words[: _LINE - 4]} ..."

@@ -47,6 +47,10 @@ class Sample:
     pixel. Samples of one ``group`` (parts of one object) stay in one split. ``extras`` are further
     images of the same object, by name (depth, infrared, other lights). ``saturation`` has, for each
     mask, the area in px that a model must find (None, or an empty tuple: all of it).
+
+    The harness sets the rest when it lists a data set: ``depth`` is the number of bits of the
+    image's values if its file stores 16, and ``mask_rules`` are the rules by which masks are read
+    if these are not the plain one (``images.masks``).
     """
 
     image: Path
@@ -57,6 +61,8 @@ class Sample:
     group: str | None = None
     extras: Mapping[str, Path] = field(default_factory=dict, hash=False)
     saturation: tuple[float | None, ...] = ()
+    depth: int = 8
+    mask_rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -444,6 +450,9 @@ class Component:
     """If False, the component runs only if it is named."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of parameters that differ from the paper's; the first one is used by default."""
+    younger: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that came after results were stored: a trial that uses their default has the id
+    that it had without them."""
     xfail: ClassVar[Mapping[str, str]] = {}
     """Conformance checks that it cannot pass, each with the reason."""
     check_parameters: ClassVar[Mapping[str, Any]] = {}
@@ -461,8 +470,12 @@ class Dataset(Component):
     """What ``adbench data fetch`` downloads."""
     page: ClassVar[str] = ""
     """The address of the page with its terms."""
-    mask_threshold: ClassVar[int] = 0
-    """Pixels of a mask above this value are anomalous."""
+    mask_threshold: int | None = 0
+    """Pixels of a mask above this value are anomalous. None: each mask has a threshold of its own,
+    from its values (``images.masks``)."""
+    depth: int | None = None
+    """Bits of the values of images whose files store 16. None: as few as hold the values of the
+    training images."""
     empty_masks: ClassVar[Mapping[str, int]] = {}
     """By category, the number of anomalous images that are published with an empty mask."""
 
@@ -485,6 +498,13 @@ class Dataset(Component):
     def departure(self, category: str, samples: Sequence[Sample]) -> str | None:
         """How the samples differ from what was published, in words, or None."""
         return None
+
+    def notes(self, root: Path, category: str, samples: Sequence[Sample]) -> Sequence[str]:
+        """What the plan, the board and ``verify`` say of the samples, a sentence each.
+
+        Files that were left out, for example.
+        """
+        return ()
 
 
 class Preprocessor(Component):

@@ -61,7 +61,6 @@ def test_what_is_no_image_is_passed_over(tree):
         "train/good/._000.png",
         "train/good/Thumbs.db",
         "train/good/readme.txt",
-        "train/good/deeper/000.png",
         "test/.cache/000.png",
         "test/000.png",
         "ground_truth/good/000_mask.png",
@@ -70,6 +69,29 @@ def test_what_is_no_image_is_passed_over(tree):
     )
     (root / "train/good/folder.png").mkdir()
     assert layout.samples(root, NEXT) == expected
+
+
+def test_folders_within_folders_are_read_and_matched_with_their_masks(tree):
+    root = tree(
+        *GOOD,
+        "train/good/more/000.png",
+        "test/crack/000.png",
+        "test/crack/batch/000.png",
+        "test/crack/batch/deeper/1.jpg",
+        "ground_truth/crack/000_mask.png",
+        "ground_truth/crack/batch/000_mask.png",
+        "ground_truth/crack/batch/deeper/1/0.png",
+        "ground_truth/crack/batch/deeper/1/1.png",
+    )
+    truth = root / "ground_truth/crack"
+    found = {sample.image: sample for sample in layout.samples(root, NEXT)}
+    assert found[root / "train/good/more/000.png"].split == "train"
+    assert found[root / "test/crack/000.png"].masks == (truth / "000_mask.png",)
+    assert found[root / "test/crack/batch/000.png"].masks == (truth / "batch/000_mask.png",)
+    assert found[root / "test/crack/batch/deeper/1.jpg"].masks == (
+        truth / "batch/deeper/1/0.png",
+        truth / "batch/deeper/1/1.png",
+    )
 
 
 def test_a_folder_of_masks_belongs_to_the_image_of_its_name(tree):

@@ -8,7 +8,7 @@ import miniatures
 from adbench_harness.basic.datasets import BTAD, MPDD, MVTec3D, MVTecAD2, MVTecLOCO, VisA
 from adbench_harness.datasets.official import SplitCounts
 from adbench_harness.errors import UserError
-from adbench_harness.images import decoding
+from adbench_harness.images import masks
 from adbench_harness.types import Dataset
 
 OFFICIAL = (MVTecLOCO, MVTecAD2, MVTec3D, VisA, BTAD, MPDD)
@@ -58,7 +58,7 @@ def test_its_archive_is_read_as_it_unpacks(dataset, miniature):
         assert sample.image.is_file()
         assert bool(sample.masks) == bool(sample.label)
         assert (sample.defect == "good") == (sample.label == 0)
-        truth = decoding.mask(sample, dataset.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
+        truth = masks.union(sample, dataset.mask_threshold, (miniatures.HEIGHT, miniatures.WIDTH))
         assert truth is not None
 
 

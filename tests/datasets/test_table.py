@@ -168,7 +168,7 @@ def test_train_and_test_need_not_both_have_masks(write):
     ("header", "complaint"),
     [
         ("path,split", "line 1: no column 'label'; add it"),
-        ("path;split;label", "line 1: unknown column 'path;split;label'; the columns are path"),
+        ("path|split|label", "line 1: no column 'path'; add it"),
         (
             "path,split,label,masks",
             "line 1: unknown column 'masks' (did you mean 'mask'?); the col",

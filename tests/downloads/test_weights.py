@@ -91,3 +91,18 @@ def test_the_checksum_is_recorded_and_compared(tmp_path: Path) -> None:
     assert changed is not None
     assert not changed.verified
     assert changed.sha256 == hashlib.sha256(b"something else entirely").hexdigest()
+
+
+@pytest.mark.parametrize("name", ["model_best.pth", "checkpoint", "weights.bin", "tiny.pth"])
+def test_a_file_given_by_path_is_taken_whatever_its_name(tmp_path: Path, name: str) -> None:
+    file = put(tmp_path / name)
+    taken = weights.find(Tiny(), str(file), [Tiny(), EFFICIENTNET])  # type: ignore[arg-type]
+    assert taken is not None
+    assert (taken.path, taken.verified) == (str(file), False)
+    assert weights.find(Tiny(), str(tmp_path), [Tiny()]) is None  # type: ignore[arg-type]
+
+
+def test_a_file_given_by_path_that_is_another_backbones_is_not_taken(tmp_path: Path) -> None:
+    for name in ("efficientnet_b4-mine.pth", EFFICIENTNET.weights.filename):
+        file = put(tmp_path / name)
+        assert weights.find(Tiny(), str(file), [Tiny(), EFFICIENTNET]) is None  # type: ignore[arg-type]

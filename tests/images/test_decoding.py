@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from adbench_harness.errors import UserError
-from adbench_harness.images import decoding
+from adbench_harness.images import decoding, masks
 from adbench_harness.types import Sample
 
 
@@ -28,7 +28,7 @@ def test_decode_makes_rgb_of_whatever_is_there(
 ) -> None:
     path = tmp_path / "image é.png"
     cv2.imwrite(str(path), pixels)  # OpenCV takes and gives BGR
-    image = decoding.decode(path)
+    image = decoding.decode(path, 16 if pixels.dtype == np.uint16 else 8)
     assert image.shape == (5, 7, 3)
     assert image.dtype == np.uint8
     assert (image == expected).all()
@@ -92,31 +92,32 @@ def write_mask(path: Path, rows: slice, value: int = 255) -> Path:
 
 
 def test_masks_are_united_above_the_threshold(tmp_path: Path) -> None:
-    masks = (
+    paths = (
         write_mask(tmp_path / "a.png", slice(0, 3)),
         write_mask(tmp_path / "b.png", slice(2, 5), value=101),
         write_mask(tmp_path / "c.png", slice(10, 12), value=100),
     )
-    sample = Sample(tmp_path / "x.png", "test", 1, masks)
-    union = decoding.mask(sample, 100, (20, 30))
+    sample = Sample(paths[0], "test", 1, paths)
+    union = masks.union(sample, 100, (20, 30))
     assert union is not None
     assert union[:5].all()
     assert not union[5:].any()
 
 
 def test_pixel_truth_of_normal_and_unmasked_samples(tmp_path: Path) -> None:
-    normal = decoding.mask(Sample(tmp_path, "test", 0), 0, (4, 6))
+    normal = masks.union(Sample(tmp_path, "test", 0), 0, (4, 6))
     assert normal is not None
     assert normal.shape == (4, 6)
     assert not normal.any()
-    assert decoding.mask(Sample(tmp_path, "test", 1), 0, (4, 6)) is None
-    assert decoding.mask(Sample(tmp_path, "test", None), 0, (4, 6)) is None
+    assert masks.union(Sample(tmp_path, "test", 1), 0, (4, 6)) is None
+    assert masks.union(Sample(tmp_path, "test", None), 0, (4, 6)) is None
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
-    sample = Sample(tmp_path, "test", 1, (write_mask(tmp_path / "m.png", slice(3)),))
+    image = write_mask(tmp_path / "x.png", slice(0))
+    sample = Sample(image, "test", 1, (write_mask(tmp_path / "m.png", slice(3)),))
     with pytest.raises(UserError, match=r"m.png': 30 x 20 px, but its image is 20 x 30 px"):
-        decoding.mask(sample, 0, (30, 20))
+        masks.union(sample, 0, (30, 20))
     (tmp_path / "m.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"m.png': nothing readable, but its image is 30 x 20 px"):
-        decoding.mask(sample, 0, (20, 30))
+    with pytest.raises(UserError, match=r"m.png' cannot be decoded as an image"):
+        masks.union(sample, 0, (20, 30))

@@ -18,7 +18,7 @@ import miniatures
 from adbench_harness.basic.datasets import MVTecLOCO
 from adbench_harness.cli import main
 from adbench_harness.evaluation import Evaluation
-from adbench_harness.images import decoding, geometry
+from adbench_harness.images import geometry, masks
 from adbench_harness.results.store import Store
 from adbench_harness.testing import parametrize_with_checks
 from adbench_loco.metrics import METRICS
@@ -218,7 +218,7 @@ def test_a_run_on_the_data_set_has_all_of_them(toys, plugin_file, tmp_path) -> N
     assert [sample.image.name for sample in samples] == [Path(p).name for p in images["path"]]
     again = evaluation_of(
         [geometry.from_input(scores, maps.spec, size) for scores in maps.values],
-        [decoding.regions(sample, 0, size) for sample in samples],
+        [masks.regions(sample, 0, size) for sample in samples],
         [sample.saturation for sample in samples],
     )
     assert [len(regions) for regions in again.regions] == [0, 2, 1, 1]

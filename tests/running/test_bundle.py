@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from adbench_harness.datasets import draw
-from adbench_harness.images import decoding, folders, geometry
+from adbench_harness.images import decoding, folders, geometry, masks
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.running.bundle import contract, load, run_bundle
 from adbench_harness.statistics import delong
@@ -100,9 +100,7 @@ def truth(bundle):
     trial = bundle.trials[0]
     dataset = load(bundle.plugins).get("dataset", trial.dataset.name)()
     samples = dataset.samples(Path(bundle.root), trial.category, 0)
-    return [
-        decoding.mask(s, dataset.mask_threshold, (40, 48)) for s in samples if s.split == "test"
-    ]
+    return [masks.union(s, dataset.mask_threshold, (40, 48)) for s in samples if s.split == "test"]
 
 
 def test_classification_from_images_to_accuracy(planned):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -88,6 +89,67 @@ def test_a_file_with_more_than_the_layers_need_is_fine(tmp_path: Path) -> None:
     network = load(path, "layer1")
     assert not hasattr(network, "layer2")
     assert torch.equal(network.layer1.weight, state()["layer1.weight"])  # type: ignore[union-attr]
+
+
+def prefixed(prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": value for name, value in state().items()}
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"state_dict": state(), "epoch": 3},
+        {"model": state(), "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}},
+        prefixed("module."),
+        prefixed("backbone."),
+        {"state_dict": {**prefixed("encoder."), "head.weight": torch.zeros(3)}},
+        {"model": {"net": prefixed("module.visual.")}},
+        {"state_dict": prefixed("model."), "ema": {"decay": torch.tensor(0.9)}},
+        {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in state().items()
+        },
+        {"model_state_dict": {n: v.bfloat16() for n, v in prefixed("module.").items()}},
+    ],
+)
+@pytest.mark.parametrize("name", ["tiny-1.pth", "anything", "x.bin"])
+def test_wrapped_prefixed_and_short_numbers_are_read(
+    tmp_path: Path, wrapped: dict[str, Any], name: str
+) -> None:
+    network = load(written(tmp_path / name, wrapped), "layer1", "layer2")
+    for key, value in state().items():
+        assert network.state_dict()[key].dtype in (torch.float32, torch.int64)
+        torch.testing.assert_close(network.state_dict()[key], value, rtol=1e-2, atol=1e-2)
+
+
+def test_a_file_of_safetensors_is_known_by_its_content(tmp_path: Path) -> None:
+    file = written(tmp_path / "x.safetensors", prefixed("backbone."))
+    load(file.rename(tmp_path / "weights"), "layer1", "layer2")
+
+
+def test_two_readings_that_fit_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "dino.pth", {"student": state(), "teacher": prefixed("module.")})
+    with pytest.raises(UserError, match=r"fit as 'student\.' and as 'teacher\.module\.'; save one"):
+        load(path, "layer1", "layer2")
+
+
+def test_names_that_fit_nothing_are_told(tmp_path: Path) -> None:
+    other = {"visual.trunk.stem.weight": torch.zeros(2), "visual.trunk.head.weight": torch.zeros(2)}
+    path = written(tmp_path / "clip.pth", {"state_dict": other})
+    with pytest.raises(UserError, match=r"those in the file all begin with 'state_dict.visual.tru"):
+        load(path, "layer1")
+
+
+def test_a_prefix_with_less_than_the_layers_need_is_refused(tmp_path: Path) -> None:
+    part = {f"module.{name}": value for name, value in state(("layer1",)).items()}
+    with pytest.raises(UserError, match=r"lack 2 of the parameters that tiny's layer1, layer2"):
+        load(written(tmp_path / "part.pth", part), "layer1", "layer2")
+
+
+def test_a_file_with_other_objects_names_them(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.pth", {"state_dict": state(), "args": argparse.Namespace(lr=1)})
+    with pytest.raises(UserError, match=r"they hold argparse.Namespace, and loading .* run code"):
+        load(path, "layer1")
 
 
 def test_a_file_with_less_than_the_layers_need_is_refused(tmp_path: Path) -> None:

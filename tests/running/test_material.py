@@ -40,7 +40,9 @@ def test_an_image_is_preprocessed_once(planned):
 def decoded(monkeypatch):
     """The files that were decoded so far."""
     seen, decode = [], decoding.decode
-    monkeypatch.setattr(decoding, "decode", lambda path: seen.append(path) or decode(path))
+    monkeypatch.setattr(
+        decoding, "decode", lambda path, *depth: seen.append(path) or decode(path, *depth)
+    )
     return seen
 
 
@@ -169,7 +171,9 @@ def test_a_backbone_that_runs_while_images_are_decoded_gives_the_same(
 def test_waiting_for_images_is_not_charged_to_the_backbone(planned, monkeypatch):
     monkeypatch.setattr(material, "_overlaps", lambda device: True)
     decode = decoding.decode
-    monkeypatch.setattr(decoding, "decode", lambda path: time.sleep(0.2) or decode(path))
+    monkeypatch.setattr(
+        decoding, "decode", lambda path, *depth: time.sleep(0.2) or decode(path, *depth)
+    )
     monkeypatch.setattr(folders, "workers", lambda: 1)
     (bundle,) = planned(models="probe-features")
     (result,) = run_bundle(bundle)

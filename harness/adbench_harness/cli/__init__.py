@@ -8,6 +8,7 @@ be valid, so that help, completion and errors appear at once.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -89,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait make a shared machine many times slower; torch reads this
     # variable when it is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     try:
         try:
             return _answer(arguments)

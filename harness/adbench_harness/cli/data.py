@@ -23,7 +23,10 @@ SHOWN = 20
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "fetch", "verify"), nargs="?", default="list")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="data sets; for verify, also NAME/CATEGORY"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="data sets; for verify, as in a run: NAME/CATEGORY, folder:table=x.csv",
     )
     options.add_locations(parser)
     options.add_plugins(parser)
@@ -75,11 +78,14 @@ def _how_to_get(dataset: Any) -> str:
 
 def _verify(names: list[str], catalogue: Any, locations: Locations) -> int:
     from adbench_harness.images import folders
+    from adbench_harness.planning import grammar, parameters
 
     wrong = 0
-    for name in names or catalogue.offers["dataset"]:
-        name, _, only = name.partition("/")
-        dataset = catalogue.get("dataset", name)()
+    for written in names or catalogue.offers["dataset"]:
+        wanted = grammar.component(written)
+        name, _, only = wanted.name.partition("/")
+        choice = parameters.resolve(catalogue, "dataset", grammar.Wanted(name, wanted.params))
+        dataset = parameters.build(catalogue, "dataset", choice)
         if not names and options.whereabouts(dataset, locations) is None:
             continue
         root = folders.locate(dataset, locations.data, locations.datasets)
@@ -107,6 +113,8 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
     for category in [only] if only else categories:
         found = verify.category(dataset, root, category)
         print(f"  {category}: {_counted(dataset, category, found)}", flush=True)
+        for note in found.notes:
+            print(f"    note: {note}")
         wrong += _print_mistakes(found.wrong)
     if only or not dataset.archives:
         return wrong
@@ -123,7 +131,11 @@ def _counted(dataset: Any, category: str, found: Findings) -> str:
     known = dataset.empty_masks.get(category, 0)
     if found.empty:
         text += f" ({found.empty} empty, {'as published' if found.empty == known else 'check it'})"
-    return text + ("" if found.wrong else ", ok")
+    if found.images:
+        text += f", values {found.low} to {found.high}"
+    if found.wrong:
+        return text
+    return f"{text}, see the notes" if found.notes else f"{text}, ok"
 
 
 def _checked(dataset: Any, files: Findings) -> str:

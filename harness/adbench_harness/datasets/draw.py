@@ -25,6 +25,20 @@ def group(root: Path, sample: Sample) -> str:
     return sample.group or relative(root, sample.image)
 
 
+def normals(root: Path, samples: Sequence[Sample], seed: int, share: float) -> list[Sample]:
+    """The samples with ``share`` of the normal test images moved to train, whole groups at a time.
+
+    A group that shows a defect stays in test.
+    """
+    defective = {group(root, sample) for sample in samples if sample.label != 0}
+    names = drawn({group(root, s) for s in samples if s.split == "test"} - defective, seed)
+    train = set(names[: round(share * len(names))])
+    return [
+        replace(sample, split="train") if group(root, sample) in train else sample
+        for sample in samples
+    ]
+
+
 def classification(
     root: Path, samples: Sequence[Sample], seed: int, share: float = 2 / 3
 ) -> list[Sample]:

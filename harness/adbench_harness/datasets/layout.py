@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from adbench_harness.errors import UserError, nearest
+from adbench_harness.errors import UserError, nearest, printable
 from adbench_harness.types import GOOD, SPLITS, Sample, Split
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
+    | {".pgm", ".ppm", ".pbm", ".pnm"}
+)
+_NO_IMAGES = frozenset(
+    {".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".toml", ".html", ".pdf"}
+    | {".py", ".db", ".ini", ".log"}
+)
+"""Files that nobody takes for images, so that it need not be said that they are left out."""
+Alternatives = str | tuple[str, ...]
 
 
 class Names(NamedTuple):
-    """The names that a data set gives to the folders of a category."""
+    """The names that a data set gives to the folders of a category, in any capitals.
 
-    train: str = "train"
-    validation: str = "validation"
-    test: str = "test"
-    truth: str = "ground_truth"
-    good: str = GOOD
+    Several are alternatives; the first one is what messages expect.
+    """
+
+    train: Alternatives = "train"
+    validation: Alternatives = "validation"
+    test: Alternatives = "test"
+    truth: Alternatives = "ground_truth"
+    good: Alternatives = GOOD
+
+    def is_good(self, folder: str) -> bool:
+        """Whether a folder of this name holds normal images."""
+        return folder.lower() in map(str.lower, _several(self.good))
 
 
 MVTEC = Names()
+
+
+def _several(names: Alternatives) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
+
+
+def _first(names: Alternatives) -> str:
+    return _several(names)[0]
 
 
 def folders(parent: Path) -> list[Path]:
@@ -32,8 +56,24 @@ def folders(parent: Path) -> list[Path]:
 
 
 def images(folder: Path) -> list[Path]:
-    """The image files in ``folder`` by name, without hidden ones; empty if it is not a folder."""
-    return [path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    """The image files in ``folder`` by name, without hidden ones; empty if it is not a folder.
+
+    Raises UserError for a link that leads nowhere.
+    """
+    return [path for path in _visible(folder) if _is_image(path)]
+
+
+def nested(folder: Path) -> list[Path]:
+    """The image files in ``folder`` and in all folders below it, by their relative paths."""
+    return [path for path in _files(folder, set()) if _is_image(path)]
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix.lower() not in SUFFIXES or path.is_dir():
+        return False
+    if not path.exists():
+        raise UserError(f"'{path}' is a link to a file that does not exist; restore or remove it")
+    return path.is_file()
 
 
 def _visible(parent: Path) -> list[Path]:
@@ -41,6 +81,65 @@ def _visible(parent: Path) -> list[Path]:
         return []
     paths = (path for path in parent.iterdir() if not path.name.startswith("."))
     return sorted(paths, key=lambda path: path.name)
+
+
+def _files(folder: Path, above: set[Path]) -> Iterator[Path]:
+    """Everything below ``folder`` that is not a folder; links to folders ``above`` are skipped."""
+    if (place := folder.resolve()) in above:
+        return
+    for path in _visible(folder):
+        if path.is_dir():
+            yield from _files(path, above | {place})
+        else:
+            yield path
+
+
+def named(parent: Path, names: Alternatives) -> Path | None:
+    """The folder in ``parent`` (or deeper: ``a/b``) of one of these names, in any capitals.
+
+    Raises UserError if there are several.
+    """
+    for name in _several(names):
+        if (parent / name).is_dir():
+            exact: Path | None = parent / name
+            break
+    else:
+        exact = None
+    wanted = {name.lower() for name in _several(names) if "/" not in name}
+    found = [path for path in folders(parent) if path.name.lower() in wanted]
+    if len(found) > 1:
+        raise UserError(
+            f"'{parent}' has the folders {' and '.join(path.name for path in found)}, which mean "
+            "the same; join them"
+        )
+    return exact or next(iter(found), None)
+
+
+def left_out(category: Path, samples: Iterable[Sample]) -> list[str]:
+    """A sentence about the files in a category's folder that no sample uses; empty without any.
+
+    Hidden files, and texts and tables, are not counted.
+    """
+    used = {path for s in samples for path in (s.image, *s.masks, *s.extras.values())}
+    by_folder = defaultdict(list)
+    for path in _files(category, set()):
+        if path not in used and path.suffix.lower() not in _NO_IMAGES:
+            by_folder[path.parent].append(path.name)
+    if not by_folder:
+        return []
+    parts = [
+        f"{len(names)} in {_inside(category, folder)} "
+        f"({printable(names[0])}{', ...' * (len(names) > 1)})"
+        for folder, names in sorted(by_folder.items())
+    ]
+    count = sum(map(len, by_folder.values()))
+    more = f" and {len(parts) - 4} more folders" if len(parts) > 4 else ""
+    return [f"{count} file{'s are' if count > 1 else ' is'} not used: {', '.join(parts[:4])}{more}"]
+
+
+def _inside(category: Path, folder: Path) -> str:
+    inside = category.name if folder == category else folder.relative_to(category).as_posix()
+    return printable(inside)
 
 
 def home(root: Path, holds: Callable[[Path], bool]) -> Path:
@@ -67,7 +166,8 @@ def check_category(category: str, categories: Sequence[str], dataset: str, root:
 
 def named_split(text: str) -> Split | None:
     """The split that a table's cell names; None if it names no split."""
-    return next((split for split in SPLITS if split == text), None)
+    usual = {"training": "train", "val": "validation", "valid": "validation", "testing": "test"}
+    return next((split for split in SPLITS if split == usual.get(text, text)), None)
 
 
 def check_splits(samples: Iterable[Sample], folder: Path, next_step: str) -> None:
@@ -83,49 +183,100 @@ def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample
     """The samples in ``category``, by split, defect type and file name.
 
     Images are in ``train/good``, ``validation/good`` (optional), ``test/good`` and
-    ``test/<defect>``; the masks of ``test/<defect>`` are in ``ground_truth/<defect>``, as
-    ``<image>`` or ``<image>_mask`` with any image suffix, or several in a folder ``<image>``. A
-    defect type without a ``ground_truth`` folder has no pixel truth. Raises UserError if a mask is
-    missing or is among the images, and, ending in ``next_step``, if train or test has no images.
+    ``test/<defect>``, or in folders within these; the masks of ``test/<defect>`` are in
+    ``ground_truth/<defect>``, as ``<image>`` or ``<image>_mask`` with any image suffix, or several
+    in a folder ``<image>``. A defect type without a ``ground_truth`` folder has no pixel truth.
+    Raises UserError if a mask is missing or is among the images, and, ending in ``next_step``, if
+    train or test has no images.
     """
     found = []
-    truth = category / names.truth
+    truth = named(category, names.truth)
     for split in SPLITS:
-        for folder in folders(category / getattr(names, split)):
-            if folder == truth:
-                continue
-            files = images(folder)
-            label = int(folder.name != names.good)
+        folder = named(category, getattr(names, split))
+        if folder is not None:
             # Splits number their files in the same way, and the masks belong to test.
-            masks = _masks(files, truth / folder.name) if label and split == "test" else {}
-            defect = folder.name if label else GOOD
-            found += [Sample(image, split, label, masks.get(image, ()), defect) for image in files]
-    expected = f"{names.train}/{names.good}, {names.test}/{names.good} and {names.test}/<defect>"
+            found += _of_split(folder, split, names, truth, masked=split == "test")
+    train, test, good = (_first(name) for name in (names.train, names.test, names.good))
+    expected = f"{train}/{good}, {test}/{good} and {test}/<defect>"
     check_splits(found, category, f"expected {expected}; {next_step}")
     return found
 
 
-def _masks(files: Sequence[Path], folder: Path) -> dict[Path, tuple[Path, ...]]:
-    """The masks in ``folder`` of each image; empty if there is no such folder."""
-    stems = Counter(file.stem for file in files)
-    for file in files:
-        if stems[file.stem] > 1 or f"{file.stem}_mask" in stems:
+def unsplit(category: Path, names: Names = MVTEC) -> list[Sample]:
+    """The samples of a category without train and test, all in test: ``good`` beside ``<defect>``.
+
+    Masks are where ``samples`` expects them.
+    """
+    truth = named(category, names.truth)
+    return _of_split(category, "test", names, truth, masked=True)
+
+
+def is_unsplit(category: Path, names: Names = MVTEC) -> bool:
+    """Whether ``unsplit`` would find normal images in ``category``."""
+    return not is_split(category, names) and any(
+        names.is_good(folder.name) for folder in folders(category)
+    )
+
+
+def is_split(category: Path, names: Names = MVTEC) -> bool:
+    """Whether ``category`` has a folder for train or for test.
+
+    One of them is enough, so that a category without the other is reported, not skipped.
+    """
+    return any(named(category, name) is not None for name in (names.train, names.test))
+
+
+def _of_split(
+    parent: Path, split: Split, names: Names, truth: Path | None, *, masked: bool
+) -> list[Sample]:
+    found = []
+    for folder in folders(parent):
+        if folder == truth:
+            continue
+        files = nested(folder)
+        label = int(not names.is_good(folder.name))
+        masks = {}
+        if label and masked:
+            masks = _masks(folder, files, truth and named(truth, folder.name))
+        defect = printable(folder.name) if label else GOOD
+        found += [Sample(image, split, label, masks.get(image, ()), defect) for image in files]
+    return found
+
+
+def _masks(folder: Path, files: Sequence[Path], truth: Path | None) -> dict[Path, tuple[Path, ...]]:
+    """The masks in ``truth`` of each image in ``folder``; empty if there is no such folder."""
+    keys = {file: _key(folder, file) for file in files}
+    count = Counter(keys.values())
+    for file, key in keys.items():
+        if count[key] > 1 or f"{key}_mask" in count:
             raise UserError(
                 f"'{file}': another file in this folder has the same name or is its mask; rename "
-                f"it, or move the mask to '{folder}'"
+                f"it, or move the mask to '{truth or 'ground_truth'}'"
             )
-    if not folder.is_dir():
+    if truth is None:
         return {}
-    by_stem = defaultdict(list)
-    for mask in images(folder):
-        by_stem[mask.stem].append(mask)
-    for several in folders(folder):
-        by_stem[several.name] += images(several)
-    masks = {file: (*by_stem[file.stem], *by_stem[f"{file.stem}_mask"]) for file in files}
-    for file in files:
+    alone, together = defaultdict(list), defaultdict(list)
+    for mask in nested(truth):
+        alone[_key(truth, mask)].append(mask)
+        together[mask.parent.relative_to(truth).as_posix()].append(mask)
+    masks = {
+        file: tuple(
+            mask
+            for name in (key, f"{key}_mask")
+            for place in (alone, together)
+            for mask in place.get(name, ())
+        )
+        for file, key in keys.items()
+    }
+    for file, key in keys.items():
         if not masks[file]:
             raise UserError(
-                f"'{file}': no mask in '{folder}'; add {file.stem}_mask.png, or remove that folder "
-                "if this defect type has no masks"
+                f"'{file}': no mask in '{truth}'; add {key}_mask.png, or remove that folder if "
+                "this defect type has no masks"
             )
     return masks
+
+
+def _key(folder: Path, file: Path) -> str:
+    """A file's path in ``folder`` without its suffix."""
+    return (file.parent / file.stem).relative_to(folder).as_posix()

@@ -92,6 +92,8 @@ class Published(Dataset):
     """A data set whose authors published how many images each category has."""
 
     official_counts: ClassVar[Mapping[str, PublishedCounts]]
+    has_masks: ClassVar[bool] = True
+    """Whether every defective test image was published with a mask."""
 
     def published(self) -> dict[str, int]:
         """The number of images by category."""
@@ -101,7 +103,13 @@ class Published(Dataset):
         """A description of how the counts differ from the published ones; None if they agree."""
         official = self.official_counts[category]
         found = type(official).of(samples)
-        return None if found == official else f"{found}; published are {official}"
+        if found != official:
+            return f"{found}; published are {official}"
+        defective = [sample for sample in samples if sample.split == "test" and sample.label]
+        bare = sum(not sample.masks for sample in defective)
+        if self.has_masks and bare:
+            return f"{bare} of {len(defective)} defective test images have no mask"
+        return None
 
 
 class Official(Published):

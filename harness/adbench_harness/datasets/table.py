@@ -11,10 +11,22 @@ from adbench_harness.errors import UserError, nearest
 from adbench_harness.types import GOOD, SPLITS, Sample
 
 ANOMALOUS = "anomalous"
-LABELS = {"0": 0, "normal": 0, "1": 1, ANOMALOUS: 1, "": None}
+LABELS = {
+    **dict.fromkeys(("0", "0.0", "normal", "good", "ok", "false"), 0),
+    **dict.fromkeys(("1", "1.0", ANOMALOUS, "anomaly", "abnormal", "true"), 1),
+    **dict.fromkeys(("bad", "ng", "defect", "defective"), 1),
+    "": None,
+}
 REQUIRED = ("path", "split", "label")
 COLUMNS = (*REQUIRED, "mask", "defect", "category", "group")
-ALIASES = {"defect_type": "defect"}
+ALIASES = {
+    **dict.fromkeys(("image_path", "image", "img_path", "filename", "file", "file_path"), "path"),
+    **dict.fromkeys(("anomaly", "is_anomaly", ANOMALOUS, "target"), "label"),
+    **dict.fromkeys(("mask_path", "ground_truth"), "mask"),
+    **dict.fromkeys(("defect_type", "anomaly_type"), "defect"),
+    **dict.fromkeys(("object", "product", "category_name"), "category"),
+}
+SEPARATORS = ",;\t"
 
 
 class Row(NamedTuple):
@@ -34,19 +46,21 @@ def categories(file: Path) -> list[str]:
     return sorted({row.cells["category"] for row in _rows(file)})
 
 
-def samples(file: Path, root: Path, category: str) -> list[Sample]:
+def samples(file: Path, root: Path, category: str, *, split: bool = True) -> list[Sample]:
     """The category's samples, by split, defect type and path.
 
     Columns: ``path``; ``split`` (train, validation or test); ``label`` (0 or normal, 1 or
     anomalous, empty for unknown); and optionally ``mask`` (several separated by ``;``; a normal
-    image's masks are not read), ``defect`` or ``defect_type``, ``category`` (default: one category,
-    named after the file) and ``group``. Paths are absolute or relative to ``root``. If no test
-    image of a defect type has a mask, it has no pixel truth. Raises UserError with line and column.
+    image's masks are not read), ``defect``, ``category`` (default: one category, named after the
+    file) and ``group``, or another usual name of these (``ALIASES``). Cells are separated by
+    commas, semicolons or tabs. Paths are absolute or relative to ``root``. If no test image of a
+    defect type has a mask, it has no pixel truth. Without ``split`` the table has no such column,
+    and all samples are in test. Raises UserError with line and column.
     """
     found: list[tuple[Row, Sample]] = []
     lines: dict[Path, int] = {}
     groups: dict[str, Sample] = {}
-    rows = _rows(file)
+    rows = _rows(file, split=split)
     names = sorted({row.cells["category"] for row in rows})
     layout.check_category(category, names, "table", file)
     for row in rows:
@@ -69,11 +83,19 @@ def samples(file: Path, root: Path, category: str) -> list[Sample]:
                 "mask",
                 f"{str(sample.image)!r} has none, but others of {sample.defect!r} have; add it",
             )
-    layout.check_splits((sample for _, sample in found), file, f"add lines for '{category}'")
+    if split:
+        layout.check_splits((sample for _, sample in found), file, f"add lines for '{category}'")
     return sorted(
         (sample for _, sample in found),
         key=lambda s: (SPLITS.index(s.split), s.defect, s.image.as_posix()),
     )
+
+
+def notes(file: Path) -> list[str]:
+    """A sentence about the columns that are not used; empty without any."""
+    _, columns, _ = _table(file)
+    unused = [name or "without a name" for name in columns if name not in COLUMNS]
+    return [f"columns of '{file.name}' that are not used: {', '.join(unused)}"] if unused else []
 
 
 def _sample(row: Row, root: Path) -> Sample:
@@ -100,6 +122,8 @@ def _sample(row: Row, root: Path) -> Sample:
 
 def _image(row: Row, column: str, text: str, root: Path) -> Path:
     path = root / text
+    if "\\" in text and not path.exists():
+        path = root / text.replace("\\", "/")
     if path.suffix.lower() not in layout.SUFFIXES:
         known = ", ".join(sorted(layout.SUFFIXES))
         raise row.error(column, f"{text!r} is not an image file ({known})")
@@ -108,27 +132,22 @@ def _image(row: Row, column: str, text: str, root: Path) -> Path:
     return path
 
 
-def _rows(file: Path) -> list[Row]:
-    lines = _read(file)
-    if not lines:
-        raise UserError(f"'{file}' is empty; begin it with the columns {', '.join(COLUMNS)}")
-    line, header = lines[0]
-    columns = [ALIASES.get(name, name) for name in map(str.lower, header)]
+def _rows(file: Path, *, split: bool | None = None) -> list[Row]:
+    """The lines as rows; ``split`` says whether they must name one (None: they may)."""
+    header, columns, lines = _table(file)
     for column in columns:
-        if column not in COLUMNS:
-            raise UserError(
-                f"'{file}' line {line}: unknown column {column!r}"
-                f"{nearest(column, COLUMNS)}; the columns are {', '.join(COLUMNS)}"
-            )
-        if columns.count(column) > 1:
-            raise UserError(f"'{file}' line {line}: column '{column}' appears twice; keep one")
+        if column in COLUMNS and columns.count(column) > 1:
+            raise UserError(f"'{file}' line {header}: column '{column}' appears twice; keep one")
     for column in REQUIRED:
-        if column not in columns:
-            raise UserError(f"'{file}' line {line}: no column '{column}'; add it")
-    if not lines[1:]:
+        if column not in columns and (column != "split" or split):
+            hint = ", or draw one with split=0.8" if column == "split" else ""
+            raise UserError(f"'{file}' line {header}: no column '{column}'; add it{hint}")
+    if split is False and "split" in columns:
+        raise UserError(f"'{file}' has a column 'split' already; leave split=SHARE out")
+    if not lines:
         raise UserError(f"'{file}' lists no images; add a line for each")
     rows = []
-    for line, texts in lines[1:]:
+    for line, texts in lines:
         if len(texts) > len(columns):
             raise UserError(
                 f"'{file}' line {line}: {len(texts)} cells for {len(columns)} columns; quote the "
@@ -136,6 +155,8 @@ def _rows(file: Path) -> list[Row]:
             )
         cells = dict.fromkeys(COLUMNS, "") | dict(zip(columns, texts, strict=False))
         row = Row(file, line, cells)
+        if "split" not in columns:
+            cells["split"] = "test"
         if "category" not in columns:
             cells["category"] = file.stem
         elif not cells["category"]:
@@ -144,11 +165,35 @@ def _rows(file: Path) -> list[Row]:
     return rows
 
 
+def _table(file: Path) -> tuple[int, list[str], list[tuple[int, list[str]]]]:
+    """The header's line number, its columns by the names used here, and the other lines.
+
+    Raises UserError for a column whose name is nearly one of those that are read.
+    """
+    lines = _read(file)
+    if not lines:
+        raise UserError(f"'{file}' is empty; begin it with the columns {', '.join(COLUMNS)}")
+    (line, header), *others = lines
+    columns = [_column(name) for name in header]
+    for column in columns:
+        if column not in COLUMNS and (hint := nearest(column, COLUMNS)):
+            raise UserError(
+                f"'{file}' line {line}: unknown column {column!r}{hint}; the columns are "
+                f"{', '.join(COLUMNS)}"
+            )
+    return line, columns, others
+
+
+def _column(name: str) -> str:
+    return ALIASES.get(name.strip().lower(), name.strip().lower())
+
+
 def _read(file: Path) -> list[tuple[int, list[str]]]:
     """The lines that are not empty, with their numbers; cells are stripped."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, strict=True)
+            reader = csv.reader(text, delimiter=_separator(text.readline()), strict=True)
+            text.seek(0)
             try:
                 return [
                     (reader.line_num, [cell.strip() for cell in cells])
@@ -159,3 +204,12 @@ def _read(file: Path) -> list[tuple[int, list[str]]]:
                 raise UserError(f"'{file}' line {reader.line_num}: {error}; correct it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"table '{file}' cannot be read: {error}; check the file") from None
+
+
+def _separator(header: str) -> str:
+    """The one that makes the most columns known."""
+
+    def known(separator: str) -> int:
+        return sum(_column(name.strip('"')) in COLUMNS for name in header.split(separator))
+
+    return max(SEPARATORS, key=known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +27,15 @@ def hub_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def find(backbone: Backbone, location: str | None) -> Weights | None:
+def find(
+    backbone: Backbone, location: str | None, others: Collection[Backbone] | None = None
+) -> Weights | None:
     """The backbone's weights in ``location`` (file or folder) or torch's hub cache; None if absent.
 
     In a folder, a file belongs to the backbone if it has the published name, or if its name begins
-    with the backbone's name and a dash. The sha256 is compared with the published one.
+    with the backbone's name and a dash. A file given by its path is taken whatever its name, unless
+    it belongs to one of ``others`` (None: by its name only). The sha256 is compared with the
+    published one.
     """
     if backbone.weights is None:
         return Weights(backbone.name, backbone.version)
@@ -40,13 +44,14 @@ def find(backbone: Backbone, location: str | None) -> Weights | None:
         path = Path(location).expanduser()
         if not path.exists():
             raise UserError(f"weights '{location}' not found; correct --weights or ADBENCH_WEIGHTS")
-        if path.is_file() and _belongs(backbone, path):
+        taken = others is not None and not any(_belongs(other, path) for other in others)
+        if path.is_file() and (taken or _belongs(backbone, path)):
             return _identified(backbone.weights, backbone.name, backbone.version, path)
         folders.insert(0, path)
     for folder in folders:
         named = folder / backbone.weights.filename
-        others = sorted(path for path in folder.glob("*") if _belongs(backbone, path))
-        for path in [named] * named.exists() + others:
+        own = sorted(path for path in folder.glob("*") if _belongs(backbone, path))
+        for path in [named] * named.exists() + own:
             return _identified(backbone.weights, backbone.name, backbone.version, path)
     return None
 
@@ -65,7 +70,8 @@ def find_file(file: WeightFile, version: int, location: str | None) -> Weights |
 
 
 def _belongs(backbone: Backbone, path: Path) -> bool:
-    assert backbone.weights is not None
+    if backbone.weights is None:
+        return False
     own_name = path.suffix in SUFFIXES and path.stem.startswith(f"{backbone.name}-")
     return own_name or path.name == backbone.weights.filename
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, printable
+from adbench_harness.images import headers
+from adbench_harness.images.headers import Header
 from adbench_harness.types import Sample
 
 if TYPE_CHECKING:
@@ -53,38 +57,64 @@ def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path
 
 def fingerprint(root: Path, samples: Sequence[Sample]) -> str:
     """Sixteen hex digits over every sample's path, split, label and bytes, masks included."""
+    digests = [
+        _digest(sample, files)
+        for sample, files in zip(samples, contents(root, samples), strict=True)
+    ]
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What a sample's files hold: a digest of all, and of the image its header and checksum."""
+
+    digest: Any
+    header: Header | None
+    checksum: int
+
+
+def contents(root: Path, samples: Sequence[Sample]) -> list[Contents]:
+    """What the files of each sample hold; a file is read once a process, until it changes."""
+
+    def one(sample: Sample) -> Contents:
+        paths = (sample.image, *sample.masks, *sample.extras.values())
+        stats = (path.stat() for path in paths)
+        return _contents(
+            tuple((relative(root, path), path) for path in paths),
+            tuple((stat.st_size, stat.st_mtime_ns) for stat in stats),
+        )
+
     with ThreadPoolExecutor(workers()) as pool:
-        digests = pool.map(lambda sample: _digest(root, sample), samples)
-        return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16]
-
-
-def _digest(root: Path, sample: Sample) -> str:
-    paths = (sample.image, *sample.masks, *sample.extras.values())
-    stats = (path.stat() for path in paths)
-    known = repr((sample.split, sample.label, sample.defect, sample.group))
-    if sample.saturation:
-        known += repr(sample.saturation)
-    return _digest_of(
-        tuple((relative(root, path), path) for path in paths),
-        tuple((stat.st_size, stat.st_mtime_ns) for stat in stats),
-        known,
-    )
+        return list(pool.map(one, samples))
 
 
 @lru_cache(maxsize=2**17)
-def _digest_of(paths: tuple[tuple[str, Path], ...], _unchanged: object, known: str) -> str:
-    """A file is read once per process, as long as its size and time of change stay the same."""
-    content = hashlib.sha256()
-    for name, path in paths:
-        content.update(name.encode())
-        content.update(path.read_bytes())
-    content.update(known.encode())
-    return content.hexdigest()
+def _contents(paths: tuple[tuple[str, Path], ...], _unchanged: object) -> Contents:
+    digest = hashlib.sha256()
+    image = b""
+    for number, (name, path) in enumerate(paths):
+        content = path.read_bytes()
+        digest.update(name.encode())
+        digest.update(content)
+        image = image if number else content
+    return Contents(digest, headers.read(image), zlib.crc32(image))
+
+
+def _digest(sample: Sample, files: Contents) -> str:
+    """Of a sample's files and what is known of it; what is usual is left out."""
+    known = repr((sample.split, sample.label, sample.defect, sample.group))
+    if sample.saturation:
+        known += repr(sample.saturation)
+    if sample.depth != 8 or sample.mask_rules:
+        known += repr((sample.depth, sample.mask_rules))
+    digest = files.digest.copy()
+    digest.update(known.encode())
+    return str(digest.hexdigest())
 
 
 def relative(root: Path, path: Path) -> str:
     """``path`` as results name it: relative to the data root if it is under it."""
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+    return printable((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
 
 
 @cache

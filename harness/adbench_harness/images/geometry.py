@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from adbench_harness.errors import UserError
 from adbench_harness.images.folders import workers
 from adbench_harness.types import InputSpec
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from adbench_harness.results.trial import EvaluationSettings
 
 Image = NDArray[np.uint8]
+MOST_RESIZED = 2**25
+"""Pixels that an image may be resized to before the crop: 34 million, 403 MB as float32 RGB."""
 
 
 def resized(spec: InputSpec, size: tuple[int, int]) -> tuple[int, int]:
@@ -30,6 +34,16 @@ def resized(spec: InputSpec, size: tuple[int, int]) -> tuple[int, int]:
     height, width = size
     scale = spec.resize / min(height, width)
     return round(height * scale), round(width * scale)
+
+
+def check(path: Path, spec: InputSpec, size: tuple[int, int]) -> None:
+    """Raise UserError for an image so long that its resized pixels would fill the memory."""
+    height, width = resized(spec, size)
+    if height * width > MOST_RESIZED:
+        raise UserError(
+            f"'{path}' has {size[1]} x {size[0]} px and would be resized to {width} x {height} px; "
+            f"at most {MOST_RESIZED:,} px are made: cut it into tiles, or squash it (crop=none)"
+        )
 
 
 def window(spec: InputSpec, size: tuple[int, int]) -> tuple[int, int, int, int]:

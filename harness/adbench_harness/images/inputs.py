@@ -75,8 +75,10 @@ def prepare(
     ]
 
     def one(i: int) -> int:
-        image = decoding.decode(samples[i].image)
+        image = decoding.decode(samples[i].image, samples[i].depth)
         sizes[i] = image.shape[:2]
+        for spec in specs:
+            geometry.check(samples[i].image, spec, image.shape[:2])
         for preprocess, inputs in zip(chains, made_by, strict=True):
             start = time.perf_counter()
             clean = checked(preprocess, image)

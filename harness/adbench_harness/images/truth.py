@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from adbench_harness.images import decoding
+from adbench_harness.images import masks
+from adbench_harness.images.masks import Mask
 from adbench_harness.types import Sample
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,12 +15,12 @@ class Truth:
     """The masks of some images, each at the image's own size.
 
     ``masks`` has the union of each sample's masks, bool [H, W], or None if there is no truth by
-    pixel. A pixel of a mask's file above ``threshold`` is anomalous.
+    pixel. ``threshold`` is that of ``masks``.
     """
 
     samples: Sequence[Sample]
     masks: Sequence[Mask | None]
-    threshold: int
+    threshold: int | None
 
     def size(self, i: int) -> tuple[int, int]:
         """Height and width in px of an image whose mask is known."""
@@ -35,7 +31,7 @@ class Truth:
 
     def regions(self, i: int) -> list[Mask]:
         """The separate masks of that image, read from their files; a normal image has none."""
-        return decoding.regions(self.samples[i], self.threshold, self.size(i))
+        return masks.regions(self.samples[i], self.threshold, self.size(i))
 
     def saturation(self, i: int) -> Sequence[float | None]:
         """For each of these regions, the area in px that a model must find; None: all of it."""

@@ -6,42 +6,95 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import PIL.Image
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from adbench_harness.downloads import checksums
 from adbench_harness.errors import UserError
-from adbench_harness.images import decoding, folders
+from adbench_harness.images import decoding, folders, masks, survey
 from adbench_harness.types import Dataset, Sample
+
+ALIKE = 24
+"""Two images look the same if at most so many of the 1024 bits of their hashes differ."""
+_SIDE = 32
 
 
 @dataclass(frozen=True)
 class Findings:
     """The numbers of checked images and masks, and a line for each thing that is wrong.
 
-    ``empty`` counts anomalous images whose masks mark no pixel.
+    ``empty`` counts anomalous images whose masks mark no pixel. ``low`` and ``high`` are the least
+    and the greatest value of the images, in their files' values. ``notes`` are what a reader should
+    know, but is not wrong.
     """
 
     images: int = 0
     masks: int = 0
     empty: int = 0
+    low: int = 0
+    high: int = 0
+    notes: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
+
+
+class _Look(NamedTuple):
+    """What a sample's files show; ``share`` is that of the anomalous pixels, if it is known."""
+
+    low: int
+    high: int
+    bits: NDArray[np.uint8]
+    share: float | None
+    rules: tuple[str, ...]
 
 
 def category(dataset: Dataset, root: Path, name: str) -> Findings:
     """Decode every image and mask of a category; compare sizes, and counts with published ones."""
+    wrong: list[str] = []
     try:
-        samples = dataset.samples(root, name, 0)
+        samples = list(dataset.samples(root, name, 0))
+        notes = list(dataset.notes(root, name, samples))
     except UserError as error:
         return Findings(wrong=(str(error),))
-    with ThreadPoolExecutor(folders.workers()) as pool:
-        looked = list(pool.map(lambda sample: _look(sample, dataset.mask_threshold), samples))
-    wrong = [reason for _, reason in looked if reason]
     # A drawn split has the published counts whatever the seed.
     if difference := dataset.departure(name, samples):
-        wrong.insert(0, difference)
-    masks = sum(len(sample.masks) for sample in samples)
-    return Findings(len(samples), masks, sum(empty for empty, _ in looked), tuple(wrong))
+        wrong.append(difference)
+    settled, unsettled = samples, ""
+    try:
+        settled = survey.settled(dataset, root, samples)
+        notes += [*survey.notes(root, settled), *survey.absent(settled)]
+    except UserError as error:
+        unsettled = str(error)
+
+    def look(sample: Sample) -> _Look | str:
+        try:
+            return _look(sample, dataset.mask_threshold)
+        except UserError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(folders.workers()) as pool:
+        looks = list(pool.map(look, settled))
+    wrong += [reason for reason in looks if isinstance(reason, str)]
+    if unsettled and unsettled not in wrong:
+        wrong.append(unsettled)
+    seen = [(s, one) for s, one in zip(settled, looks, strict=True) if isinstance(one, _Look)]
+    empty = sum(one.share == 0 for _, one in seen)
+    shares = {sample.image: one.share for sample, one in seen if one.share is not None}
+    notes += survey.covered(shares, dataset.empty_masks.get(name, 0))
+    if dataset.mask_threshold is not None:  # otherwise they are among the survey's
+        notes += survey.ruled({s.masks: one.rules for s, one in seen if s.masks})
+    notes += _alike(root, seen)
+    return Findings(
+        len(samples),
+        sum(len(sample.masks) for sample in samples),
+        empty,
+        min((one.low for _, one in seen), default=0),
+        max((one.high for _, one in seen), default=0),
+        tuple(notes),
+        tuple(wrong),
+    )
 
 
 def missing(dataset: Dataset, categories: Sequence[str]) -> list[str]:
@@ -58,24 +111,46 @@ def files(root: Path) -> Findings:
     return Findings(images=len(sums), wrong=tuple(checksums.differences(root, sums)))
 
 
-def _look(sample: Sample, threshold: int) -> tuple[bool, str | None]:
-    """Whether the sample's masks are empty, and what is wrong with it."""
-    try:
-        for path in (sample.image, *sample.masks):
-            _load(path)
-        height, width, _ = decoding.decode(sample.image).shape
-        truth = decoding.mask(sample, threshold, (height, width))
-        for path in sample.extras.values():
-            decoding.extra(path)
-    except UserError as error:
-        return False, str(error)
-    return bool(sample.masks and truth is not None and not truth.any()), None
+def _look(sample: Sample, threshold: int | None) -> _Look:
+    """Decode a sample's files; raises UserError for what is wrong with them."""
+    values, header = decoding.stored(sample.image)
+    image = decoding.decode(sample.image, sample.depth)
+    truth, rules = masks.united(sample, threshold, image.shape[:2])
+    for path in sample.extras.values():
+        decoding.extra(path)
+    known = truth is not None and sample.label
+    share = float(np.mean(truth)) if known and truth is not None else None
+    low, high = (int(values.min()), int(values.max())) if header.bits > 8 else _range(image)
+    return _Look(low, high, _hash(image), share, rules)
 
 
-def _load(path: Path) -> None:
-    # Pillow reports a truncated file; OpenCV, which runs use, fills it up with grey.
-    try:
-        with PIL.Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"'{path}' cannot be decoded as an image: {error}") from None
+def _range(image: NDArray[np.uint8]) -> tuple[int, int]:
+    return int(image.min()), int(image.max())
+
+
+def _hash(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """1024 bits, each for whether the image grows brighter to the right in one of 32 x 32 cells."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    cells = cv2.resize(grey, (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA)
+    return np.packbits(cells[:, 1:] > cells[:, :-1])
+
+
+def _alike(root: Path, seen: Sequence[tuple[Sample, _Look]]) -> list[str]:
+    """Test images that look like a training image, to the last detail, without being its copy."""
+    train = [(sample, one.bits) for sample, one in seen if sample.split == "train"]
+    if not train:
+        return []
+    known = np.stack([bits for _, bits in train])
+    pairs = []
+    for sample, one in seen:
+        if sample.split == "test":
+            differing = np.bitwise_count(known ^ one.bits).sum(axis=1)
+            nearest = int(differing.argmin())
+            if differing[nearest] <= ALIKE:
+                pairs.append((sample.image, train[nearest][0].image))
+    pairs = [(new, old) for new, old in pairs if new.read_bytes() != old.read_bytes()]
+    if not pairs:
+        return []
+    new, old = (folders.relative(root, path) for path in pairs[0])
+    images = "image looks" if len(pairs) == 1 else "images look"
+    return [f"{len(pairs)} test {images} like training images: {new} like {old}"]

@@ -63,7 +63,7 @@ def render(
         raise UserError("reported numbers need --rows or --columns, such as --rows method")
     axes = [*rows, *([columns] if columns else ())]
     trials = select(results, axes, only, empty=bool(reported))
-    notes = list(_failures(trials, results, store or Path()))
+    notes = [*_notes(trials, results), *_failures(trials, results, store or Path())]
     if reported:
         trials, left_out = beside(trials, reported)
         notes += left_out
@@ -113,6 +113,16 @@ def _flags(trials: pd.DataFrame) -> Iterator[str]:
     for flag, bearers in ran.explode("flags").groupby("flags"):
         some = len(bearers) < len(ran)
         yield f"{flag}: {', '.join(sorted(bearers['method'].unique()))}" if some else str(flag)
+
+
+def _notes(trials: pd.DataFrame, results: Sequence[TrialResult]) -> Iterator[str]:
+    """What a reader should know of the images, each once."""
+    said = {
+        f"{label}/{results[index].trial.category}: {note}"
+        for label, index in zip(trials["dataset"], trials.index, strict=True)
+        for note in results[index].provenance.get("notes", ())
+    }
+    yield from sorted(said)
 
 
 def _failures(trials: pd.DataFrame, results: Sequence[TrialResult], store: Path) -> Iterator[str]:

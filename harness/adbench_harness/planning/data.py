@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from adbench_harness.images import folders
 from adbench_harness.planning.components import BrokenError, Components, guarded
 from adbench_harness.planning.grammar import Wanted
 from adbench_harness.planning.locations import Locations
-from adbench_harness.planning.samples import Setting, everything, indices, listed
+from adbench_harness.planning.samples import Setting, everything, indices, noted
 from adbench_harness.planning.suite import Suite
 from adbench_harness.results.store import Failure
 from adbench_harness.results.trial import NONE, Choice, Trial
@@ -37,12 +37,14 @@ class SubsetImages:
     """The samples that a fit may see, their categories, and the fingerprint of each category.
 
     ``whole`` is the fingerprint of all samples if one model learns several categories.
+    ``notes`` are what a reader should know of each category's files.
     """
 
     samples: tuple[Sample, ...] = ()
     categories: tuple[str, ...] = ()
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     whole: str = ""
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     failure: Failure | None = None
 
 
@@ -111,20 +113,30 @@ class Data:
     def _listed(self, subset: Subset, split_seed: int) -> SubsetImages:
         dataset = self._components.get("dataset", subset.dataset)
         names = dataset.categories(subset.root) if self._suite.unified else subset.categories
-        by_name = {
-            name: listed(dataset, subset.root, name, self._suite.protocol, split_seed)
+        found = {
+            name: noted(dataset, subset.root, name, self._suite.protocol, split_seed)
             for name in names
         }
+        by_name = {name: one.samples for name, one in found.items()}
         for setting in settings(self._suite, split_seed):
             for name in subset.categories:
                 indices(by_name[name], subset.root, name, setting)
-        samples = tuple(sample for found in by_name.values() for sample in found)
+        samples = tuple(sample for some in by_name.values() for sample in some)
         return SubsetImages(
             samples,
-            tuple(name for name, found in by_name.items() for _ in found),
+            tuple(name for name, some in by_name.items() for _ in some),
             {name: folders.fingerprint(subset.root, by_name[name]) for name in subset.categories},
             folders.fingerprint(subset.root, samples) if self._suite.unified else "",
+            {name: one.notes for name, one in found.items()},
         )
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What a reader should know of the images listed so far, each with its category."""
+        for (subset, _), images in self._images.items():
+            for category, notes in images.notes.items():
+                for note in notes:
+                    yield f"{subset.dataset.label}/{category}: {note}"
 
     def auxiliary(self, name: str) -> str:
         """The fingerprint of an auxiliary data set."""

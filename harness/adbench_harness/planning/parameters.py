@@ -190,7 +190,12 @@ def resolve(catalogue: Catalogue, kind: str, wanted: grammar.Wanted) -> Choice:
         raise ContractError(f"{error}; correct the component's defaults or presets") from None
     given = {**usual, **checked(written)}
     changed = tuple(name for name in known if name in given and given[name] != defaults[name])
-    return Choice(wanted.name, component.version, {**defaults, **given}, changed)
+    params = {
+        name: value
+        for name, value in {**defaults, **given}.items()
+        if name in changed or name not in component.younger
+    }
+    return Choice(wanted.name, component.version, params, changed)
 
 
 def build(catalogue: Catalogue, kind: str, choice: Choice) -> Any:

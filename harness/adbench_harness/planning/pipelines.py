@@ -223,8 +223,9 @@ class Pipelines:
 
     def _found(self, name: str) -> Weights | None:
         if name not in self._weights_here:
+            others = [offer.component for offer in self._catalogue.offers["backbone"].values()]
             self._weights_here[name] = weights.find(
-                self._backbone_of(name), self._locations.weights
+                self._backbone_of(name), self._locations.weights, others
             )
         return self._weights_here[name]
 

@@ -85,6 +85,7 @@ def make(
                 checkpoints=checkpoints,
                 auxiliary=planner.data.auxiliary_roots(sound),
                 chains=group.others,
+                notes=group.images.notes,
             )
             bundles.append(bundle)
     pipelines = planner.pipelines
@@ -92,7 +93,7 @@ def make(
         tuple(trials.values()),
         tuple(bundles),
         tuple(pipelines.left_out),
-        tuple(pipelines.notes),
+        (*pipelines.notes, *dict.fromkeys(planner.data.notes)),
         failed,
     )
 

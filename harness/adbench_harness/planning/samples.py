@@ -9,6 +9,7 @@ from typing import Any
 
 from adbench_harness.datasets import draw
 from adbench_harness.errors import ContractError, UserError, said
+from adbench_harness.images import survey
 from adbench_harness.images.folders import relative
 from adbench_harness.results.trial import Trial
 from adbench_harness.types import SPLITS, Dataset, ProtocolName, Sample, Split
@@ -39,7 +40,16 @@ class Setting:
 
 def everything(dataset: Dataset, root: Path) -> list[Sample]:
     """The samples of all categories, unchanged, as an auxiliary data set provides them."""
-    return [s for name in dataset.categories(root) for s in dataset.samples(root, name, 0)]
+    found = [s for name in dataset.categories(root) for s in dataset.samples(root, name, 0)]
+    return survey.settled(dataset, root, found)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A category's samples under a protocol, and what a reader should know of them."""
+
+    samples: list[Sample]
+    notes: tuple[str, ...]
 
 
 def listed(
@@ -50,17 +60,40 @@ def listed(
     Raises UserError if no image is left to learn from or to test on, or if an image or a group is
     in two splits, and ContractError if the data set fails.
     """
+    return _listed(dataset, root, category, protocol, split_seed)[1]
+
+
+def noted(
+    dataset: Dataset, root: Path, category: str, protocol: ProtocolName, split_seed: int
+) -> Listed:
+    """As ``listed``, with notes."""
+    whole, samples = _listed(dataset, root, category, protocol, split_seed)
+    found = [*dataset.notes(root, category, whole), *survey.notes(root, samples)]
+    if departure := dataset.departure(category, whole):
+        found.append(f"the counts differ from the published ones: {departure}")
+    left = sum(sample.split != "test" and sample.label == 1 for sample in whole)
+    if protocol != "classification":
+        if left:
+            found.append(f"{left} defective images outside of the test split are not used")
+        found += survey.absent(samples)
+    return Listed(samples, tuple(found))
+
+
+def _listed(
+    dataset: Dataset, root: Path, category: str, protocol: ProtocolName, split_seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """The samples as the data set lists them, and those of the protocol."""
     subject = f"data set '{dataset.name}', category '{category}'"
     try:
-        samples = list(dataset.samples(root, category, split_seed))
+        whole = list(dataset.samples(root, category, split_seed))
     except UserError:
         raise
     except Exception as error:
         raise ContractError(f"{subject}: listing its samples failed: {said(error)}") from error
     if protocol == "classification":
-        samples = draw.classification(root, samples, split_seed)
+        samples = draw.classification(root, whole, split_seed)
     else:
-        samples = [sample for sample in samples if sample.split == "test" or not sample.label]
+        samples = [sample for sample in whole if sample.split == "test" or not sample.label]
     for split in ("test",) if protocol == "zero-shot" else ("train", "test"):
         if not any(sample.split == split for sample in samples):
             raise UserError(f"{subject}: no {split} image under '{root}'")
@@ -72,7 +105,7 @@ def listed(
                 raise UserError(
                     f"{subject}: {what} '{key}' is in {seen[key]} and in {sample.split}"
                 )
-    return samples
+    return whole, survey.settled(dataset, root, samples)
 
 
 def indices(

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from adbench_harness.errors import ContractError, UserError, message, said
+from adbench_harness.errors import ContractError, UserError, message, printable, said
 from adbench_harness.results.trial import Trial
 from adbench_harness.types import Metric, Unit
 
@@ -40,7 +40,7 @@ class Failure:
     @classmethod
     def of(cls, stage: str, error: Exception) -> Failure:
         """The failure of ``error``; its message names the type, except for a ContractError."""
-        trace = "".join(traceback.format_exception(error))
+        trace = printable("".join(traceback.format_exception(error)))
         if len(trace) > _TRACEBACK:
             trace = f"{trace[: _TRACEBACK // 2]}\n...\n{trace[-_TRACEBACK // 2 :]}"
         text = message(error) if isinstance(error, ContractError) else said(error)

@@ -223,6 +223,7 @@ class Bundle:
     A bundle is plain data, so that any process can run it. ``samples`` are the images under
     ``root``, and ``categories`` has the category of each sample (several if one model learns them
     all). ``chains`` are the other chains of preprocessors that the run applies to these images.
+    ``notes`` are what a reader should know of each category's files.
     """
 
     plugins: tuple[str, ...]
@@ -235,6 +236,7 @@ class Bundle:
     checkpoints: str | None = None
     auxiliary: tuple[tuple[str, str], ...] = ()
     chains: tuple[tuple[Choice, ...], ...] = ()
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

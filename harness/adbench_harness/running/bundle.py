@@ -309,7 +309,8 @@ class _Runner:
         batched = min(LATENCY_BATCH[self.device.type], len(test))
         with self.timed("cost", self.model_seconds):
             images = self.material.test_images(model, replace(trial, seed=0))
-            photograph = decoding.decode(self.material.samples[test[0]].image)
+            first = self.material.samples[test[0]]
+            photograph = decoding.decode(first.image, first.depth)
             before, _ = cost.milliseconds(
                 lambda: geometry.to_input(self.material.preprocess(photograph), spec), self.device
             )
@@ -378,7 +379,7 @@ class _Runner:
         return Truth(
             [material.samples[i] for i in test],
             [material.masks.get(i) for i in test],
-            material.mask_threshold,
+            material.dataset.mask_threshold,
         )
 
     # ------------------------------------------------------------ results
@@ -452,7 +453,8 @@ class _Runner:
         counts: dict[str, int] = {
             split: len(chosen) for split, chosen in self.material.index.items()
         }
-        return provenance(trial, self.catalogue, self.device, counts)
+        notes = [*self.bundle.notes.get(trial.category, ()), *self.material.notes(trial)]
+        return provenance(trial, self.catalogue, self.device, counts, notes)
 
 
 def _seed_everything(seed: int) -> None:

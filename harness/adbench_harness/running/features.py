@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from adbench_harness.errors import UserError, said
 from adbench_harness.results.trial import Weights
+from adbench_harness.running import weightfile
 from adbench_harness.types import Batch, FeatureRequest
 
 if TYPE_CHECKING:
@@ -30,46 +31,36 @@ def load(
 ) -> nn.Module:
     """The backbone up to ``layers``, frozen, in eval mode; float32 [B, 3, H, W] -> dict of grids.
 
-    Raises UserError with the names of parameters that these layers need and the file lacks. Other
-    parameters of the file are ignored.
+    The file is read as ``weightfile.read`` says. Raises UserError with the names of parameters
+    that these layers need and the file lacks. Other parameters of the file are ignored.
     """
     network = backbone.network(tuple(layers))
     if weights.path is not None:
-        state = _read(Path(weights.path))
+        path = Path(weights.path)
         needed = network.state_dict()
-        known = {name: value for name, value in state.items() if name in needed}
+        known = weightfile.read(path, needed)
+        if not known:
+            raise UserError(
+                f"weights '{path}' are not {backbone.name}'s: its parameters are called "
+                f"'{next(iter(needed))}' and so on, and those in the file "
+                f"{weightfile.described(path)}; give its file"
+            )
         try:
             outcome = network.load_state_dict(known, strict=False)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise UserError(
-                f"weights '{weights.path}' are not {backbone.name}'s: {said(error)}; give its file"
+                f"weights '{path}' are not {backbone.name}'s: {said(error)}; give its file"
             ) from error
         # Counters of seen batches change nothing in eval mode, and old files lack them.
         missing = [n for n in outcome.missing_keys if not n.endswith("num_batches_tracked")]
         if missing:
             shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
             raise UserError(
-                f"weights '{weights.path}' lack {len(missing)} of the parameters that "
+                f"weights '{path}' lack {len(missing)} of the parameters that "
                 f"{backbone.name}'s {', '.join(layers)} need ({shown}); give the full file, or "
                 "ask for layers that it covers"
             )
     return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload,no-any-return]
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return state if isinstance(state, dict) else state.state_dict()
-    except Exception as error:
-        # torch's own message is not shown, since it advises to load the file unsafely.
-        raise UserError(
-            f"weights '{path}' cannot be read as named tensors ({type(error).__name__}); "
-            "fetch the file again"
-        ) from error
 
 
 class FeatureStore:

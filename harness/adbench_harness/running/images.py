@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from adbench_harness.errors import UserError
-from adbench_harness.images import decoding, folders
+from adbench_harness.images import decoding, folders, masks
 from adbench_harness.images.geometry import Image
-from adbench_harness.images.truth import Mask, Truth
+from adbench_harness.images.masks import Mask
+from adbench_harness.images.truth import Truth
 from adbench_harness.planning import parameters
 from adbench_harness.planning.locations import Locations
 from adbench_harness.planning.plugins import Catalogue
@@ -39,17 +40,18 @@ class TrialImages:
 
     def image(self, path: str) -> Image:
         """An image, uint8 RGB [H, W, 3]."""
-        return decoding.decode(self._samples[path].image)
+        sample = self._samples[path]
+        return decoding.decode(sample.image, sample.depth)
 
     def mask(self, path: str) -> Mask | None:
         """An image's truth by pixel, at its own size; None if it is unknown."""
         if path not in self._masks:
             height, width = self.image(path).shape[:2]
-            self._masks[path] = decoding.mask(self._samples[path], self._threshold, (height, width))
+            self._masks[path] = masks.union(self._samples[path], self._threshold, (height, width))
         return self._masks[path]
 
     def truth(self, paths: Sequence[str]) -> Truth:
         """The ground truth by pixel of many images; their masks are read in parallel."""
         with ThreadPoolExecutor(folders.workers()) as pool:
-            masks = list(pool.map(self.mask, paths))
-        return Truth([self._samples[path] for path in paths], masks, self._threshold)
+            found = list(pool.map(self.mask, paths))
+        return Truth([self._samples[path] for path in paths], found, self._threshold)

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from adbench_harness.errors import ContractError
-from adbench_harness.images import cache, decoding, folders, geometry
+from adbench_harness.images import cache, decoding, folders, geometry, masks, survey
 from adbench_harness.images.inputs import (
     Extras,
     Images,
@@ -39,6 +39,7 @@ from adbench_harness.running.features import FeatureStore, trainable
 from adbench_harness.types import (
     GOOD,
     SPLITS,
+    Dataset,
     FeatureRequest,
     Features,
     InputSpec,
@@ -296,7 +297,7 @@ class Material:
             step = self.build("preprocessor", choice)
             if overrides(step, "fit"):
                 normals = (self.samples[i] for i in self.index["train"])
-                step.fit(so_far(decoding.decode(s.image)) for s in normals if not s.label)
+                step.fit(so_far(decoding.decode(s.image, s.depth)) for s in normals if not s.label)
             steps.append(step)
         return so_far
 
@@ -414,22 +415,42 @@ class Material:
         return np.array([-1 if label is None else label for label in labels], dtype=np.int8)
 
     @cached_property
-    def mask_threshold(self) -> int:
-        """Pixels of a mask above this value are anomalous."""
-        threshold: int = self.build("dataset", self.bundle.trials[0].dataset).mask_threshold
-        return threshold
+    def dataset(self) -> Dataset:
+        """The data set of the images."""
+        dataset: Dataset = self.build("dataset", self.bundle.trials[0].dataset)
+        return dataset
 
     @cached_property
     def masks(self) -> dict[int, NDArray[np.bool_]]:
         """The mask of each test image whose truth by pixel is known."""
+        return {i: mask for i, (mask, _) in self._read_masks.items() if mask is not None}
+
+    @cached_property
+    def _read_masks(self) -> dict[int, tuple[NDArray[np.bool_] | None, tuple[str, ...]]]:
+        """The mask of each test image, and the rules by which its files were read."""
         test = self.index["test"]
         inputs = next(iter(self.inputs.values()))
-        threshold = self.mask_threshold
+        threshold = self.dataset.mask_threshold
         with ThreadPoolExecutor(folders.workers()) as pool:
             found = list(
-                pool.map(lambda i: decoding.mask(self.samples[i], threshold, inputs.size(i)), test)
+                pool.map(lambda i: masks.united(self.samples[i], threshold, inputs.size(i)), test)
             )
-        return {i: mask for i, mask in zip(test, found, strict=True) if mask is not None}
+        return dict(zip(test, found, strict=True))
+
+    def notes(self, trial: Trial) -> list[str]:
+        """What is odd about the truth by pixel of a trial's test images, if it was read."""
+        if "masks" not in vars(self):
+            return []
+        shares = {
+            self.samples[i].image: float(self.masks[i].mean())
+            for i in self.test(trial)
+            if self.samples[i].label and i in self.masks
+        }
+        found = survey.covered(shares, self.dataset.empty_masks.get(trial.category, 0))
+        if self.dataset.mask_threshold is not None:  # otherwise the plan has them
+            rules = {self.samples[i].masks: self._read_masks[i][1] for i in self.test(trial)}
+            found += survey.ruled(rules)
+        return found
 
 
 def _overlaps(device: torch.device) -> bool:

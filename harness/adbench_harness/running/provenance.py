@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -18,11 +18,16 @@ from adbench_harness.results.trial import SHORTENED, EvaluationSettings, Trial
 
 
 def provenance(
-    trial: Trial, catalogue: Catalogue, device: torch.device | None, images: Mapping[str, int]
+    trial: Trial,
+    catalogue: Catalogue,
+    device: torch.device | None,
+    images: Mapping[str, int],
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Device, versions, commit, weights, and the number of ``images`` of each split.
 
-    ``device`` is None for a trial that was not run.
+    ``device`` is None for a trial that was not run. ``notes`` are what a reader should know of
+    the images.
     """
     return {
         **({} if device is None else {"device": device_name(device)}),
@@ -35,6 +40,7 @@ def provenance(
         },
         "commit": commit(),
         "images": dict(images),
+        **({"notes": list(notes)} if notes else {}),
         "weights": [asdict(replace(weights, path=None)) for weights in trial.weights],
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -10,7 +10,7 @@ import pytest
 import miniatures
 from adbench_harness.basic.datasets import MVTecLOCO
 from adbench_harness.errors import UserError
-from adbench_harness.images import decoding
+from adbench_harness.images import masks
 
 SIZE = (miniatures.HEIGHT, miniatures.WIDTH)
 
@@ -23,12 +23,12 @@ def test_the_masks_in_an_images_folder_are_united_or_kept_apart(miniature):
     samples = listed(miniature("mvtec_loco"))
     first = next(sample for sample in samples if sample.defect == "logical_anomalies")
     assert [mask.parent.name for mask in first.masks] == ["000", "000"]
-    truth = decoding.mask(first, MVTecLOCO.mask_threshold, SIZE)
+    truth = masks.union(first, MVTecLOCO.mask_threshold, SIZE)
     assert truth is not None
     assert [tuple(at) for at in zip(*truth.nonzero(), strict=True)] == [(2, 2), (3, 3)]
-    regions = decoding.regions(first, MVTecLOCO.mask_threshold, SIZE)
+    regions = masks.regions(first, MVTecLOCO.mask_threshold, SIZE)
     assert [np.argwhere(region).tolist() for region in regions] == [[[2, 2]], [[3, 3]]]
-    assert decoding.regions(samples[0], MVTecLOCO.mask_threshold, SIZE) == []
+    assert masks.regions(samples[0], MVTecLOCO.mask_threshold, SIZE) == []
 
 
 def test_loco_has_a_validation_split(miniature):

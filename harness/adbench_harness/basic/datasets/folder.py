@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from adbench_harness.datasets import layout, table
-from adbench_harness.errors import UserError
-from adbench_harness.types import Dataset, Sample
+from adbench_harness.datasets import draw, layout, table
+from adbench_harness.errors import UserError, printable
+from adbench_harness.types import SPLITS, Dataset, Sample
 
 NEXT_STEP = "correct it, or name another folder with --data folder=DIR"
+NAMES = layout.Names(
+    validation=("validation", "val", "valid"),
+    truth=("ground_truth", "groundtruth", "gt", "masks"),
+    good=("good", "ok", "normal"),
+)
 
 
 class Folder(Dataset):
     """``root/<category>``, or ``root`` itself as one category, in the layout of ``layout.samples``.
 
-    A ``table``, in the format of ``table.samples``, replaces the folders.
+    Normal images may also be called ``ok`` or ``normal``. Folders ``good`` and ``<defect>`` without
+    train and test are split at random if ``split`` says how. A ``table``, in the format of
+    ``table.samples``, replaces the folders.
     """
 
     name: ClassVar[str] = "folder"
@@ -23,6 +31,7 @@ class Folder(Dataset):
     version: ClassVar[int] = 1
     default: ClassVar[bool] = False
     license: ClassVar[str] = "yours"
+    younger: ClassVar[frozenset[str]] = frozenset({"split", "depth", "mask_threshold"})
 
     def __init__(
         self,
@@ -32,34 +41,78 @@ class Folder(Dataset):
             "CSV file, relative to the data, with columns path, split, label and optionally mask, "
             "defect, category, group",
         ] = "",
+        split: Annotated[
+            float, "share of the normal images to train on, drawn at random (0: they are split)"
+        ] = 0.0,
+        depth: Annotated[
+            int | None,
+            "bits of the values in files of 16 bits (none: as few as hold the training images')",
+        ] = None,
+        mask_threshold: Annotated[
+            int | None,
+            "a pixel of a mask above it is a defect (none: the middle of the mask's own values)",
+        ] = None,
     ) -> None:
+        if not 0 <= split < 1:
+            raise ValueError(f"split must be from 0 to 1, not {split}")
+        if depth is not None and not 8 <= depth <= 16:
+            raise ValueError(f"depth must be from 8 to 16 bits, not {depth}")
+        if mask_threshold is not None and not 0 <= mask_threshold < 2**16:
+            raise ValueError(f"mask_threshold must be from 0 to 65535, not {mask_threshold}")
         self.table = table
+        self.split = split
+        self.depth = depth
+        self.mask_threshold = mask_threshold
 
     def categories(self, root: Path) -> list[str]:
         """The categories by name; raises UserError if there are none."""
-        return table.categories(root / self.table) if self.table else list(_folders(root))
+        return table.categories(root / self.table) if self.table else list(self._folders(root))
 
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
-        """The samples as folders or table split them; ``split_seed`` changes nothing."""
+        """The samples as folders or table split them; ``split_seed`` draws where they do not."""
         if self.table:
-            return table.samples(root / self.table, root, category)
-        folders = _folders(root)
+            found = table.samples(root / self.table, root, category, split=not self.split)
+            return self._drawn(root, found, split_seed) if self.split else found
+        folders = self._folders(root)
         layout.check_category(category, list(folders), self.name, root)
-        return layout.samples(folders[category], NEXT_STEP)
+        folder = folders[category]
+        if not self.split:
+            return layout.samples(folder, NEXT_STEP, NAMES)
+        if layout.is_split(folder, NAMES):
+            raise UserError(
+                f"'{folder}' is split by its folders already; leave split={self.split} out"
+            )
+        return self._drawn(root, layout.unsplit(folder, NAMES), split_seed)
 
+    def notes(self, root: Path, category: str, samples: Sequence[Sample]) -> list[str]:
+        """Files or columns that were left out."""
+        if self.table:
+            return table.notes(root / self.table)
+        return layout.left_out(self._folders(root)[category], samples)
 
-def _folders(root: Path) -> dict[str, Path]:
-    """The categories' folders: ``root`` itself, or those in it, with train or test."""
-    if _is_category(root):
-        return {root.resolve().name: root}
-    found = {folder.name: folder for folder in layout.folders(root) if _is_category(folder)}
-    if not found:
+    def _drawn(self, root: Path, samples: list[Sample], split_seed: int) -> list[Sample]:
+        found = draw.normals(root, samples, split_seed, self.split)
+        layout.check_splits(found, root, f"split={self.split} of {len(samples)} images leaves none")
+        return sorted(found, key=lambda sample: SPLITS.index(sample.split))
+
+    def _folders(self, root: Path) -> dict[str, Path]:
+        """The categories' folders: ``root`` itself, or those in it."""
+        if self._is_category(root):
+            return {printable(root.resolve().name): root}
+        found = {printable(f.name): f for f in layout.folders(root) if self._is_category(f)}
+        if found:
+            return found
+        for folder in (root, *layout.folders(root)):
+            if layout.is_unsplit(folder, NAMES):
+                raise UserError(
+                    f"'{folder}' has normal images, but no train and test; add split=0.8 to train "
+                    "on 80% of them, drawn at random (folder:split=0.8)"
+                )
         raise UserError(
             f"'{root}': expected train/good and test, in it or in each folder of it; {NEXT_STEP}"
         )
-    return found
 
-
-def _is_category(folder: Path) -> bool:
-    # One of them is enough, so that a category without the other is reported, not skipped.
-    return (folder / "train").is_dir() or (folder / "test").is_dir()
+    def _is_category(self, folder: Path) -> bool:
+        return layout.is_split(folder, NAMES) or (
+            bool(self.split) and layout.is_unsplit(folder, NAMES)
+        )

@@ -41,7 +41,7 @@ class MagneticTile(Published):
             file="Magnetic-tile-defect-datasets.zip",
         ),
     )
-    mask_threshold: ClassVar[int] = 127
+    mask_threshold: int | None = 127
     official_counts: ClassVar[Mapping[str, DefectCounts]] = {
         CATEGORY: DefectCounts(
             {GOOD: 952, "blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103}

@@ -100,7 +100,8 @@ class MVTecAD2(Official):
         official = self.official_counts[category]
         short = official._replace(train=official.train - 1)
         if self.DAMAGED.startswith(f"{category}/") and SplitCounts.of(samples) == short:
-            return None
+            damaged = Sample(Path(self.DAMAGED), "train", 0)
+            samples = [*samples, damaged]
         return super().departure(category, samples)
 
 

@@ -1,0 +1,109 @@
+"""What an image file says of itself before it is decoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from typing import NamedTuple
+
+import PIL.Image
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8"
+_ORIENTATION = 0x0112
+_BITS_PER_SAMPLE = 258
+_NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})
+"""Markers of JPEG among those of frames that are none."""
+
+
+# It warns of what the decoder refuses anyway.
+warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")
+
+
+class Header(NamedTuple):
+    """``height`` and ``width`` in px as stored; ``bits`` of a value: 8, 16, or 32 (also of floats).
+
+    ``orientation`` is the EXIF tag: 1 if the stored pixels are upright. ``lossy`` is true of
+    formats that change values, ``pages`` the number of images in the file.
+    """
+
+    height: int
+    width: int
+    bits: int = 8
+    orientation: int = 1
+    lossy: bool = False
+    pages: int = 1
+
+
+def read(data: bytes) -> Header | None:
+    """The header of a file's content; None if it is not a known image."""
+    try:
+        if data.startswith(_PNG):
+            return _png(data)
+        if data.startswith(_JPEG):
+            return _jpeg(data)
+        return _other(data)
+    except (struct.error, IndexError, ValueError, OSError, SyntaxError):
+        return None
+
+
+def _png(data: bytes) -> Header | None:
+    width, height, bits = struct.unpack_from(">IIB", data, 16)
+    orientation, at = 1, 8
+    while at + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"eXIf":
+            orientation = _orientation(data[at + 8 : at + 8 + size])
+        at += size + 12
+    return Header(height, width, max(8, bits), orientation)
+
+
+def _jpeg(data: bytes) -> Header | None:
+    orientation, at = 1, 2
+    while at + 4 <= len(data):
+        lead, marker, size = struct.unpack_from(">BBH", data, at)
+        if lead != 0xFF:
+            return None
+        if marker == 0xFF:  # markers may be padded
+            at += 1
+            continue
+        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            orientation = _orientation(data[at + 10 : at + 2 + size])
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME:
+            bits, height, width = struct.unpack_from(">BHH", data, at + 4)
+            return Header(height, width, max(8, bits), orientation, lossy=True)
+        at += size + 2
+    return None
+
+
+def _orientation(exif: bytes) -> int:
+    """The tag in a block of EXIF; 1 where it is absent or means nothing."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    (at,) = struct.unpack_from(f"{order}I", exif, 4)
+    (count,) = struct.unpack_from(f"{order}H", exif, at)
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
+        if tag == _ORIENTATION:
+            return value if 1 <= value <= 8 else 1
+    return 1
+
+
+def _other(data: bytes) -> Header:
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        bits = 16 if image.mode.startswith("I;16") else 32 if image.mode in "IF" else 8
+        if image.format == "TIFF":
+            stored = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
+            bits = max(8, *stored)
+        elif image.format == "PPM" and bits == 32:
+            bits = 16
+        return Header(
+            image.height,
+            image.width,
+            bits,
+            image.getexif().get(_ORIENTATION, 1),
+            lossy=image.format in ("WEBP", "JPEG2000", "AVIF"),
+            pages=getattr(image, "n_frames", 1),
+        )

@@ -1,0 +1,212 @@
+"""How the files of a category are read, and what a reader should know of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from adbench_harness.errors import UserError, printable
+from adbench_harness.images import decoding, folders, masks
+from adbench_harness.images.folders import Contents
+from adbench_harness.types import Dataset, Sample
+
+STRIP = 20
+"""An image that is so many times as long as wide is named."""
+DEPTHS = (8, 10, 12, 14, 16)
+"""Numbers of bits that cameras deliver."""
+
+
+def settled(dataset: Dataset, root: Path, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples with the depth of their values and the rules of their masks.
+
+    Raises UserError where the files do not go together, or a mask cannot be read.
+    """
+    files = folders.contents(root, samples)
+    depth = _depth(dataset, samples, files)
+    if depth != 8:
+        samples = [replace(sample, depth=depth) for sample in samples]
+    if dataset.mask_threshold is not None:
+        return list(samples)
+    with ThreadPoolExecutor(folders.workers()) as pool:
+        return list(pool.map(_with_rules, samples, files))
+
+
+def _depth(dataset: Dataset, samples: Sequence[Sample], files: Sequence[Contents]) -> int:
+    """Bits of the values: declared, or as few as hold those of the normal training images.
+
+    Test images must not decide how images are read.
+    """
+    known = [(s, f.header.bits) for s, f in zip(samples, files, strict=True) if f.header]
+    deep = [sample for sample, bits in known if bits > 8]
+    shallow = [sample for sample, bits in known if bits == 8]
+    if not deep:
+        if dataset.depth not in (None, 8) and shallow:
+            raise UserError(
+                f"depth={dataset.depth}, but '{shallow[0].image}' holds 8 bits; leave the depth out"
+            )
+        return 8
+    if dataset.depth is not None:
+        depth = dataset.depth
+    else:
+        train = [sample.image for sample in deep if sample.split == "train" and not sample.label]
+        if not train:
+            raise UserError(
+                f"'{deep[0].image}' stores 16 bits, and there are no training images that tell how "
+                "many of them are used; declare it (folder:depth=12)"
+            )
+        with ThreadPoolExecutor(folders.workers()) as pool:
+            highest = max(pool.map(lambda path: _highest(path, path.stat().st_mtime_ns), train))
+        depth = next(bits for bits in DEPTHS if highest < 2**bits)
+    if depth != 8 and shallow:
+        raise UserError(
+            f"'{deep[0].image}' stores 16 bits and '{shallow[0].image}' 8; convert all images of "
+            "the data set to one format"
+        )
+    return depth
+
+
+@lru_cache(maxsize=2**17)
+def _highest(path: Path, _changed: int) -> int:
+    """The largest value of an image of 16 bits."""
+    return decoding.highest(decoding.stored(path)[0], path)
+
+
+def _with_rules(sample: Sample, files: Contents) -> Sample:
+    if not sample.masks or sample.label == 0 or files.header is None:
+        return sample
+    size = (files.header.height, files.header.width)
+    if files.header.orientation >= 5:
+        size = size[::-1]
+    changed = tuple(path.stat().st_mtime_ns for path in (sample.image, *sample.masks))
+    rules = _rules(sample, size, changed)
+    return replace(sample, mask_rules=rules) if any(rules) else sample
+
+
+@lru_cache(maxsize=2**17)
+def _rules(sample: Sample, size: tuple[int, int], _changed: object) -> tuple[str, ...]:
+    return tuple(region.rule for region in masks.read(sample, None, size))
+
+
+def notes(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
+    """What a reader should know of a category's files, a sentence each."""
+    yield from _depths(samples)
+    yield from _rules_said(samples)
+    yield from _strips(samples, folders.contents(root, samples))
+    yield from _copies(root, samples)
+
+
+def _strips(samples: Sequence[Sample], files: Sequence[Contents]) -> Iterator[str]:
+    """Images of an extreme shape, which an input without a crop squashes to a square."""
+    strips = [
+        sample.image
+        for sample, file in zip(samples, files, strict=True)
+        if (header := file.header)
+        and max(header.height, header.width) > STRIP * min(header.height, header.width)
+    ]
+    if strips:
+        yield (
+            f"{len(strips)} of {len(samples)} images are more than {STRIP} times as long as wide, "
+            f"and a model's input may squash them: {named(strips)}"
+        )
+
+
+def _depths(samples: Sequence[Sample]) -> Iterator[str]:
+    depth = max((sample.depth for sample in samples), default=8)
+    if depth != 8:
+        yield f"images are read with {depth} bits: 0 is black and {2**depth - 1} is white"
+
+
+def _rules_said(samples: Sequence[Sample]) -> Iterator[str]:
+    yield from ruled({sample.masks: sample.mask_rules for sample in samples if sample.label})
+
+
+def ruled(rules: Mapping[tuple[Path, ...], tuple[str, ...]]) -> Iterator[str]:
+    """How many masks are read by a rule that is not the plain one; ``rules`` by samples' masks."""
+    found = [one for paths, its in rules.items() for one in zip(paths, its, strict=False)]
+    total = sum(map(len, rules))
+    for rule, meaning in masks.MEANINGS.items():
+        paths = [path for path, its in found if its == rule]
+        if paths:
+            one = len(paths) == 1
+            meaning = meaning.format(their="its" if one else "their")
+            yield (
+                f"{len(paths)} of {total} masks {'is' if one else 'are'} {meaning}: {named(paths)}"
+            )
+
+
+def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
+    """Test images whose bytes are those of a training image."""
+    files = folders.contents(root, samples)
+    known: dict[tuple[int, int], Path] = {}
+    sizes = [sample.image.stat().st_size for sample in samples]
+    for sample, file, size in zip(samples, files, sizes, strict=True):
+        if sample.split == "train":
+            known.setdefault((size, file.checksum), sample.image)
+    copies = [
+        (sample.image, known[size, file.checksum])
+        for sample, file, size in zip(samples, files, sizes, strict=True)
+        if sample.split == "test" and (size, file.checksum) in known
+    ]
+    copies = [(new, old) for new, old in copies if new.read_bytes() == old.read_bytes()]
+    if copies:
+        tested = sum(sample.split == "test" for sample in samples)
+        new, old = copies[0]
+        yield (
+            f"{len(copies)} of {tested} test images are copies of training images: "
+            f"{folders.relative(root, new)} is {folders.relative(root, old)}"
+            + (", and so on" if len(copies) > 1 else "")
+        )
+
+
+def absent(samples: Sequence[Sample]) -> Iterator[str]:
+    """Which metrics cannot be had of the test images, and why."""
+    test = [sample for sample in samples if sample.split == "test"]
+    labels = {sample.label for sample in test}
+    defective = [sample for sample in test if sample.label]
+    if labels == {None}:
+        yield "the test images have no labels: there are scores, but no metric can be computed"
+    elif not defective:
+        yield (
+            "no anomalous test image: metrics that compare normal with anomalous images or pixels "
+            "(image AUROC, pixel AP, AUPRO) cannot be computed"
+        )
+    elif 0 not in labels:
+        yield ("no normal test image: metrics that compare images (image AUROC) cannot be computed")
+    bare = Counter(sample.defect for sample in defective if not sample.masks)
+    if bare and sum(bare.values()) == len(defective):
+        yield "no masks: metrics of pixels (pixel AP, AUPRO) cannot be computed"
+    elif bare:
+        counts = ", ".join(f"{count} of {defect}" for defect, count in sorted(bare.items()))
+        yield f"anomalous test images without a mask are left out of pixel metrics: {counts}"
+
+
+def covered(shares: Mapping[Path, float], empty: int) -> list[str]:
+    """What is odd about the truth by pixel of anomalous images, as shares of their pixels.
+
+    ``empty`` masks are published.
+    """
+    nothing = [path for path, share in shares.items() if not share]
+    most = [path for path, share in shares.items() if share > 0.5]
+    found = []
+    if nothing and len(nothing) != empty:
+        found.append(
+            f"{len(nothing)} of {len(shares)} anomalous images have a mask that marks nothing: "
+            f"{named(nothing)}"
+        )
+    if most:
+        found.append(
+            f"{len(most)} of {len(shares)} anomalous images have a mask that covers more than half "
+            f"of the image (if masks are inverted, invert them): {named(most)}"
+        )
+    return found
+
+
+def named(paths: Sequence[Path], shown: int = 2) -> str:
+    """The first of some files, by their last two folders, and how many more there are."""
+    texts = [printable("/".join(path.parts[-3:])) for path in paths[:shown]]
+    more = len(paths) - shown
+    return ", ".join(texts) + (f" and {more} more" if more > 0 else "")

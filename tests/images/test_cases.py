@@ -1,0 +1,903 @@
+"""Inputs that people have, each with its exit code and the line that it must give.
+
+Every case is one small data set. ``SAME`` are the cases whose numbers are those of the plain data
+set, since only its files differ; ``FINE`` are those with numbers of their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from adbench_harness.basic.datasets import Folder, MVTecAD
+from adbench_harness.cli import main
+from adbench_harness.errors import UserError
+from adbench_harness.images import chatter, folders, geometry
+from adbench_harness.images.verify import category
+from adbench_harness.planning.samples import listed as listed_samples
+from adbench_harness.results.store import Store
+from adbench_harness.types import InputSpec, Sample
+
+Pixels = NDArray[Any]
+SIDE = 32
+SAME, NEAR, FINE = "same", "near", "fine"
+ALIGNED = 0.8
+"""A pixel AP that is reached only if masks lie on the defects."""
+MASKS = "ground_truth/scratch"
+
+
+def scene(rng: np.random.Generator, height: int = SIDE, width: int = SIDE) -> Pixels:
+    y, x = np.mgrid[:height, :width]
+    values = 120 + 40 * np.sin(x / 3) * np.sin(y / 3) + rng.normal(0, 3, (height, width))
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def write(path: Path, pixels: Pixels) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".tiff":
+        tifffile.imwrite(path, pixels)
+    else:
+        assert cv2.imwrite(str(path), pixels)
+
+
+def plain(
+    root: Path,
+    *,
+    image: Callable[[Pixels], Pixels] = lambda pixels: pixels,
+    mask: Callable[[Pixels], Pixels] = lambda pixels: pixels,
+    suffix: str = ".png",
+    mask_suffix: str = ".png",
+    width: int = SIDE,
+) -> None:
+    """Six normal images to train on, three normal and three defective ones to test."""
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        write(root / f"train/good/{number}{suffix}", image(scene(rng, width=width)))
+    for number in range(3):
+        write(root / f"test/good/{number}{suffix}", image(scene(rng, width=width)))
+    for number in range(3):
+        pixels, truth = scene(rng, width=width), np.zeros((SIDE, width), np.uint8)
+        cv2.circle(truth, (9 + 3 * number, 12), 6, 255, -1)
+        pixels[truth > 0] = pixels[truth > 0] // 3
+        write(root / f"test/scratch/{number}{suffix}", image(pixels))
+        write(root / f"{MASKS}/{number}_mask{mask_suffix}", mask(truth))
+
+
+@dataclass(frozen=True)
+class Case:
+    make: Callable[[Path], object]
+    code: int = 0
+    line: str = ""
+    values: str | float = SAME
+    folder: str = "folder"
+
+    def __repr__(self) -> str:
+        return self.line
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(code: int = 0, line: str = "", values: str | float = SAME, folder: str = "folder") -> Any:
+    """Add the function as a case of its name; without a ``line`` nothing is to be said."""
+
+    def add(make: Callable[[Path], object]) -> Callable[[Path], object]:
+        CASES[make.__name__] = Case(make, code, line, values, folder)
+        return make
+
+    return add
+
+
+def files(name: str, *expected: Any, folder: str = "folder", **kwargs: Any) -> None:
+    """Add a case of the plain data set with other files."""
+    CASES[name] = Case(lambda root: plain(root, **kwargs), *expected, folder=folder)
+
+
+# ---------------------------------------------------------------- the depth of values
+
+
+def deep(factor: int) -> Callable[[Pixels], Pixels]:
+    return lambda pixels: pixels.astype(np.uint16) * factor
+
+
+def colors(pixels: Pixels) -> Pixels:
+    return np.dstack([pixels] * 3)
+
+
+files("bits_16", 0, "read with 16 bits: 0 is black and 65535 is white", image=deep(257))
+files("bits_12", 0, "read with 12 bits: 0 is black and 4095 is white", image=deep(16))
+files("bits_10", 0, "read with 10 bits", image=deep(4))
+files("bits_8_in_16", image=deep(1))
+files("bits_12_declared", 0, "12 bits", image=deep(16), folder="folder:depth=12")
+files("bits_12_of_color", 0, "12 bits", image=lambda pixels: colors(deep(16)(pixels)))
+files("bits_12_in_tiff", 0, "12 bits", image=deep(16), suffix=".tiff")
+files("bits_16_in_pgm", 0, "16 bits", image=deep(257), suffix=".pgm")
+files("bits_declared_of_8", 2, "depth=12, but '.*png' holds 8 bits", folder="folder:depth=12")
+files("bits_99", 2, "depth must be from 8 to 16 bits, not 99", folder="folder:depth=99")
+files(
+    "floats", 2, r"tiff' holds values of type float32; convert it to 8 or 16 bits",
+    image=lambda pixels: pixels.astype(np.float32) / 255, suffix=".tiff",
+)  # fmt: skip
+files(
+    "integers_32", 2, r"tiff' holds values of type int32; convert",
+    image=lambda pixels: pixels.astype(np.int32), suffix=".tiff",
+)  # fmt: skip
+
+
+@case(1, r"0.tiff' holds values of type float32")
+def floats_of_color(root: Path) -> None:
+    plain(root)
+    (root / "train/good/0.png").unlink()
+    tifffile.imwrite(
+        root / "train/good/0.tiff", np.zeros((SIDE, SIDE, 3), np.float32), photometric="rgb"
+    )
+
+
+@case(1, r"scratch/0.png' holds the value 4096, but 12 bits end at 4095; declare the depth")
+def bits_beyond_the_training_images(root: Path) -> None:
+    plain(root, image=deep(16))
+    write(root / "test/scratch/0.png", np.full((SIDE, SIDE), 4096, np.uint16))
+
+
+@case(2, r"stores 16 bits and '.*/train/good/0.png' 8; convert all images")
+def bits_of_both_kinds(root: Path) -> None:
+    plain(root, image=deep(16))
+    write(root / "train/good/0.png", np.zeros((SIDE, SIDE), np.uint8))
+
+
+# ---------------------------------------------------------------- masks
+
+
+def alpha(values: Pixels, shape: Pixels) -> Pixels:
+    return np.dstack([values] * 3 + [shape])
+
+
+def classes(first: int, second: int) -> Callable[[Pixels], Pixels]:
+    """The left half of the defect is of one class and the right half of another."""
+
+    def make(truth: Pixels) -> Pixels:
+        middle = int(np.flatnonzero(truth.any(0)).mean())
+        made = np.where(truth > 0, first, 0).astype(np.uint8)
+        made[:, middle:][truth[:, middle:] > 0] = second
+        return made
+
+    return make
+
+
+def lit(color: tuple[int, int, int]) -> Callable[[Pixels], Pixels]:
+    return lambda truth: np.where(truth[..., None] > 0, np.array(color, np.uint8), np.uint8(0))
+
+
+def blurred(truth: Pixels) -> Pixels:
+    return cv2.GaussianBlur(truth, (0, 0), 1)
+
+
+SOFT = "3 of 3 masks are not two-level"
+files("masks_jpeg", 0, SOFT, NEAR, mask_suffix=".jpg")
+files("masks_soft", 0, SOFT, NEAR, mask=blurred)
+files("masks_soft_declared", 0, "", NEAR, mask=blurred, folder="folder:mask_threshold=127")
+files("masks_alpha", 0, "in the alpha channel", mask=lambda t: alpha(np.full_like(t, 255), t))
+files("masks_alpha_and_color", mask=lambda truth: alpha(truth, truth))
+files("masks_opaque", mask=lambda truth: alpha(truth, np.full_like(truth, 255)))
+files("masks_two_shapes", 2, "one shape in its colors and another", mask=lambda t: alpha(t, t.T))
+files("masks_of_0_and_1", mask=lambda truth: truth // 255)
+files("masks_of_16_bits", mask=lambda truth: truth.astype(np.uint16) * 257)
+files("masks_of_0_and_1_in_16_bits", mask=lambda truth: (truth // 255).astype(np.uint16))
+files("masks_red", mask=lit((0, 0, 255)))
+files("masks_dark_blue", mask=lit((3, 0, 0)))
+files("masks_bmp", mask_suffix=".bmp")
+files("masks_raised", 0, "without the value 0", mask=lambda truth: np.where(truth, 200, 10))
+files("masks_of_numbered_classes", 0, "3 of 3 masks are of several classes", mask=classes(1, 2))
+files("masks_of_grey_classes", 0, "3 of 3 masks are of several classes", mask=classes(100, 200))
+files("masks_without_0", 2, "values 1, 2, 3, and none is 0", mask=lambda t: classes(1, 2)(t) + 1)
+files("masks_inverted", 0, "3 of 3 .* covers more than half", FINE, mask=lambda truth: 255 - truth)
+files("masks_empty", 0, "3 of 3 .* a mask that marks nothing", FINE, mask=np.zeros_like)
+files(
+    "masks_photographs", 2, r"shades of grey, .* declare the shade",
+    mask=lambda truth: scene(np.random.default_rng(1)),
+)  # fmt: skip
+files(
+    "masks_floats", 2, "0_mask.tiff' holds values of type float32",
+    mask=lambda truth: (truth / 255).astype(np.float32), mask_suffix=".tiff",
+)  # fmt: skip
+files(
+    "masks_equally_bright", 2, "colors that are equally bright",
+    mask=lambda t: np.where(t[..., None] > 0, np.array([255, 0, 0]), np.array([0, 0, 255])),
+)  # fmt: skip
+files("masks_of_another_size", 2, "_mask.png': 20 x 20 px, but", mask=lambda truth: truth[:20, :20])
+files("threshold_below_0", 2, "mask_threshold must be from 0", folder="folder:mask_threshold=-1")
+
+
+@case()
+def masks_of_1_bit(root: Path) -> None:
+    plain(root)
+    for path in (root / MASKS).iterdir():
+        Image.open(path).convert("1").save(path)
+
+
+@case()
+def masks_with_a_palette(root: Path) -> None:
+    plain(root)
+    for path in (root / MASKS).iterdir():
+        indexed = Image.fromarray(cv2.imread(str(path), 0) // 255, mode="P")
+        indexed.putpalette([0, 0, 0, 128, 0, 0])
+        indexed.save(path)
+
+
+@case(0, "in the alpha channel")
+def masks_of_grey_and_alpha(root: Path) -> None:
+    plain(root)
+    for path in (root / MASKS).iterdir():
+        shape = Image.open(path)
+        Image.merge("LA", (Image.new("L", shape.size, 255), shape)).save(path)
+
+
+@case(2, "1_mask.png' cannot be decoded as an image")
+def a_mask_that_is_cut_off(root: Path) -> None:
+    plain(root)
+    cut(root / f"{MASKS}/1_mask.png")
+
+
+# ---------------------------------------------------------------- orientation
+
+
+def tag(path: Path, orientation: int) -> None:
+    with Image.open(path) as image:
+        image.load()
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(path, exif=exif, quality=98)
+
+
+def tagged(root: Path, orientation: int, *folders: str, **kwargs: Any) -> None:
+    plain(root, **kwargs)
+    for folder in folders:
+        for path in (root / folder).iterdir():
+            tag(path, orientation)
+
+
+ORIENTED = r"0.jpg' has the EXIF orientation tag {}, and '.*0_mask.png' has none: the mask may"
+
+
+@case(2, ORIENTED.format(3))
+def turned_by_180(root: Path) -> None:
+    tagged(root, 3, "test/scratch", suffix=".jpg")
+
+
+@case(2, ORIENTED.format(6))
+def turned_by_90_and_square(root: Path) -> None:
+    tagged(root, 6, "test/scratch", suffix=".jpg")
+
+
+@case(2, r"0_mask.png' has the EXIF orientation tag 2, and '.*0.jpg' has none")
+def only_masks_mirrored(root: Path) -> None:
+    tagged(root, 2, MASKS, suffix=".jpg")
+
+
+@case(0, "", ALIGNED)
+def both_turned(root: Path) -> None:
+    tagged(root, 3, "test/scratch", MASKS, suffix=".jpg")
+
+
+@case(0, "", ALIGNED)
+def turned_and_masks_drawn_as_stored(root: Path) -> None:
+    tagged(root, 6, "test/scratch", "test/good", "train/good", suffix=".jpg", width=44)
+
+
+@case(0, "", ALIGNED)
+def turned_and_masks_drawn_as_shown(root: Path) -> None:
+    turned_and_masks_drawn_as_stored(root)
+    for path in (root / MASKS).iterdir():
+        write(path, np.rot90(cv2.imread(str(path), 0), -1))
+
+
+@case(0, "", ALIGNED)
+def turned_without_masks(root: Path) -> None:
+    tagged(root, 3, "train/good", "test/good", suffix=".jpg")
+
+
+@case(1, "0.tiff' is a TIFF with the orientation tag 3; save it upright")
+def turned_tiff(root: Path) -> None:
+    plain(root)
+    (root / "train/good/0.png").unlink()
+    Image.new("L", (SIDE, SIDE)).save(root / "train/good/0.tiff", tiffinfo={274: 3})
+
+
+# ---------------------------------------------------------------- cut off or corrupt
+
+
+def cut(path: Path, kept: float = 0.6) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+
+
+def damaged(suffix: str, damage: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        plain(root)
+        (root / "train/good/0.png").unlink()
+        file = root / f"train/good/0{suffix}"
+        noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+        write(file, noise)
+        file.write_bytes(damage(file.read_bytes()))
+
+    return make
+
+
+def zeroed(start: float, stop: float) -> Callable[[bytes], bytes]:
+    def damage(content: bytes) -> bytes:
+        first, last = (int(len(content) * share) for share in (start, stop))
+        return content[:first] + bytes(last - first) + content[last:]
+
+    return damage
+
+
+for _suffix in (".png", ".jpg", ".bmp", ".webp", ".tiff", ".ppm"):
+    CASES[f"cut_off{_suffix}"] = Case(
+        damaged(_suffix, lambda content: content[: len(content) * 2 // 3]),
+        1,
+        rf"train/good/0{_suffix}' cannot be decoded as an image",
+    )
+CASES["jpeg_without_its_last_byte"] = Case(
+    damaged(".jpg", lambda content: content[:-1]), 1, "0.jpg' cannot be decoded"
+)
+CASES["jpeg_filled_with_zeros"] = Case(
+    damaged(".jpg", zeroed(0.5, 1)), 1, "0.jpg' cannot be decoded as an image: its end is missing"
+)
+CASES["jpeg_with_a_hole"] = Case(
+    damaged(".jpg", zeroed(0.4, 0.6)), 1, "0.jpg' cannot be decoded as an image: Corrupt JPEG data"
+)
+CASES["png_with_a_hole"] = Case(
+    damaged(".png", zeroed(0.4, 0.6)), 1, "0.png' cannot be decoded as an image: libpng error"
+)
+CASES["empty_file"] = Case(damaged(".png", lambda _: b""), 1, "0.png' cannot be decoded")
+CASES["a_web_page"] = Case(damaged(".jpg", lambda _: b"<html>"), 1, "0.jpg' cannot be decoded")
+CASES["zeros"] = Case(damaged(".png", lambda c: bytes(len(c))), 1, "0.png' cannot be decoded")
+
+
+# ---------------------------------------------------------------- what is left out
+
+
+@case()
+def nested(root: Path) -> None:
+    plain(root)
+    for folder, name in (("train/good", "0"), ("test/scratch", "1"), (MASKS, "1_mask")):
+        (root / folder / "more").mkdir()
+        (root / folder / f"{name}.png").rename(root / folder / f"more/{name}.png")
+
+
+@case()
+def capitals(root: Path) -> None:
+    plain(root)
+    (root / "train/good").rename(root / "train/Good")
+    (root / "test/good").rename(root / "test/GOOD")
+    (root / MASKS).rename(root / "ground_truth/Scratch")
+    for name in ("Train", "TEST", "Ground_Truth"):
+        (root / name.lower()).rename(root / name)
+
+
+@case(2, "has the folders Train and train, which mean the same; join them")
+def twice(root: Path) -> None:
+    plain(root)
+    shutil.copytree(root / "train", root / "Train")
+
+
+@case(0, r"2 files are not used: 1 in test/scratch \(9.heic\), 1 in train/good \(9\)")
+def other_suffixes(root: Path) -> None:
+    plain(root)
+    (root / "train/good/9").write_bytes(b"?")
+    (root / "test/scratch/9.heic").write_bytes(b"?")
+    (root / "train/good/readme.txt").write_bytes(b"not an image, and nobody takes it for one")
+
+
+@case(0, r"1 file is not used: 1 in ground_truth/scratch \(9_mask.png\)")
+def a_mask_without_image(root: Path) -> None:
+    plain(root)
+    shutil.copy(root / f"{MASKS}/0_mask.png", root / f"{MASKS}/9_mask.png")
+
+
+@case(0, r"3 files are not used: 3 in ground_truth/scratches \(0_mask.png, ...\)", FINE)
+def masks_of_no_defect_type(root: Path) -> None:
+    plain(root)
+    (root / MASKS).rename(root / "ground_truth/scratches")
+
+
+@case(0, r"1 file is not used: 1 in test \(7.png\)")
+def loose_images(root: Path) -> None:
+    plain(root)
+    shutil.copy(root / "test/good/0.png", root / "test/7.png")
+
+
+@case(2, "good/9.png' is a link to a file that does not exist; restore or remove it")
+def a_dangling_link(root: Path) -> None:
+    plain(root)
+    (root / "train/good/9.png").symlink_to(root / "gone.png")
+
+
+@case()
+def a_link_to_a_folder_above(root: Path) -> None:
+    plain(root)
+    (root / "train/good/again").symlink_to(root / "train")
+
+
+@case(2, r"test/scratch/1.png': no mask in '.*ground_truth/scratch'; add 1_mask.png")
+def a_missing_mask(root: Path) -> None:
+    plain(root)
+    (root / f"{MASKS}/1_mask.png").unlink()
+
+
+@case(0, "", ALIGNED)
+def suffix_jfif(root: Path) -> None:
+    plain(root, suffix=".jpg")
+    for path in root.glob("t*/*/*.jpg"):
+        path.rename(path.with_suffix(".jfif"))
+
+
+files("suffix_ppm", suffix=".pgm")
+
+
+# ---------------------------------------------------------------- copies and sizes
+
+
+@case(0, "2 of 6 test images are copies of training images: test/good/0.png is train/good/0.png")
+def copies(root: Path) -> None:
+    plain(root)
+    for number in range(2):
+        shutil.copy(root / f"train/good/{number}.png", root / f"test/good/{number}.png")
+
+
+@case(1, r"0.png' has 30000 x 30000 px; at most 134,217,728 px are read: scale it down")
+def a_huge_image(root: Path) -> None:
+    plain(root)
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunk = (
+        struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    )
+    (root / "train/good/0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+
+
+@case(0, "1 of 12 images are more than 20 times as long as wide", FINE)
+def a_strip(root: Path) -> None:
+    plain(root)
+    write(root / "train/good/0.png", np.full((1, 20_000), 120, np.uint8))
+
+
+@case(1, "0.tiff' holds 2 images; save each in a file of its own")
+def pages(root: Path) -> None:
+    plain(root)
+    (root / "train/good/0.png").unlink()
+    tifffile.imwrite(root / "train/good/0.tiff", np.zeros((2, SIDE, SIDE), np.uint8))
+
+
+# ---------------------------------------------------------------- names
+
+
+def renamed(root: Path, name: bytes) -> None:
+    plain(root)
+    for folder in ("train/good", "test/good"):
+        (root / folder / "0.png").rename(root / folder / os.fsdecode(name))
+
+
+@case()
+def a_name_that_is_not_utf8(root: Path) -> None:
+    renamed(root, b"caf\xe9.png")
+
+
+@case()
+def a_name_with_a_line_break(root: Path) -> None:
+    renamed(root, b"a\n\t'\"<b>,;.png")
+
+
+@case()
+def a_name_of_other_letters(root: Path) -> None:
+    renamed(root, "schräg 欠陥 🔧.png".encode())
+
+
+@case()
+def a_defect_type_that_is_not_utf8(root: Path) -> None:
+    plain(root)
+    for folder in ("test", "ground_truth"):
+        (root / folder / "scratch").rename(root / folder / os.fsdecode(b"rayur\xe9"))
+
+
+# ---------------------------------------------------------------- what is absent
+
+
+@case(0, "no anomalous test image: metrics that compare .* cannot be computed", FINE)
+def no_defects(root: Path) -> None:
+    plain(root)
+    shutil.rmtree(root / "test/scratch")
+    shutil.rmtree(root / MASKS)
+
+
+@case(0, "no masks: metrics of pixels .* cannot be computed", FINE)
+def no_masks(root: Path) -> None:
+    plain(root)
+    shutil.rmtree(root / "ground_truth")
+
+
+@case(0, "no normal test image: metrics that compare images .* cannot be computed", FINE)
+def no_normal_test_images(root: Path) -> None:
+    plain(root)
+    shutil.rmtree(root / "test/good")
+
+
+@case(0, "without a mask are left out of pixel metrics: 3 of dent", FINE)
+def a_defect_type_without_masks(root: Path) -> None:
+    plain(root)
+    shutil.copytree(root / "test/scratch", root / "test/dent")
+
+
+@case(
+    0, "the test images have no labels: there are scores, but no metric", FINE, "folder:table=t.csv"
+)
+def no_labels(root: Path) -> None:
+    listed(
+        root, lambda split, label, path, mask: (path, split, "0" if split == "train" else "", "")
+    )
+
+
+@case(0, "2 defective images outside of the test split are not used")
+def defects_in_train(root: Path) -> None:
+    plain(root)
+    for number in range(2):
+        write(root / f"train/dent/{number}.png", scene(np.random.default_rng(9 + number)))
+
+
+# ---------------------------------------------------------------- layouts
+
+
+def moved(root: Path, **names: str) -> None:
+    plain(root)
+    for old, new in names.items():
+        path = root / old.replace("__", "/")
+        path.rename(path.with_name(new))
+
+
+@case(0, "", ALIGNED)
+def ok_and_ng(root: Path) -> None:
+    moved(root, train__good="OK", test__good="OK", test__scratch="NG", ground_truth__scratch="NG")
+
+
+@case()
+def masks_in_a_folder_of_that_name(root: Path) -> None:
+    moved(root, ground_truth="masks")
+
+
+@case()
+def val(root: Path) -> None:
+    plain(root)
+    write(root / "val/good/0.png", scene(np.random.default_rng(7)))
+
+
+def unsplit(root: Path, good: str = "good", bad: str = "scratch") -> None:
+    plain(root)
+    for split in ("train", "test"):
+        for path in (root / split / "good").iterdir():
+            (root / good).mkdir(exist_ok=True)
+            path.rename(root / good / f"{split}{path.name}")
+    (root / "test/scratch").rename(root / bad)
+    (root / MASKS).rename(root / "ground_truth" / bad)
+    shutil.rmtree(root / "train")
+    shutil.rmtree(root / "test")
+
+
+@case(2, r"has normal images, but no train and test; add split=0.8 to train on 80%")
+def good_beside_bad(root: Path) -> None:
+    unsplit(root)
+
+
+@case(0, "", ALIGNED, "folder:split=0.7")
+def good_beside_bad_and_a_share(root: Path) -> None:
+    unsplit(root)
+
+
+@case(0, "", ALIGNED, "folder:split=0.7")
+def ok_beside_ng_and_a_share(root: Path) -> None:
+    unsplit(root, "OK", "NG")
+
+
+@case(2, "is split by its folders already; leave split=0.7 out", folder="folder:split=0.7")
+def a_share_of_what_is_split(root: Path) -> None:
+    plain(root)
+
+
+files("share_of_2", 2, "split must be from 0 to 1, not 2", folder="folder:split=2")
+
+
+def listed(
+    root: Path,
+    row: Callable[[str, str, str, str], tuple[str, ...]],
+    header: str = "path,split,label,mask",
+    separator: str = ",",
+) -> None:
+    """The plain data set in a table ``t.csv``, whose folders say nothing any more."""
+    plain(root)
+    lines = [header]
+    for path in sorted(root.glob("t*/*/*.png")):
+        split, folder, _ = path.relative_to(root).parts
+        normal = folder == "good"
+        inside = path.relative_to(root).as_posix()
+        mask = "" if normal else f"{MASKS}/{path.stem}_mask.png"
+        lines.append(separator.join(row(split, "0" if normal else "1", inside, mask)))
+    (root / "t.csv").write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
+
+
+def usual(split: str, label: str, path: str, mask: str) -> tuple[str, ...]:
+    return path, split, label, mask
+
+
+TABLE = "folder:table=t.csv"
+
+
+@case(folder=TABLE)
+def table(root: Path) -> None:
+    listed(root, usual)
+
+
+@case(folder=TABLE)
+def table_with_usual_names(root: Path) -> None:
+    listed(root, lambda *r: ("nut", *usual(*r)), "object,image_path,split,anomaly,mask_path")
+
+
+@case(folder=TABLE)
+def table_with_words(root: Path) -> None:
+    def row(split: str, label: str, path: str, mask: str) -> tuple[str, ...]:
+        return path, {"train": "Training", "test": "testing"}[split], ("OK", "NG")[int(label)], mask
+
+    listed(root, row)
+
+
+@case(folder=TABLE)
+def table_with_semicolons(root: Path) -> None:
+    listed(root, usual, "image_path;split;label;mask", ";")
+
+
+@case(folder=TABLE)
+def table_with_tabs(root: Path) -> None:
+    listed(root, usual, "filename\tsplit\tlabel\tmask", "\t")
+
+
+@case(folder=TABLE)
+def table_with_back_slashes(root: Path) -> None:
+    listed(root, lambda *r: tuple(cell.replace("/", "\\") for cell in usual(*r)))
+
+
+@case(0, "columns of 't.csv' that are not used: without a name, camera", folder=TABLE)
+def table_with_other_columns(root: Path) -> None:
+    listed(root, lambda *r: ("7", *usual(*r), "left"), ",path,split,label,mask,camera")
+
+
+@case(0, "", ALIGNED, "folder:table=t.csv:split=0.6")
+def table_without_a_split(root: Path) -> None:
+    listed(root, lambda s, label, path, mask: (path, label, mask), "path,label,mask")
+
+
+@case(2, "no column 'split'; add it, or draw one with split=0.8", folder=TABLE)
+def table_without_a_split_or_a_share(root: Path) -> None:
+    listed(root, lambda s, label, path, mask: (path, label, mask), "path,label,mask")
+
+
+@case(2, "unknown column 'labl' .did you mean 'label'", folder=TABLE)
+def table_with_a_typing_error(root: Path) -> None:
+    listed(root, usual, "path,split,labl,mask")
+
+
+@case(2, "column 'label' appears twice; keep one", folder=TABLE)
+def table_with_two_labels(root: Path) -> None:
+    listed(root, lambda *r: (*usual(*r), r[1]), "path,split,label,mask,anomaly")
+
+
+files("table_that_is_not_there", 2, "x.csv' cannot be read", folder="folder:table=x.csv")
+
+
+# ---------------------------------------------------------------- the tests
+
+
+@pytest.fixture
+def run(tmp_path: Path, toys: str, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
+    """Runs a small model on a folder; gives the exit code, what was printed, and the result."""
+    monkeypatch.setenv("COLUMNS", "100000")
+
+    def make(root: Path, folder: str = "folder", *more: str) -> tuple[int, str, Any]:
+        out = tmp_path / "out"
+        arguments = ["run", "--plugins", toys, "--models", "toy-mean", "--preprocessors", "none"]
+        arguments += ["--datasets", folder, "--data", f"folder={root}", "--out", str(out)]
+        arguments += ["--metrics", "image_auroc,pixel_ap,aupro", *more]
+        code = main(arguments)
+        printed = capfd.readouterr()  # also what decoders print
+        results = list(Store(out).read()) if out.exists() else []
+        return code, printed.out + printed.err, results[0] if results else None
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """The numbers of the plain data set."""
+    root = tmp_path_factory.mktemp("control")
+    plain(root / "parts")
+    arguments = ["--plugins", str(Path(__file__).parents[1] / "toys.py"), "--models", "toy-mean"]
+    arguments += ["--preprocessors", "none", "--datasets", "folder", "--out", str(root / "out")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADBENCH_CACHE", str(root / "cache"))
+        assert main(["run", *arguments, "--data", f"folder={root / 'parts'}"]) == 0
+    return dict(next(Store(root / "out").read()).metrics)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_input_is_read_right_or_refused(
+    tmp_path: Path, run: Any, control: dict[str, float], name: str
+) -> None:
+    one, root = CASES[name], tmp_path / "parts"
+    one.make(root)
+    code, printed, result = run(root, one.folder)
+    assert code == one.code, printed
+    assert "Traceback" not in printed
+    if one.code == 2:
+        [said] = printed.splitlines()
+        assert re.fullmatch(rf"adbench: error: .*{one.line}.*", said), said
+        return
+    if one.code == 1:
+        assert re.search(one.line, result.failures[0].message), result.failures[0].message
+        assert re.search(one.line, printed)
+        assert not re.search(r"^(libpng|Corrupt|Premature|\[ERROR|\w*TIFF)", printed, re.MULTILINE)
+        return
+    notes = result.provenance.get("notes", [])
+    if one.line:
+        assert re.search(one.line, "\n".join(notes)), notes
+        assert re.search(one.line, printed.partition("scores in")[2] or printed), printed
+    elif one.values in (SAME, ALIGNED):
+        assert not notes
+    if isinstance(one.values, float):
+        assert result.metrics["pixel_ap"] > one.values
+    elif one.values != FINE:
+        assert set(result.metrics) >= {"image_auroc", "pixel_ap", "aupro"}
+        tolerance = 1e-9 if one.values == SAME else 0.05
+        for metric in ("image_auroc", "pixel_ap", "aupro"):
+            assert result.metrics[metric] == pytest.approx(control[metric], abs=tolerance), metric
+
+
+def test_what_a_plan_says_of_its_images_is_on_the_board_too(
+    tmp_path: Path, run: Any, capfd: Any
+) -> None:
+    copies(tmp_path)
+    note = "2 of 6 test images are copies of training images: test/good/0.png is train/good/0.png"
+    _, planned, _ = run(tmp_path, "folder", "--explain")
+    run(tmp_path)
+    assert main(["leaderboard", str(tmp_path / "out")]) == 0
+    board = capfd.readouterr().out
+    for text in (planned, board):
+        assert f"folder/{tmp_path.name}: {note}, and so on\n" in text
+
+
+@pytest.mark.parametrize("name", ["masks_jpeg", "bits_12", "masks_alpha", "masks_raised"])
+def test_files_that_are_read_by_another_rule_make_another_trial(tmp_path: Path, name: str) -> None:
+    CASES[name].make(tmp_path)
+    samples = listed_samples(Folder(), tmp_path, tmp_path.name, "unsupervised", 0)
+    plainly = [replace(sample, depth=8, mask_rules=()) for sample in samples]
+    assert folders.fingerprint(tmp_path, samples) != folders.fingerprint(tmp_path, plainly)
+
+
+class TestVerify:
+    """``adbench data verify`` takes what a run takes, and says what it saw."""
+
+    @pytest.fixture
+    def verify(self, tmp_path: Path, capfd: Any) -> Any:
+        def make(name: str, dataset: str = "folder") -> tuple[int, str]:
+            CASES[name].make(tmp_path / "parts")
+            code = main(["data", "verify", dataset, "--data", f"folder={tmp_path / 'parts'}"])
+            return code, capfd.readouterr().out
+
+        return make
+
+    def test_the_range_of_values(self, verify: Any) -> None:
+        code, said = verify("bits_12")
+        assert code == 0
+        assert re.search(
+            r"parts: 12 images, 3 masks, values \d{3} to 2\d{3}, see the notes\n", said
+        )
+        assert "    note: images are read with 12 bits: 0 is black and 4095 is white\n" in said
+
+    def test_a_table(self, verify: Any) -> None:
+        code, said = verify("table", TABLE)
+        assert code == 0
+        assert re.search(r"  t: 12 images, 3 masks, values \d+ to \d+, ok\n$", said)
+
+    @pytest.mark.parametrize(
+        "name", ["masks_jpeg", "masks_inverted", "copies", "other_suffixes", "no_masks"]
+    )
+    def test_notes(self, verify: Any, name: str) -> None:
+        code, said = verify(name)
+        assert code == 0
+        assert "see the notes" in said
+        assert re.search(f"    note: .*{CASES[name].line}", said)
+
+    @pytest.mark.parametrize(
+        "name", ["turned_by_180", "cut_off.jpg", "jpeg_with_a_hole", "bits_of_both_kinds"]
+    )
+    def test_what_a_run_refuses_is_wrong(self, verify: Any, name: str) -> None:
+        code, said = verify(name)
+        assert code == 1
+        assert re.search(f"    wrong: .*{CASES[name].line}", said)
+
+    def test_images_that_look_alike(self, tmp_path: Path, capfd: Any) -> None:
+        plain(tmp_path)
+        rng = np.random.default_rng(0)
+        photograph = cv2.resize(rng.integers(0, 256, (40, 40, 3), np.uint8), (200, 160))
+        write(tmp_path / "train/good/7.png", photograph)
+        write(tmp_path / "test/good/7.jpg", cv2.resize(photograph, (150, 120)))
+        assert main(["data", "verify", "folder", "--data", f"folder={tmp_path}"]) == 0
+        said = capfd.readouterr().out
+        assert "1 test image looks like training images: test/good/7.jpg like train/good/7" in said
+
+    def test_masks_that_were_published_and_are_not_there(self) -> None:
+        found = [Sample(Path(f"{i}.png"), "train", 0) for i in range(209)]
+        found += [Sample(Path(f"good{i}.png"), "test", 0) for i in range(20)]
+        found += [Sample(Path(f"bad{i}.png"), "test", 1, (), f"defect{i % 3}") for i in range(63)]
+        assert MVTecAD().departure("bottle", found) == (
+            "63 of 63 defective test images have no mask"
+        )
+
+
+def test_soft_masks_of_a_data_set_that_cuts_above_0_are_noted(tmp_path: Path) -> None:
+    plain(tmp_path / "sized", mask=blurred)
+    plain(tmp_path / "plain")
+    for name, noted in (("sized", True), ("plain", False)):
+        dataset = Folder(mask_threshold=0)
+        notes = category(dataset, tmp_path, name).notes
+        assert any("above 0 counts" in note for note in notes) == noted
+
+
+def test_a_resized_image_must_fit_the_memory() -> None:
+    path = Path("strip.png")
+    geometry.check(path, InputSpec(256, 224), (1000, 4000))
+    geometry.check(path, InputSpec(256, None), (1, 20_000))  # squashed
+    with pytest.raises(UserError, match=r"strip.png' has 20000 x 1 px and would be resized to"):
+        geometry.check(path, InputSpec(256, 224), (1, 20_000))
+
+
+def test_what_is_no_decoders_chatter_is_passed_on(capfd: Any) -> None:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("C's stderr is replaced on Linux only")
+    libc = ctypes.CDLL(None)
+
+    def work() -> int:
+        stderr = ctypes.c_void_p.in_dll(libc, "stderr")
+        for text in (b"Corrupt JPEG data: 1 extraneous bytes\n", b"from another library\n"):
+            libc.fputs(text, stderr)
+        return 7
+
+    assert chatter.listen(work) == (7, "")
+    assert capfd.readouterr().err == "from another library\n"
+
+
+def test_a_name_that_is_not_utf8_reaches_the_site(tmp_path: Path, run: Any, toys: str) -> None:
+    a_defect_type_that_is_not_utf8(tmp_path / "parts")
+    (tmp_path / "parts/test/good/0.png").rename(
+        tmp_path / "parts/test/good" / os.fsdecode(b"\xe9.png")
+    )
+    run(tmp_path / "parts", "folder", "--keep-maps")
+    arguments = ["--plugins", toys, "--data", f"folder={tmp_path / 'parts'}"]
+    assert main(["report", str(tmp_path / "out"), "-o", str(tmp_path / "site"), *arguments]) == 0
+    pages = "".join(path.read_text() for path in (tmp_path / "site").rglob("*.html"))
+    assert "rayur\\xe9" in pages
+
+
+def test_there_are_enough_cases() -> None:
+    assert len(CASES) > 90
