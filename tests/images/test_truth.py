@@ -17,6 +17,7 @@ def test_the_masks_of_an_image_are_read_one_by_one(tmp_path: Path) -> None:
         masks.append(tmp_path / f"{name}.png")
         cv2.imwrite(str(masks[-1]), pixels)
     image = tmp_path / "image.png"
+    cv2.imwrite(str(image), np.zeros((6, 9), np.uint8))
     sample = Sample(image, "test", 1, tuple(masks), "spot", saturation=(3, None, 5))
     plain = Sample(image, "test", 1, tuple(masks[:2]), "spot")
     normal = Sample(image, "test", 0)
