@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -48,13 +48,13 @@ class _Ears:
         self._libc = libc
         self._variable = ctypes.c_void_p.in_dll(libc, "stderr")
         libc.open_memstream.restype = ctypes.c_void_p
-        libc.fflush.argtypes = libc.fclose.argtypes = [ctypes.c_void_p]
-        libc.free.argtypes = [ctypes.c_void_p]
+        libc.fflush.argtypes = libc.rewind.argtypes = [ctypes.c_void_p]
         self._text = ctypes.c_void_p()
         self._size = ctypes.c_size_t()
         self._users = 0
-        self._stream: Any = None
-        self._usual: Any = None
+        # It stays open: a thread that is not decoding may be about to write to it.
+        self._stream = libc.open_memstream(ctypes.byref(self._text), ctypes.byref(self._size))
+        self._usual = self._variable.value
 
     def listen(self, work: Callable[[], T]) -> tuple[T, str]:
         with self._lock:
@@ -80,14 +80,12 @@ class _Ears:
 
     def _open(self) -> None:
         self._usual = self._variable.value
-        self._stream = self._libc.open_memstream(ctypes.byref(self._text), ctypes.byref(self._size))
+        self._libc.rewind(self._stream)
         self._variable.value = self._stream
 
     def _close(self, told: bytes) -> None:
         """Put ``stderr`` back, and pass on what no decoder wrote."""
         self._variable.value = self._usual
-        self._libc.fclose(self._stream)
-        self._libc.free(self._text)
         for line in told.decode(errors="replace").splitlines(keepends=True):
             if not _DECODERS.match(line):
                 os.write(2, line.encode())
