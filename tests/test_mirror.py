@@ -23,8 +23,10 @@ ELSEWHERE = {
     "basic/datasets/mini.py": "tests/basic/test_mini.py tests what it wraps",
     "basic/datasets/mpdd.py": "only declares; tests/datasets/test_official.py reads its archive",
     "hookspecs.py": "only declares; the templates and toys implement each hook",
+    "images/survey.py": "tests/images/test_cases.py has an input for each of its sentences",
     "leaderboard/__init__.py": "tests/leaderboard/test_formats.py renders whole boards",
     "listener.py": "only declares; tests/test_session.py listens",
+    "running/weightfile.py": "tests/running/test_features.py loads every kind of file",
     "testing/augmenters.py": OFFENDERS,
     "testing/backbones.py": OFFENDERS,
     "testing/common.py": OFFENDERS,
@@ -37,6 +39,7 @@ ELSEWHERE = {
 }
 """Modules without a test file of their own, each with the reason."""
 ACROSS = {
+    "images/test_cases.py": "files that people have, each with its line and exit code",
     "leaderboard/test_formats.py": "whole boards in each format",
     "leaderboard/test_parameters.py": "parameters as rows, columns and axes",
     "leaderboard/test_settings.py": "settings on a board",

@@ -6,12 +6,10 @@ set, since only its files differ; ``FINE`` are those with numbers of their own.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import shutil
 import struct
-import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,7 +26,7 @@ from PIL import Image
 from adbench_harness.basic.datasets import Folder, MVTecAD
 from adbench_harness.cli import main
 from adbench_harness.errors import UserError
-from adbench_harness.images import chatter, folders, geometry
+from adbench_harness.images import folders, geometry
 from adbench_harness.images.verify import category
 from adbench_harness.planning.samples import listed as listed_samples
 from adbench_harness.results.store import Store
@@ -870,21 +868,6 @@ def test_a_resized_image_must_fit_the_memory() -> None:
     geometry.check(path, InputSpec(256, None), (1, 20_000))  # squashed
     with pytest.raises(UserError, match=r"strip.png' has 20000 x 1 px and would be resized to"):
         geometry.check(path, InputSpec(256, 224), (1, 20_000))
-
-
-def test_what_is_no_decoders_chatter_is_passed_on(capfd: Any) -> None:
-    if not sys.platform.startswith("linux"):
-        pytest.skip("C's stderr is replaced on Linux only")
-    libc = ctypes.CDLL(None)
-
-    def work() -> int:
-        stderr = ctypes.c_void_p.in_dll(libc, "stderr")
-        for text in (b"Corrupt JPEG data: 1 extraneous bytes\n", b"from another library\n"):
-            libc.fputs(text, stderr)
-        return 7
-
-    assert chatter.listen(work) == (7, "")
-    assert capfd.readouterr().err == "from another library\n"
 
 
 def test_a_name_that_is_not_utf8_reaches_the_site(tmp_path: Path, run: Any, toys: str) -> None:

@@ -1,4 +1,4 @@
-"""What an image file says of itself before it is decoded."""
+"""Size, depth and orientation of an image file, before it is decoded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import PIL.Image
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _ORIENTATION = 0x0112
-_BITS_PER_SAMPLE = 258
+_WIDTH, _LENGTH, _BITS_PER_SAMPLE = 256, 257, 258
 _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})
-"""Markers of JPEG among those of frames that are none."""
+"""JPEG markers in the range of frames that do not start a frame."""
 
 
-# It warns of what the decoder refuses anyway.
-warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")
+# Pillow warns of what the decoder or the bound on pixels refuses anyway.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Header(NamedTuple):
@@ -44,7 +44,7 @@ def read(data: bytes) -> Header | None:
         if data.startswith(_JPEG):
             return _jpeg(data)
         return _other(data)
-    except (struct.error, IndexError, ValueError, OSError, SyntaxError):
+    except (struct.error, LookupError, ValueError, OSError, SyntaxError):
         return None
 
 
@@ -94,14 +94,16 @@ def _orientation(exif: bytes) -> int:
 def _other(data: bytes) -> Header:
     with PIL.Image.open(io.BytesIO(data)) as image:
         bits = 16 if image.mode.startswith("I;16") else 32 if image.mode in "IF" else 8
+        height, width = image.height, image.width
         if image.format == "TIFF":
-            stored = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
-            bits = max(8, *stored)
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            bits = max(8, *tags.get(_BITS_PER_SAMPLE, (8,)))
+            height, width = tags[_LENGTH], tags[_WIDTH]  # image's are turned
         elif image.format == "PPM" and bits == 32:
             bits = 16
         return Header(
-            image.height,
-            image.width,
+            height,
+            width,
             bits,
             image.getexif().get(_ORIENTATION, 1),
             lossy=image.format in ("WEBP", "JPEG2000", "AVIF"),

@@ -1,0 +1,64 @@
+"""Headers say what decoding finds."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from adbench_harness.images import headers
+from adbench_harness.images.headers import Header
+
+
+def encoded(pixels: np.ndarray, kind: str, orientation: int = 1) -> bytes:
+    file = io.BytesIO()
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    if orientation != 1:
+        exif[0x0112] = orientation
+    image.save(file, kind, exif=exif.tobytes())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "lossy"), [("PNG", False), ("JPEG", True), ("WEBP", True), ("TIFF", False)]
+)
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_size_and_orientation(kind: str, lossy: bool, orientation: int) -> None:
+    found = headers.read(encoded(np.zeros((31, 47, 3), np.uint8), kind, orientation))
+    assert found == Header(31, 47, 8, orientation, lossy=lossy)
+
+
+def test_sixteen_bits() -> None:
+    for kind in ("PNG", "TIFF"):
+        found = headers.read(encoded(np.zeros((5, 9), np.uint16), kind))
+        assert found == Header(5, 9, 16)
+
+
+def test_pages() -> None:
+    file = io.BytesIO()
+    pages = [Image.new("L", (8, 6)) for _ in range(3)]
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    found = headers.read(file.getvalue())
+    assert found is not None
+    assert found.pages == 3
+
+
+@settings(deadline=None)
+@given(data=st.data(), kind=st.sampled_from(["PNG", "JPEG", "WEBP", "TIFF", "BMP"]))
+def test_damaged_files_are_read_or_unknown(data: st.DataObject, kind: str) -> None:
+    whole = encoded(np.zeros((8, 8, 3), np.uint8), kind)
+    cut = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
+    for _ in range(data.draw(st.integers(0, 4)) if cut else 0):
+        cut[data.draw(st.integers(0, len(cut) - 1))] = data.draw(st.integers(0, 255))
+    found = headers.read(bytes(cut))
+    assert found is None or isinstance(found, Header)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_image(content: bytes) -> None:
+    assert headers.read(content) is None
