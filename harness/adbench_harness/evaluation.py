@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -126,6 +127,26 @@ class Evaluation:
             raise ValueError("the evaluation does not have the defect type of each image")
         shown = np.isin(np.array(self.defects, dtype=str), defects)
         return self.only((self.labels == 0) | shown)
+
+    @contextmanager
+    def protected(self) -> Iterator[None]:
+        """Within it, what tries to change the scores or the ground truth raises ValueError."""
+        arrays: list[NDArray[Any] | None] = [
+            self.labels,
+            self.scores,
+            self.predicted,
+            self.true,
+            self.validation,
+        ]
+        arrays += [*(self.maps or ()), *(self.masks or ())]
+        writable = [array for array in arrays if array is not None and array.flags.writeable]
+        for array in writable:
+            array.flags.writeable = False
+        try:
+            yield
+        finally:
+            for array in writable:
+                array.flags.writeable = True
 
     def once(self, make: Callable[[Evaluation], T]) -> T:
         """``make(self)``, computed once for all metrics that pass the same function."""

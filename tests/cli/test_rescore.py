@@ -60,7 +60,7 @@ def test_the_same_protocol_gives_the_run_again(rescored):
     assert not said.err
     for before, after in zip(old, new, strict=True):
         assert after.trial.id == before.trial.id
-        assert after.metrics == pytest.approx(before.metrics, abs=1e-4)
+        assert after.metrics == pytest.approx(before.metrics, abs=1e-9)
         assert (after.flags, after.columns) == (before.flags, before.columns)
         assert after.intervals == before.intervals
 
@@ -76,7 +76,7 @@ def test_another_protocol_is_what_a_run_under_it_gives(rescored, toys, tmp_path)
     for result in new:
         for name in ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "aupro_005"):
             value = expected[result.trial.id].metrics[name]
-            assert result.metrics[name] == pytest.approx(value, abs=1e-4)
+            assert result.metrics[name] == pytest.approx(value, abs=1e-9)
         assert set(expected[result.trial.id].flags) <= set(result.flags)
     assert {result.trial.id for result in old}.isdisjoint(expected)
 

@@ -42,9 +42,7 @@ IMAGES: dict[str, Any] = {
     "score": np.array([0.1, 1e-30], dtype=np.float32),
 }
 MAPS = Maps(
-    np.arange(32, dtype=np.uint16).reshape(2, 4, 4),
-    np.float32(-1.5),
-    np.float32(2.5),
+    np.linspace(-1.5, 2.5, 32, dtype=np.float32).reshape(2, 4, 4),
     InputSpec((4, 6), (4, 4)),
 )
 CURVES: dict[str, Any] = {"loss": np.array([3.0, 1e-300])}

@@ -85,17 +85,19 @@ OTHER = [
 ]
 
 
-@pytest.mark.parametrize(("now", "before"), SAME, ids=repr)
+@pytest.mark.parametrize(("now", "before"), SAME, ids=range(len(SAME)))
 def test_what_fit_left_as_it_was(now: Any, before: Any) -> None:
     assert unchanged(now, before)
 
 
-@pytest.mark.parametrize(("now", "before"), OTHER, ids=repr)
+@pytest.mark.parametrize(("now", "before"), OTHER, ids=range(len(OTHER)))
 def test_what_fit_changed(now: Any, before: Any) -> None:
     assert not unchanged(now, before)
 
 
-@pytest.mark.parametrize("value", [torch.zeros(1), nn.Linear(1, 1), Net()], ids=type)
+@pytest.mark.parametrize(
+    "value", [torch.zeros(1), nn.Linear(1, 1), Net()], ids=["tensor", "layer", "network"]
+)
 def test_what_may_change_without_a_trace_counts_as_changed(value: Any) -> None:
     assert not unchanged(value, value)
     assert not unchanged([value], [value])

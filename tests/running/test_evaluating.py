@@ -43,7 +43,7 @@ def write(path: Path, *rectangle: int) -> Path:
 @pytest.fixture
 def truth(tmp_path: Path) -> Truth:
     """Of a spot with two masks that overlap, a dent without any, a normal image, and a spot."""
-    image = tmp_path / "image.png"
+    image = write(tmp_path / "image.png", 0, 1, 0, 1)
     left = write(tmp_path / "z.png", 4, 10, 34, 34)
     right = write(tmp_path / "a.png", 20, 28, 30, 50)
     small = write(tmp_path / "small.png", 14, 20, 24, 40)

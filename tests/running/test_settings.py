@@ -200,10 +200,10 @@ def test_work_is_shared_across_categories_and_chains(run, toys, monkeypatch, tmp
     counting(decoding, "decode")
     counting(features, "load")
     counting(load((toys, OBSERVERS)).get("dataset", "toy-data"), "samples")
-    folders._digest_of.cache_clear()
+    folders._contents.cache_clear()
     features._loaded.cache_clear()
     run(models="zoomed", preprocessors="none,toy-dim", set={"zoomed.zoom": 40})
-    misses = folders._digest_of.cache_info().misses
+    misses = folders._contents.cache_info().misses
     # Two categories of twelve images; the latency of each bundle decodes one image again.
     assert counts["decode"] == 24 + 4
     assert misses == 24

@@ -80,8 +80,10 @@ def prepare(
         for spec in specs:
             geometry.check(samples[i].image, spec, image.shape[:2])
         for preprocess, inputs in zip(chains, made_by, strict=True):
+            # A preprocessor may write into its image, which the other chains need as it is.
+            own = image if inputs is made_by[-1] else image.copy()
             start = time.perf_counter()
-            clean = checked(preprocess, image)
+            clean = checked(preprocess, own)
             shared = time.perf_counter() - start
             for spec, made in inputs.items():
                 start = time.perf_counter()

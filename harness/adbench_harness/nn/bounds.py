@@ -60,7 +60,9 @@ class Bounds:
     def suit(bank: Tensor) -> bool:
         """Whether a bank is on the CPU and large enough for bounds."""
         size, width = bank.shape
-        return bank.device.type == "cpu" and size >= WIDTH and width >= 2 * WIDTH
+        if bank.device.type != "cpu" or bank.dtype != torch.float32:
+            return False
+        return size >= WIDTH and width >= 2 * WIDTH
 
     def pay(self, queries: Tensor) -> bool:
         """Whether the bounds rule out enough vectors of the bank for queries like these."""
@@ -182,13 +184,13 @@ def _scan(tile: Any, state: Any, start: Any, stop: Any) -> int:
             lowest[group] = low
         for group in range(groups + 1):
             if group < groups:
-                if lowest[group] >= shown:
+                if lowest[group] > shown:
                     continue
                 first, end, step = group, groups * GROUP, groups
             else:  # the rest, which fills no group
                 first, end, step = groups * GROUP, bounds.shape[1], 1
             for j in range(first, end, step):
-                if row[j] >= shown or _apart(coordinate, ours[j]) >= limit:
+                if row[j] > shown or _apart(coordinate, ours[j]) > limit:
                     continue
                 measured += 1
                 distance = _distance(query, bank[j])

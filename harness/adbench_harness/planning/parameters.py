@@ -234,9 +234,10 @@ def _value(catalogue: Catalogue, owner: str, parameter: Parameter, value: Any) -
     attempts = [None, value] if value in ("none", "None") else [value]
     for attempt in attempts:
         try:
-            return parameter.adapter.dump_python(
-                parameter.adapter.validate_python(attempt), mode="json"
-            )
+            checked = parameter.adapter.validate_python(attempt)
+            plain = parameter.adapter.dump_python(checked, mode="json")
+            # A set has no order of its own, and a trial's id must not depend on one.
+            return sorted(plain) if isinstance(checked, set | frozenset) else plain
         except ValidationError as error:
             first = error.errors()[0]["msg"]
             reason = first[0].lower() + first[1:]

@@ -150,7 +150,7 @@ class _Planner:
         )
         self.files = tuple(
             f"{plugin.name}@{plugin.version}"
-            for plugin in catalogue.plugins.values()
+            for plugin in sorted(catalogue.plugins.values(), key=lambda plugin: plugin.name)
             if plugin.is_file
         )
 

@@ -30,8 +30,8 @@ _SAMPLE = 1_000_000
 class Scale:
     """How a trial's scores become colours: the same way in all its maps.
 
-    ``low`` and ``high`` are stored steps: percentiles of them if they are ``robust``, so that a few
-    extreme scores do not make all the rest black. A heavy tail is drawn with a ``power`` below 1.
+    ``low`` and ``high`` are scores: percentiles of them if they are ``robust``, so that a few
+    extreme ones do not make all the rest black. A heavy tail is drawn with a ``power`` below 1.
     ``flat``: all scores are the same.
     """
 
@@ -44,42 +44,41 @@ class Scale:
     @staticmethod
     def of(maps: Maps) -> Scale:
         """The scale of a trial's maps."""
-        steps = maps.steps.ravel()
-        steps = steps[:: max(1, len(steps) // _SAMPLE)]
-        low, high, most = np.percentile(steps, [*_ENDS, 95])
-        if maps.high <= maps.low:
+        lowest, highest = float(maps.values.min()), float(maps.values.max())
+        if highest <= lowest:
             return Scale(0, 1, flat=True)
+        scores = maps.values.ravel()
+        scores = scores[:: max(1, len(scores) // _SAMPLE)].astype(np.float64)
+        low, high, most = np.percentile(scores, [*_ENDS, 95])
         if high <= low:  # less than a pixel in 100 differs
-            return Scale(float(maps.steps.min()), float(maps.steps.max()), robust=False)
+            return Scale(lowest, highest, robust=False)
         share = (most - low) / (high - low)
         if share >= _DARK:
             return Scale(low, high)
-        if share <= 0:  # a tail so heavy that 95% of the scores were stored as one step
-            inside = steps[(steps > low) & (steps < high)]
+        if share <= 0:  # 95% of the scores are the same
+            inside = scores[(scores > low) & (scores < high)]
             share = (float(np.median(inside)) - low) / (high - low) if len(inside) else _RAISED
         return Scale(low, high, min(1.0, math.log(_RAISED) / math.log(share)))
 
-    def shares(self, steps: NDArray[np.uint16]) -> NDArray[np.float32]:
+    def shares(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Positions on the scale, from 0 to 1; the middle of it if all scores are the same."""
         if self.flat:
-            return np.full(steps.shape, 0.5, np.float32)
-        shares = (steps.astype(np.float32) - self.low) / (self.high - self.low)
+            return np.full(scores.shape, 0.5, np.float32)
+        shares = (scores.astype(np.float64) - self.low) / (self.high - self.low)
         return np.asarray(np.clip(shares, 0, 1) ** self.power, np.float32)
 
     def words(self, maps: Maps) -> str:
         """What the colours mean, in one or two sentences."""
         if self.flat:
             return "All scores of all maps of this trial are the same, so the maps are flat."
-        unit = (float(maps.high) - float(maps.low)) / 65535
-        low, high = (f"{float(maps.low) + unit * step:.3g}" for step in (self.low, self.high))
         ends = "the 1st and 99.5th percentile" if self.robust else "the lowest and the highest"
         words = (
-            f"The colours of all maps range from black ({low}) to yellow ({high}), {ends} of this "
-            "trial's scores."
+            f"The colours of all maps range from black ({self.low:.3g}) to yellow "
+            f"({self.high:.3g}), {ends} of this trial's scores."
         )
-        same = np.count_nonzero(maps.steps == maps.steps.min()) / maps.steps.size
+        same = np.count_nonzero(maps.values == maps.values.min()) / maps.values.size
         if same > 0.5:
-            words += f" {same:.0%} of the pixels have the lowest score that the maps distinguish."
+            words += f" {same:.0%} of the pixels have the lowest score."
         if self.power < 1:
             words += f" The scores have a heavy tail, so the scale is a power, {self.power:.2g}."
         return words
@@ -100,7 +99,7 @@ class Thumbnails:
     def heat(self, path: str, maps: Maps, scale: Scale, index: int) -> Image:
         """The image in grey under its map in colour, with the outline of its defect."""
         image = self._plain(path)
-        placed = geometry.from_input(scale.shares(maps.steps[index]), maps.spec, image.shape[:2])
+        placed = geometry.from_input(scale.shares(maps.values[index]), maps.spec, image.shape[:2])
         heat = cv2.applyColorMap((placed * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         mixed = cv2.addWeighted(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), 0.65, grey, 0.35, 0)

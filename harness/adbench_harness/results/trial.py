@@ -174,7 +174,7 @@ class Trial:
         """How the model learned, for boards; empty if from all normal images of one category."""
         learned = "" if self.protocol == "unsupervised" else self.protocol
         shots = "" if self.shots is None else f"{self.shots}-shot"
-        held = f"{self.validation:.0%} held out" if self.validation else ""
+        held = f"{100 * self.validation:g}% held out" if self.validation else ""
         return ", ".join(filter(None, ("unified" if self.unified else "", learned, shots, held)))
 
     @property

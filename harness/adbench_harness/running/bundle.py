@@ -6,7 +6,7 @@ import copy
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -163,9 +163,9 @@ class _Runner:
                     for category in categories
                 ]
                 for some in by_category:
-                    self.hold_out(model, some)
+                    self.hold_out(_fresh(model), some)
                 for some in by_category:
-                    self.predict(model, some)
+                    self.predict(_fresh(model), some)
                 highest = max(self.peak, peak())
             for some in by_category:
                 self.measure(model, some)
@@ -244,7 +244,7 @@ class _Runner:
                     train = self.material.train(model, one.trial)
                     with self.timed("scorer fit", one.seconds):
                         one.scorer.fit(
-                            FittedOutputs(model, train),
+                            FittedOutputs(_fresh(model), train),
                             torch.Generator().manual_seed(one.trial.seed),
                         )
 
@@ -272,8 +272,12 @@ class _Runner:
             indices = images.indices(batch)
             for one in scored:
                 if not one.failures:
+                    before = contract.versions(outputs)
                     with one.guarded("score"):
                         self.score(one, outputs, indices)
+                        contract.check_unchanged(outputs, before)
+                    if contract.versions(outputs) != before:
+                        outputs = _predicted(model, batch)
             done += len(batch)
             self.progress("score", done, len(images))
 
@@ -302,10 +306,9 @@ class _Runner:
 
         What the scorers share is measured once and added to the cost of each trial.
         """
+        model = _fresh(model)
         spec, trial = model.input, scored[0].trial
         test = self.material.test(trial)
-        if model.updates_in_predict:
-            model = copy.deepcopy(model)
         batched = min(LATENCY_BATCH[self.device.type], len(test))
         with self.timed("cost", self.model_seconds):
             images = self.material.test_images(model, replace(trial, seed=0))
@@ -350,6 +353,8 @@ class _Runner:
                 own = learned.take(model, self.material.build("model", trial.model)).numbers
             except learned.UnknownStateError:
                 return None
+            if not own and not self.served:
+                return None  # it has learned something, but not in a place that can be seen
         else:
             own = sum(tensor.numel() for tensor in declared)
         frozen = [self.material.network(model.input, request) for request in self.served]
@@ -368,7 +373,12 @@ class _Runner:
             for name in one.trial.metrics:
                 metric = self.catalogue.get("metric", name.partition("@")[0])
                 if seen.has(metric.needs):
-                    with one.guarded(f"metric {metric.name}"):
+                    # Metrics share the arrays, and this package's are tested to leave them alone.
+                    own = self.catalogue.offers["metric"][metric.name].plugin == plugins.BASIC
+                    with (
+                        one.guarded(f"metric {metric.name}"),
+                        nullcontext() if own else seen.protected(),
+                    ):
                         one.metrics[metric.name] = float(metric.compute(seen))
                         if metric.interval is not None:
                             one.intervals[metric.name] = metric.interval(seen)
@@ -401,7 +411,8 @@ class _Runner:
                 + alone.get("scorer fit", 0.0)
             )
             if one.maps and self.bundle.keep_maps:
-                maps = Maps.of(np.stack([one.maps[i] for i in test]), spec)
+                with one.guarded("maps"):
+                    maps = Maps(np.stack([one.maps[i] for i in test]), spec)
         return TrialResult(
             trial=one.trial,
             status="failed" if one.failures else "ok",
@@ -493,6 +504,14 @@ class FittedOutputs:
             contract.check_outputs(outputs, self.model.emits, len(batch))
             outputs.classes = batch.classes
             yield outputs
+
+
+def _fresh(model: Any) -> Any:
+    """The model as it was fitted: what updates itself in ``predict`` is copied first.
+
+    So what a trial's other scorers and other categories saw cannot change its numbers.
+    """
+    return copy.deepcopy(model) if model.updates_in_predict else model
 
 
 def _predicted(model: Any, batch: Batch) -> Outputs:

@@ -50,6 +50,18 @@ def _check_dimensions(kind: type[Port], tensor: Tensor) -> None:
         )
 
 
+def versions(outputs: Outputs) -> list[int]:
+    """How often each tensor of the outputs was modified, shared ones included."""
+    found = (t for port in outputs.ports.values() for t in (*tensors(port), *shared_tensors(port)))
+    return [tensor._version for tensor in found if not tensor.is_inference()]
+
+
+def check_unchanged(outputs: Outputs, before: list[int]) -> None:
+    """Raise ContractError if the outputs, which other scorers get too, were modified in place."""
+    if versions(outputs) != before:
+        raise ContractError("score modified the model's outputs in place; work on a copy")
+
+
 def check_scores(scores: Any, count: int) -> None:
     """Raise ContractError unless there are scores, finite and of the declared shape."""
     if not isinstance(scores, Scores):
@@ -63,8 +75,8 @@ def check_scores(scores: Any, count: int) -> None:
         if not isinstance(value, Tensor) or value.dim() != dimensions or len(value) != count:
             shape = tuple(getattr(value, "shape", ())) or type(value).__name__
             raise ContractError(f"{name}: shape {shape} for {count} images, not {dimensions}-d")
-        if not finite(value):
-            raise ContractError(f"{name}: a score is not finite (nan or infinity)")
+        if not finite(value.float()):
+            raise ContractError(f"{name}: a score is not finite in float32 (nan or infinity)")
     if scores.classes is not None and scores.classes.shape[1] != len(scores.class_names):
         raise ContractError(
             f"classes: {scores.classes.shape[1]} columns for {len(scores.class_names)} names"

@@ -51,14 +51,14 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def flags(trial: Trial, model: Any, scorer: Any) -> tuple[str, ...]:
+def flags(trial: Trial, model: Any, scorer: Any | None) -> tuple[str, ...]:
     """Marks of a row that say why its numbers may not be comparable with others."""
     sizes = {name for preset in model.presets.values() for name in preset}
     found = [f"unverified weights {w.backbone}" for w in trial.weights if not w.verified]
     found += setting_flags(trial.evaluation)
     if not sizes.isdisjoint(trial.model.changed):
         found.append(SHORTENED)
-    if model.transductive or scorer.transductive:
+    if model.transductive or (scorer is not None and scorer.transductive):
         found.append("transductive")
     if trial.unified and model.category_names:
         found.append("knows the category")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adbench_harness.results.store import Heading, Store, TrialResult
+from adbench_harness.results.store import Failure, Heading, Store, TrialResult
 from adbench_harness.results.trial import EvaluationSettings
 from adbench_harness.running import evaluating
 from adbench_harness.running.images import TrialImages
@@ -24,13 +24,23 @@ def rescore(
 
     Costs are kept. Those ``metrics`` are computed for which the trial stored what they need; maps
     are there only if it was run with ``--keep-maps``, and are used only if its images are ``here``.
-    Maps are stored with 16 bits, which changes a metric by less than 1e-4.
+    A metric that fails is a failure of the new result, and the others are kept.
     """
     images = store.images(result.trial)
     maps = store.maps(result.trial)
     seen = evaluating.stored(images, maps, here, settings)
-    found = {m.name: float(m.compute(seen)) for m in metrics if seen.has(m.needs)}
-    ranged = {m.name: m.interval for m in metrics if m.interval and m.name in found}
+    found: dict[str, float] = {}
+    ranges: dict[str, tuple[float, float]] = {}
+    failures = []
+    for metric in metrics:
+        if not seen.has(metric.needs):
+            continue
+        try:
+            found[metric.name] = float(metric.compute(seen))
+            if metric.interval is not None:
+                ranges[metric.name] = metric.interval(seen)
+        except Exception as error:
+            failures.append(Failure.of(f"metric {metric.name}", error))
     measured = {name.partition("@")[0] for name in result.trial.metrics}
     kept = {name: value for name, value in result.metrics.items() if name not in measured}
     headings = {name: heading for name, heading in result.columns.items() if name in kept}
@@ -45,7 +55,9 @@ def rescore(
         ),
         metrics=kept | found,
         columns=headings,
-        intervals={name: interval(seen) for name, interval in ranged.items()},
+        intervals=ranges,
+        status="failed" if failures else "ok",
+        failures=tuple(failures),
         flags=(*setting_flags(settings), *(flag for flag in result.flags if flag not in before)),
         images=images,
         maps=maps,
