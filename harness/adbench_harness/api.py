@@ -27,7 +27,7 @@ from adbench_harness import leaderboard as boards
 from adbench_harness import session
 from adbench_harness.display import Display
 from adbench_harness.downloads.fetcher import Fetcher
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, nearest
 from adbench_harness.leaderboard.frame import FIELDS, components
 from adbench_harness.planning import grammar
 from adbench_harness.planning import plugins as plugins_
@@ -89,6 +89,12 @@ def run(
     as fractions. A failed trial has a row too. Raises UserError.
     """
     content = {**({} if suite is None else suites.read(Path(suite))), **keys}
+    if unknown := sorted(keys.keys() - suites.Suite.model_fields.keys()):
+        fields = suites.Suite.model_fields
+        raise UserError(
+            f"run() has no argument '{unknown[0]}'{nearest(unknown[0], fields)}; the keys of a "
+            f"suite are {', '.join(fields)}"
+        )
     if not content.get("plugins"):
         raise UserError(
             "no plugins are named; give plugins=[...] ('adbench list' shows them) or a suite"

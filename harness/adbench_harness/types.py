@@ -31,6 +31,11 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 ProtocolName = Literal["unsupervised", "classification", "zero-shot"]
 Unit = Literal["%", "", "count", "s", "ms", "MB"]
 """The unit of a shown number: a fraction in per cent, no unit, a count, or the unit of a cost."""
+UNITS: tuple[str, ...] = get_args(Unit)
+"""The units of a metric's numbers: a fraction shown in percent, a bare number, and so on."""
+Needs = Literal["image", "map", "classes", "validation", "regions"]
+NEEDS: tuple[str, ...] = get_args(Needs)
+"""What a metric may need (see ``Metric``)."""
 GOOD = "good"
 
 
@@ -105,7 +110,8 @@ class InputSpec:
         for whole, part in zip(_pair(self.resize), self.size, strict=True):
             if whole < 1 or not 1 <= part <= whole:
                 raise ValueError(
-                    f"a crop of {written(self.size)} px does not fit into {written(self.resize)} px"
+                    f"a crop of {written(self.size)} px does not fit into {written(self.resize)} "
+                    "px; make it smaller, or leave it out (crop=none)"
                 )
 
     @property
@@ -673,7 +679,7 @@ class Metric:
     name: str
     summary: str
     compute: Callable[[Evaluation], float]
-    needs: Literal["image", "map", "classes", "validation", "regions"]
+    needs: Needs
     higher_is_better: bool = True
     chance: Callable[[float], float] | None = None
     interval: Callable[[Evaluation], tuple[float, float]] | None = None

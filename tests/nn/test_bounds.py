@@ -140,3 +140,34 @@ def test_squared_distances_by_hand() -> None:
     queries, bank = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 2.0], [4.0, 6.0]])
     found = squared_distances(queries, bank, torch.tensor([[1, 0, 1]]))
     np.testing.assert_array_equal(found.numpy(), [[25.0, 0.0, 25.0]])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e25])
+@pytest.mark.parametrize("width", [8, WIDTH])
+def test_a_bank_that_is_not_finite_is_refused(value: float, width: int) -> None:
+    bank = features(100, 1)[:, :width].clone()
+    bank[7, 3] = value
+    with pytest.raises(ValueError, match="not finite"):
+        Neighbours(bank)
+
+
+def test_a_bank_that_was_modified_is_prepared_again() -> None:
+    bank, queries = features(500, 1), features(50, 0)
+    search = Neighbours(bank)
+    search.search(queries)
+    bank.copy_(features(500, 2) + 3)
+    _, indices = search.search(queries)
+    assert torch.equal(indices[:, 0], brute_force(queries, bank).argmin(1))
+
+
+def test_equal_vectors_come_in_the_order_of_the_bank() -> None:
+    bank = torch.full((200, WIDTH), 0.25)
+    distances, indices = Neighbours(bank).search(bank[:5].clone(), 3)
+    assert indices.tolist() == [[0, 1, 2]] * 5
+    assert not distances.any()
+
+
+def test_a_bank_of_float64_is_ranked_by_products() -> None:
+    bank, queries = features(100, 1).double(), features(9, 0).double()
+    _, indices = Neighbours(bank).search(queries)
+    assert torch.equal(indices[:, 0], brute_force(queries, bank).argmin(1))

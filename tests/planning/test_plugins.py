@@ -234,7 +234,7 @@ def test_a_class_that_cannot_be_completed(plugin_file: PluginFile) -> None:
 def test_an_instance_in_place_of_a_class(plugin_file: PluginFile) -> None:
     path = plugin_file("mine", SCORER.replace("[Mine]", "[Mine()]"))
     message = refused(path)
-    assert message.startswith(f"plugin 'mine' of {path}: scorer <adbench_file_mine.Mine object")
+    assert message.startswith(f"plugin 'mine' of {path}: scorer of type Mine")
     assert message.endswith("is not a class; return classes from adbench_scorers")
 
 
@@ -303,9 +303,13 @@ def test_one_plugin_with_two_components_of_one_name(plugin_file: PluginFile) -> 
     ("old", "new", "reason"),
     [
         ("name, summary", "nam, summary", "scorer Mine has no name"),
-        ('"mine"', '"My Scorer"', "scorer Mine has no name"),
-        ('"mine"', '"a,b"', "scorer Mine has no name"),
-        ("None, 1", "None, '1'", "scorer 'mine' has no version; add a class attribute version = 1"),
+        ('"mine"', '"My Scorer"', "scorer Mine cannot be named 'My Scorer'"),
+        ('"mine"', '"a,b"', "scorer Mine cannot be named 'a,b'"),
+        (
+            "None, 1",
+            "None, '1'",
+            "scorer 'mine' cannot have the version '1'; give it a whole number",
+        ),
         ('"Mine."', "None", "scorer 'mine' has no summary"),
     ],
 )
@@ -314,6 +318,22 @@ def test_a_component_that_does_not_say_what_it_is(
 ) -> None:
     path = plugin_file("one", SCORER.replace(old, new))
     assert refused(path).startswith(f"plugin 'one' of {path}: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [
+        ("'image', unit='percent'", "unit cannot be 'percent'; choose from '%', '', 'count'"),
+        ("'images'", "needs cannot be 'images'; choose from 'image', 'map'"),
+    ],
+)
+def test_a_metric_of_unknown_words(plugin_file: PluginFile, declared: str, reason: str) -> None:
+    path = plugin_file(
+        "one",
+        "from adbench_harness.types import Metric\n@hookimpl\n"
+        f"def adbench_metrics(): return [Metric('m', 'One.', lambda seen: 1.0, {declared})]",
+    )
+    assert f"metric 'm': {reason}" in refused(path)
 
 
 def test_unknown_component_gets_the_nearest_name() -> None:

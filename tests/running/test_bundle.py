@@ -264,6 +264,105 @@ def test_a_preprocessor_that_writes_into_its_input_harms_nobody(ran):
     assert run_with("probe-in-place+probe-in-place") == run_with("none")
 
 
+# ---------------------------------------------------------------- what is shared
+
+SHARING = """
+import torch
+from adbench_harness.hookspecs import hookimpl
+from adbench_harness.types import (
+    AnomalyMap, InputSpec, Level, Metric, Model, Outputs, Preprocessor, Scorer, Scores)
+
+class Updating(Model):
+    name, summary, version = "updating", "Its mean follows what it sees.", 1
+    emits = frozenset({AnomalyMap})
+    input = InputSpec(resize=16, crop=None)
+    transductive = updates_in_predict = True
+    def fit(self, train, tools):
+        self.mean = sum(batch.images.sum(0) for batch in train.batches()) / len(train)
+    def predict(self, batch):
+        far = (batch.images - self.mean).abs().mean(1)
+        self.mean = 0.5 * self.mean + 0.5 * batch.images.mean(0)
+        return Outputs((16, 16), AnomalyMap((Level(far),)))
+
+class Highest(Scorer):
+    name, summary, version = "highest", "The highest value of a map.", 1
+    accepts = frozenset({AnomalyMap})
+    def score(self, outputs):
+        values = outputs[AnomalyMap].levels[0].values
+        return Scores(image=values.flatten(1).amax(1), map=values)
+
+class Fitted(Highest):
+    name, summary = "fitted", "Looks at the training images' maps twice."
+    def fit(self, outputs, generator):
+        self.seen = sum(len(list(outputs)) for _ in range(2))
+
+class InPlace(Highest):
+    name, summary = "in-place", "Writes into the maps."
+    def score(self, outputs):
+        outputs[AnomalyMap].levels[0].values.zero_()
+        return super().score(outputs)
+
+def spoil(seen):
+    seen.scores[:] = 0
+    for mask in seen.masks:
+        mask[:] = False
+    return 0.0
+
+@hookimpl
+def adbench_models(): return [Updating]
+@hookimpl
+def adbench_scorers(): return [InPlace, Highest, Fitted]
+@hookimpl
+def adbench_metrics(): return [Metric("spoiling", "Writes into what it gets.", spoil, "map")]
+"""
+
+
+@pytest.fixture
+def sharing(ran, tmp_path, toys):
+    path = tmp_path / "sharing.py"
+    path.write_text(SHARING)
+    usual = {"datasets": "toy-data", "models": "updating", "scorers": "highest"}
+
+    def run_with(**asked):
+        results = ran(**{"plugins": [str(path), toys], **usual, **asked})
+        return {(r.trial.category, r.trial.scorer.name): r for r in results}
+
+    return run_with
+
+
+def test_a_model_that_updates_itself_starts_from_its_fitted_state(sharing):
+    alone = sharing()
+    beside = sharing(scorers="fitted,highest")
+    together = sharing(unified=True)
+    backwards = sharing(unified=True, datasets="toy-data/light,toy-data/dark")
+    assert len(alone) == 2
+    for key, result in alone.items():
+        assert beside[key].metrics["image_auroc"] == result.metrics["image_auroc"]
+        np.testing.assert_array_equal(beside[key].images["score"], result.images["score"])
+        np.testing.assert_array_equal(together[key].images["score"], backwards[key].images["score"])
+
+
+def test_a_scorer_that_writes_into_the_outputs_fails_alone(sharing):
+    alone, beside = sharing(), sharing(scorers="in-place,highest")
+    for (category, scorer), result in beside.items():
+        if scorer == "in-place":
+            assert "score modified the model's outputs in place" in result.failures[0].message
+        else:
+            expected = alone[category, scorer].metrics
+            assert result.metrics["image_auroc"] == expected["image_auroc"]
+
+
+def test_a_metric_that_writes_into_the_truth_fails_alone(sharing):
+    wanted = ["image_auroc", "pixel_auroc"]
+    alone, beside = sharing(metrics=wanted), sharing(metrics=["spoiling", *wanted])
+    for key, result in beside.items():
+        assert [failure.stage for failure in result.failures] == ["metric spoiling"]
+        assert "read-only" in result.failures[0].message
+        assert result.measured
+        for name in wanted:
+            assert result.metrics[name] == alone[key].metrics[name]
+
+
 # ---------------------------------------------------------------- determinism
 
 

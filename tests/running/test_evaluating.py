@@ -109,7 +109,7 @@ def test_masks_apart_are_read_when_a_metric_asks(truth) -> None:
     settings = EvaluationSettings()
     seen = evaluating.with_maps(evaluating.evaluation(IMAGES), maps(), truth, SPEC, settings)
     assert seen.regions[1] == []
-    with pytest.raises(Exception, match=r"mask '.*small.png': nothing readable"):
+    with pytest.raises(Exception, match=r"'.*small.png' cannot be decoded as an image"):
         seen.regions[2]
 
 

@@ -245,7 +245,7 @@ def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
         "seed": trial.seed,
         "split_seed": trial.split_seed,
         "shot_seed": trial.shot_seed,
-        "status": result.status,
+        "status": "ok" if result.measured else "failed",
         "flags": result.flags,
         "intervals": result.intervals,
         "marks": {},

@@ -16,6 +16,8 @@ from adbench_harness.types import COMPONENTS, Component, FeatureRequest
 
 _CLOSE = 0.75
 """A name at least this similar to another counts as a misspelling of it."""
+_UNRELATED = frozenset({"build"})
+"""Usual names of helpers that resemble a member's ("rebuild") and mean something else."""
 
 
 @cache
@@ -75,7 +77,19 @@ def completed(kind: str, component: type) -> type[Component]:
 def check_class(kind: str, component: type) -> None:
     """Raise ContractError for a method that is missing, and for a wrong or misspelt attribute."""
     if missing := sorted(name for name, _ in _abstract(component)):
+        written = [name for name, value in _own(component) if inspect.isroutine(value)]
+        for name in missing:
+            if close := difflib.get_close_matches(name, written, n=1, cutoff=_CLOSE):
+                raise ContractError(
+                    f"{_lacks(kind, component, missing)}; rename '{close[0]}' to '{name}'"
+                )
         raise ContractError(_lacks(kind, component, missing))
+    for name in vars(component):
+        if name in ("init", "__int__", "_init_", "__init", "_init"):
+            raise ContractError(
+                f"{_called(kind, component)}: '{name}' is not a constructor; did you mean "
+                "'__init__'?"
+            )
     for name, hint in _hints(kind).items():
         value = inspect.getattr_static(component, name, _ABSENT)
         if get_origin(hint) is ClassVar and value is not _ABSENT:
@@ -177,7 +191,11 @@ def _check_spelling(kind: str, component: type, name: str, value: Any) -> None:
 def _meant(kind: str, name: str) -> str | None:
     """The member that ``name`` resembles; None if it is a member itself, or resembles none."""
     known = members(kind)
-    close = [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
+    close = (
+        []
+        if name in known or name in _UNRELATED
+        else difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
+    )
     return close[0] if close else None
 
 

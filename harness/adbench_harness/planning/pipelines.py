@@ -69,10 +69,12 @@ class Pipelines:
                 continue
             instance = self._components.get("model", model)
             if self._suite.protocol not in instance.protocols:
-                self.left_out.append(
+                reason = (
                     f"{model.label}: supports {', '.join(sorted(instance.protocols))}, "
                     f"not {self._suite.protocol}"
                 )
+                self.left_out.append(reason)
+                self.notes.append(f"left out: {reason}")
                 continue
             able.append(model)
             fitting = [scorer for scorer in scorers if self._fits(instance, scorer, model)]

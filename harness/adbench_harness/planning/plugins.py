@@ -18,7 +18,7 @@ import pluggy
 from adbench_harness import hookspecs
 from adbench_harness.errors import ContractError, NotInstalled, UserError, nearest, said
 from adbench_harness.planning.declarations import completed
-from adbench_harness.types import COMPONENTS
+from adbench_harness.types import COMPONENTS, NEEDS, UNITS
 
 if TYPE_CHECKING:
     from adbench_harness.types import Metric, Reported
@@ -328,18 +328,28 @@ def _offers(
 
 def _check_component(kind: str, component: Any, plugin: Plugin) -> None:
     who = f"plugin '{plugin.name}' of {plugin.origin}: {kind}"
-    label = getattr(component, "__name__", repr(component))
+    label = getattr(component, "__name__", f"of type {type(component).__name__}")
     if kind in COMPONENTS and not isinstance(component, type):
         raise UserError(f"{who} {label} is not a class; return classes from adbench_{kind}s")
     name = getattr(component, "name", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
+        has = "has no name" if name is None else f"cannot be named {name!r}"
         raise UserError(
-            f"{who} {label} has no name (a class attribute such as name = 'mine': lower-case "
-            "letters, digits, '-', '_', '.', '%')"
+            f"{who} {label} {has}; give it one such as name = 'mine' (lower-case letters, digits, "
+            "'-', '_', '.', '%')"
         )
     if kind == "metric" and (name in RESERVED or name.endswith("_std")):
         raise UserError(f"{who} '{name}' has the name of a column of every table; rename it")
-    if kind != "recipe" and not isinstance(getattr(component, "version", None), int):
-        raise UserError(f"{who} '{name}' has no version; add a class attribute version = 1")
+    version = getattr(component, "version", None)
+    if kind != "recipe" and not isinstance(version, int):
+        has = "has no version" if version is None else f"cannot have the version {version!r}"
+        raise UserError(f"{who} '{name}' {has}; give it a whole number, version = 1")
+    if kind == "metric":
+        for field, allowed in (("unit", UNITS), ("needs", NEEDS)):
+            if getattr(component, field) not in allowed:
+                raise UserError(
+                    f"{who} '{name}': {field} cannot be {getattr(component, field)!r}; choose from "
+                    f"{', '.join(map(repr, allowed))}"
+                )
     if not isinstance(getattr(component, "summary", None), str):
         raise UserError(f"{who} '{name}' has no summary; add one sentence as summary = '...'")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.planning import grammar
@@ -125,6 +125,13 @@ class Suite(BaseModel):
     keep_maps: bool = False
     tolerance: Tolerance = Field(default_factory=Tolerance)
 
+    @model_validator(mode="after")
+    def _zero_shot_learns_nothing(self) -> Suite:
+        if self.protocol == "zero-shot" and (self.shots or self.validation):
+            key = "shots" if self.shots else "validation"
+            raise ValueError(f"{key} cannot be set: zero-shot models get no training images")
+        return self
+
 
 _TABLES: dict[str, type[BaseModel]] = {"evaluation": EvaluationTable, "tolerance": Tolerance}
 
@@ -160,4 +167,5 @@ def validate(content: Mapping[str, Any], source: str) -> Suite:
                 f" valid: {', '.join(fields)}"
             ) from None
         message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{source}: '{dotted}': {message[0].lower()}{message[1:]}") from None
+        subject = f"{source}: '{dotted}'" if dotted else source
+        raise UserError(f"{subject}: {message[0].lower()}{message[1:]}") from None

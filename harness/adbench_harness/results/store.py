@@ -94,6 +94,11 @@ class TrialResult:
     maps: Maps | None = None
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
+    @property
+    def measured(self) -> bool:
+        """Whether its test images were scored: of what followed, only metrics may have failed."""
+        return all(failure.stage.startswith("metric ") for failure in self.failures)
+
 
 class Store:
     """A folder of results; writers need no lock, since each trial has its own files."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adbench_harness.errors import UserError, said
+from adbench_harness.errors import ContractError, UserError, said
 from adbench_harness.results.trial import Weights
 from adbench_harness.running import weightfile
 from adbench_harness.types import Batch, FeatureRequest
@@ -188,6 +188,10 @@ class ServedFeatures:
 
 def trainable(network: nn.Module, request: FeatureRequest) -> nn.Module:
     """A copy of a frozen network that may be trained; ``trainable_request`` returns its request."""
+    if not any(True for _ in network.parameters()):
+        raise ContractError(
+            f"backbone '{request.backbone}' has no parameters to train; choose another --backbone"
+        )
     made = copy.deepcopy(network).requires_grad_(True)
     made.adbench_request = request  # type: ignore[assignment]
     return made

@@ -158,10 +158,16 @@ def _leaves_test_images_alone(component: Any) -> None:
     identical([before], [images], "predict wrote into the images that it was given")
 
 
+_REFITTED = (
+    "fitted again (make or reset the weights in fit, and the modules that a stored model needs in "
+    "rebuild)"
+)
+
+
 def _model_refit_forgets(component: Any) -> None:
     model, fresh = _fit(_fitted(component, 5), 0), _fitted(component, 0)
     images = _normal(model, 3)
-    close(per_image(_predict(fresh, images)), per_image(_predict(model, images)), "fitted again")
+    close(per_image(_predict(fresh, images)), per_image(_predict(model, images)), _REFITTED)
 
 
 def _reload_predicts_the_same(component: Any) -> None:
