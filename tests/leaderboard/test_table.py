@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from adbench_harness.leaderboard.table import Table, escaped
 
 TABLE = Table(
@@ -51,9 +53,12 @@ def test_html_is_ascii() -> None:
     assert "&lt;c&gt;" in text
 
 
-def test_latex_is_a_tabular_below_comments() -> None:
-    text = TABLE.latex()
-    assert text.startswith("% two rows\n% a *note*\n")
+def test_latex_is_a_table_below_its_remarks() -> None:
+    text = replace(TABLE, remarks=["a remark"], tied=frozenset({(1, 1)})).latex()
+    assert text.startswith("% a remark\n\\begin{table}\n")
+    assert "Two rows $\\cdot$ best in bold" in text
+    assert "A *note*." in text
+    assert "97.0$^{*}$" in text
     assert r"\textbf{98.1}" in text
     assert r"image AUROC $\uparrow$" in text
 
