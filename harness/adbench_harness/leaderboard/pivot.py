@@ -134,7 +134,7 @@ def pivot(
 
     cells = laid_out(signs.radd(texts).where(seen > 0, ABSENT)).astype(object).fillna(ABSENT)
     values = laid_out(mean.where(summary.whole[metric]))
-    tested_on = laid_out(_datasets(trials, [rows, columns])).fillna("")
+    tested_on = laid_out(_datasets(trials, [rows, columns])).astype(object).fillna("")
     whole = values.notna()
     fair = laid_out(summary.fair.astype(float)).fillna(1).astype(bool)
     measured = ~everything.groupby(across)["reported"].all().loc[names]
