@@ -77,8 +77,8 @@ def test_a_printed_method_without_the_metric_has_no_column_but_a_failed_one_has(
         reported=[printed("Other", "brick", 0.9, "aupro"), printed("Best AE", "brick", 1.0)],
     )
     header, *rows = cells(text)
-    assert header == ["category", "broken · knn", "patchcore · knn", "Best AE (reported)"]
-    assert rows[0] == ["brick", "–", "70.0", "100.0"]
+    assert header == ["category", "patchcore · knn", "broken · knn", "Best AE (reported)"]
+    assert rows[0] == ["brick", "70.0", "–", "100.0"]
 
 
 def test_reported_needs_rows(result, reported):

@@ -223,7 +223,7 @@ def caption(
     for axis in hidden:
         value = trials[axis].iloc[0]
         places = len(trials[["dataset", axis]].drop_duplicates())
-        if axis == "category" and places > 1:
+        if axis == "category" and trials[axis].nunique() > 1:
             parts.append(f"{places} categories")
         elif value != NONE:
             parts.append(value if axis == "device" else f"{axis} {value}")
