@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from adbench_harness.display import Display
+from adbench_harness.results.store import TrialResult
+from test_timeleft import bundles
 
 
 class Clock:
@@ -61,7 +63,7 @@ def test_what_a_run_says_once_goes_to_stdout_beside_live_bars(
         display.bundle("toy-data/dark")
         display.finished(5.2)
     said = capsys.readouterr()
-    assert said.out == "2 of 3 trials are in out already\n1 trials in 5 s; results in out\n\n"
+    assert said.out == "2 of 3 trials are in out already\n1 trial in 5 s; results in out\n\n"
     assert said.err.startswith("a note\n")
     assert "toy-data/dark" in said.err
 
@@ -97,3 +99,21 @@ def test_a_download_has_no_bar_elsewhere(capsys: pytest.CaptureFixture[str]) -> 
     with Display() as display, display.transfer("images.zip") as progress:
         progress(500, None)
     assert capsys.readouterr() == ("", "")
+
+
+def test_elsewhere_each_trial_is_a_line_and_the_third_says_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("adbench_harness.display.time.monotonic", clock)
+    plan = bundles(1, {"patchcore": 1}, seeds=10)
+    with Display() as display:
+        display.started(0, 10, Path("out"))
+        display.planned(plan)
+        for trial in plan[0].trials:
+            clock.now += 60
+            display.trial(TrialResult(trial, "ok"))
+    lines = capsys.readouterr().err.splitlines()
+    left = [line.partition(": ok")[2] for line in lines]
+    minutes = [f", about {n} min left" for n in range(7, 1, -1)]
+    assert left == ["", "", *minutes, ", about 60 s left", ""]

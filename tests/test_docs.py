@@ -60,7 +60,7 @@ class Reader:
         self.folder = folder
         self.printed = ""
         self._patch = monkeypatch
-        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
     def read(self, page: Path) -> None:
@@ -169,7 +169,7 @@ def words(text: str) -> list[str]:
 
 
 def scores(text: str) -> list[list[float]]:
-    """Image AUROC, its interval, AP and F1 of each row below the first rule."""
+    """Image AUROC, its interval, pixel AUROC and AUPRO of each row below the first rule."""
     table = re.search(r"─\n(.*?)\n\n", text, re.DOTALL)
     rows = table[1].splitlines() if table else []
     return [[float(number) for number in re.findall(r"\d+\.\d", row)][:5] for row in rows]

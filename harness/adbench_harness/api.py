@@ -61,7 +61,7 @@ class Results(pd.DataFrame):
         return made
 
     def __repr__(self) -> str:
-        return self._board(width=shutil.get_terminal_size((100, 24)).columns)
+        return self._board(width=shutil.get_terminal_size((80, 24)).columns)
 
     def _repr_html_(self) -> str:
         return self._board(format="html")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import TYPE_CHECKING, Self
 
 from adbench_harness.errors import said
 from adbench_harness.listener import Listener
+from adbench_harness.timeleft import TimeLeft
+from adbench_harness.wording import counted, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import ProgressColumn
 
     from adbench_harness.results.store import TrialResult
+    from adbench_harness.results.trial import Bundle
 
 
 class Display(Listener):
@@ -70,14 +75,16 @@ class Display(Listener):
             yield lambda done, total: shown.update(task, completed=done, total=total)
 
     def started(self, stored: int, total: int, folder: Path) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         if stored:
-            print(f"{stored} of {total} trials are in {folder} already")
+            are = "is" if stored == 1 else "are"
+            print(f"{stored} of {counted(total, 'trial')} {are} in {folder} already")
         self._total = total - stored
         self._done = 0
         self._folder = folder
-        self._start = time.monotonic()
+        self._last = time.monotonic()
+        self._time_left = TimeLeft(())
         # Without ipywidgets, rich shows nothing in a notebook, so lines are printed instead.
         notebook = self._console.is_jupyter and find_spec("ipywidgets") is not None
         self._live = self._total > 0 and (self._console.is_terminal or notebook)
@@ -85,14 +92,22 @@ class Display(Listener):
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeRemainingColumn(),
+            _remaining_column(),
             console=self._console,
             transient=True,
             disable=not self._live,
         )
-        self._trials = self._progress.add_task("trials", total=self._total)
+        self._trials = self._progress.add_task("trials", total=self._total, left=self._left)
         self._stage = self._progress.add_task("", total=1)
         self._open.enter_context(self._progress)
+
+    def planned(self, bundles: Sequence[Bundle]) -> None:
+        self._time_left = TimeLeft(bundles)
+
+    def _left(self) -> float | None:
+        """Seconds until the end of the run, less those since the last trial; None if unknown."""
+        seconds = self._time_left.seconds()
+        return None if seconds is None else max(seconds - (time.monotonic() - self._last), 0.0)
 
     def bundle(self, title: str) -> None:
         self._progress.update(self._trials, description=title)
@@ -104,18 +119,22 @@ class Display(Listener):
         self._progress.update(self._stage, completed=done, total=max(total, 1))
 
     def trial(self, result: TrialResult) -> None:
+        now = time.monotonic()
+        self._time_left.done(result.trial, now - self._last)
+        self._last = now
         self._done += 1
         self._progress.update(self._trials, completed=self._done)
         if self._live and not result.failures:
             return
-        spent = time.monotonic() - self._start
-        left = spent / self._done * (self._total - self._done)
         outcome = f"failed in {result.failures[0].stage}" if result.failures else "ok"
         line = f"[{self._done}/{self._total}] {result.trial.title}: {outcome}"
         if self._live:
             self._progress.console.print(line, markup=False, highlight=False)
-        else:
-            print(f"{line}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            return
+        left = self._left()
+        if left is not None and self._done < self._total:
+            line += f", about {duration(left)} left"
+        print(line, file=sys.stderr, flush=True)
 
     def observer_failed(self, name: str, error: Exception) -> None:
         print(f"adbench: observer {name}: {said(error)}", file=sys.stderr)
@@ -123,4 +142,22 @@ class Display(Listener):
     def finished(self, seconds: float) -> None:
         self._open.close()
         if self._total:
-            print(f"{self._total} trials in {seconds:.0f} s; results in {self._folder}\n")
+            print(
+                f"{counted(self._total, 'trial')} in {seconds:.0f} s; results in {self._folder}\n"
+            )
+
+
+def _remaining_column() -> ProgressColumn:
+    """The time left by a task's own function ``left``, or by the speed of its steps."""
+    from rich.progress import Task, TimeRemainingColumn
+    from rich.text import Text
+
+    class Remaining(TimeRemainingColumn):
+        def render(self, task: Task) -> Text:
+            if "left" not in task.fields:
+                return super().render(task)
+            seconds = task.fields["left"]()
+            shown = "-:--:--" if seconds is None else str(timedelta(seconds=int(seconds)))
+            return Text(shown, style="progress.remaining")
+
+    return Remaining()

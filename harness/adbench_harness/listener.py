@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from adbench_harness.results.store import TrialResult
+    from adbench_harness.results.trial import Bundle
 
 
 class Listener:
@@ -27,6 +28,9 @@ class Listener:
 
     def started(self, stored: int, total: int, folder: Path) -> None:
         """A run starts: ``stored`` of ``total`` trials are already in ``folder``."""
+
+    def planned(self, bundles: Sequence[Bundle]) -> None:
+        """The run will work on these ``bundles``, in this order."""
 
     def bundle(self, title: str) -> None:
         """A bundle starts."""

@@ -70,6 +70,7 @@ def prepare(
     from adbench_harness.results.store import Store
 
     catalogue = plugins.sound(checked.plugins)
+    locations.check(catalogue.offers["dataset"])
     _check_device(device)
     store = Store(Path(out))
     made = plan.make(
@@ -107,6 +108,7 @@ def perform(
     broken, bundles = plan.broken(finished), plan.left(finished)
     todo = len(broken) + sum(len(bundle.trials) for bundle in bundles)
     progress.started(len(plan.trials) - todo, len(plan.trials), store.root)
+    progress.planned(bundles)
     start = time.monotonic()
     with _interrupts() as seen:
         for result in itertools.chain(

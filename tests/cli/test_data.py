@@ -22,7 +22,8 @@ LICENSE = "--accept-license"
 
 def rows(text):
     """First column -> the whole row, wrapped lines left out."""
-    return {line.split()[0]: line for line in text.splitlines()[2:] if not line.startswith(" ")}
+    table = text.partition("\n\n")[0]
+    return {line.split()[0]: line for line in table.splitlines()[2:] if not line.startswith(" ")}
 
 
 @pytest.fixture
@@ -61,11 +62,9 @@ def test_data_sets_and_where_they_are(adbench, toys):
     found = rows(done.out)
     assert "2 categories in " in found["toy-data"]
     assert "5 categories in " in found["mini"]
-    assert re.search(
-        r" 15 +5354 +4.9 +CC BY-NC-SA 4.0 +not found: adbench data f", found["mvtec_ad"]
-    )
+    assert re.search(r" 15 +5354 +4.9 +not found: adbench data f", found["mvtec_ad"])
     assert re.search(r" 6 +1346 .*not found: request it at", found["mpdd"])
-    assert "name its folder with --data folder=DIR" in done.out
+    assert "name its folder with --data folder=DIR" in " ".join(done.out.split())
     # The watch that keeps other commands light sees what this one needs.
     assert "torch" in done.heavy
 

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
+from pathlib import Path
 
 import pytest
 
 from adbench_harness import leaderboard
 from adbench_harness.cli import leaderboard as command
 from adbench_harness.cli import main
+
+LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
 
 
 @pytest.fixture
@@ -65,3 +69,61 @@ def test_mistakes_are_one_line(error, results, tmp_path):
     assert "sideways" in error("leaderboard", results, "--rows", "sideways")
     (tmp_path / "empty/trials").mkdir(parents=True)
     assert "there are no results" in error("leaderboard", tmp_path / "empty")
+
+
+def test_the_argument_that_is_wrong_is_named(error, results):
+    def said(*arguments):
+        return error("leaderboard", results, *arguments)
+
+    two = ("--metric", "pixel_auroc,aupro")
+    assert "--columns category needs one metric in --metric, which names 2" in said(
+        "--columns", "category", *two
+    )
+    assert "--columns category needs one axis in --rows, which names 2 (model, scorer)" in said(
+        "--columns", "category", "--rows", "model,scorer"
+    )
+    assert "so it does not go with --all" in said("--columns", "category", "--all")
+    assert "--columns: no axis 'categories' (did you mean 'category'?)" in said(
+        "--columns", "categories"
+    )
+    assert "--only: no axis 'modle' (did you mean 'model'?)" in said("--only", "modle=toy-mean")
+    wrong = said("--only", "model=toy-men")
+    assert "--only model=toy-men: no result has this model (did you mean 'toy-mean'?)" in wrong
+    assert "choose from toy-mean, toy-raises" in wrong
+    assert "no result has 'toy'" in said("--label", "toy=Toy")
+
+
+def test_a_board_brings_the_names_of_its_suite(results, tmp_path, capsys):
+    board = tmp_path / "board"
+    shutil.copytree(results, board / "results")
+    (board / "suite.toml").write_text("plugins = ['toys']\n[labels]\ntoy-mean = 'Mean (ours)'\n")
+    command = ["leaderboard", str(board), "--format", "latex"]
+    assert main([*command, "--only", "model=toy-mean"]) == 0
+    assert "Mean (ours)" in capsys.readouterr().out
+    assert main([*command, "--label", "toy-mean=Mine"]) == 0
+    text = capsys.readouterr().out
+    assert "Mine" in text
+    assert "Mean (ours)" not in text
+
+
+def test_a_component_is_selected_whatever_its_parameters(shown):
+    text = shown("--only", "scorer=toy-map", "--all")
+    assert "toy-fitted" not in text
+
+
+@pytest.mark.parametrize("columns", [(), ("--columns", "category"), ("--metric", "image_auroc")])
+def test_printed_numbers_of_absent_data_sets_are_left_out_and_named(shown, columns):
+    text = " ".join(shown("--rows", "method", "--reported", "afps", *columns).split())
+    assert "since no result here is on" in text
+    assert "(reported)" not in text
+
+
+def test_every_table_fits_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    boards = sorted(path.parent for path in LEADERBOARDS.glob("*/suite.toml"))
+    assert boards
+    for board in boards:
+        assert main(["leaderboard", str(board)]) == 0
+        text = capsys.readouterr().out
+        assert max(map(len, text.splitlines())) <= 80, board.name
+        assert text.count("───\n") == 1, "one block"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 
+import adbench_padim
 from adbench_harness.planning.plugins import KINDS, available, load
 
 
@@ -12,6 +13,10 @@ def test_plugins_come_from_metadata_alone(adbench):
     assert not done.heavy
     for name in available():
         assert f"\n{name} " in done.out
+    rows = json.loads(adbench("list", "--json").out)
+    assert all(row["summary"] for row in rows if row["distribution"] == "adbench-harness")
+    (padim,) = (row for row in rows if row["plugin"] == "padim")
+    assert padim["summary"] == adbench_padim.__doc__.splitlines()[0]
 
 
 def test_json_is_for_programs(adbench):

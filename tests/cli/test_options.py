@@ -50,3 +50,30 @@ def test_a_table_wraps_its_last_column_to_the_terminal(monkeypatch):
     assert max(map(len, text.splitlines())) <= 50
     assert text.count("word") == 30
     assert options.table([]) == "nothing"
+
+
+def test_a_column_is_selected_once():
+    with pytest.raises(UserError, match=r"--only model is given twice .a and b.; give one value"):
+        options.pairs(["model=a", "model=b"])
+
+
+def test_labels_are_cut_at_the_equals_sign_outside_brackets():
+    found = options.labels(["padim(a=1,b=2)=PaDiM = ours", "nn=NN (k=1)"])
+    assert found == {"padim(a=1,b=2)": "PaDiM = ours", "nn": "NN (k=1)"}
+    for wrong in ("padim", "=a", "padim="):
+        with pytest.raises(UserError, match="is not NAME=TEXT"):
+            options.labels([wrong])
+
+
+def test_a_table_fits_the_terminal_and_is_folded_between_words(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    path = "/root/a-folder/of-results/and/another"
+    text = options.table([{"name": "a", "n": "5", "where": f"not found: look in {path}"}])
+    assert max(map(len, text.splitlines())) <= 40
+    assert "a-folder/" in text
+    assert "".join(text.split()).count("/root/a-folder/of-results/and/another") == 1
+
+
+def test_each_text_is_said_once():
+    pairs = [("a", "free"), ("b", "not free"), ("c", "free"), ("d", "")]
+    assert options.grouped(pairs) == "free: a, c\nnot free: b"

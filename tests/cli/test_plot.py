@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,8 +53,8 @@ def test_it_draws_a_file_and_prints_how_a_page_shows_it(results, tmp_path, capsy
 @pytest.mark.parametrize(
     ("asked", "line"),
     [
-        ([], "plot needs either --x PARAM or --curves"),
-        (["--x", "size", "--curves"], "plot needs either --x PARAM or --curves"),
+        ([], "plot needs either --x NAME or --curves"),
+        (["--x", "size", "--curves"], "plot needs either --x NAME or --curves"),
         (["--x", "color"], "no axis 'color'"),
         (["--x", "size", "--only", "model"], "--only 'model' is not COLUMN=VALUE"),
     ],
@@ -60,3 +62,24 @@ def test_it_draws_a_file_and_prints_how_a_page_shows_it(results, tmp_path, capsy
 def test_mistakes_are_one_line(results, error, tmp_path, asked, line):
     assert line in error("plot", results, *asked, "--by", "model", "-o", tmp_path / "a.svg")
     assert not (tmp_path / "a.svg").exists()
+
+
+def test_accuracy_against_cost_has_a_front(results, tmp_path, capsys):
+    store = Store(results)
+    for result, cost in zip(list(store.read()), (3.0, 90.0), strict=True):
+        metrics = {**result.metrics, "ms_per_image": cost, "aupro": 0.5}
+        store.write(replace(result, metrics=metrics, columns=columns(metrics)))
+    output = tmp_path / "a.svg"
+    axes = ["--x", "ms_per_image", "--y", "image_auroc,aupro"]
+    assert main(["plot", str(results), *axes, "-o", str(output)]) == 0
+    title = "image AUROC, AUPRO against ms/image; filled points are on the Pareto front"
+    assert capsys.readouterr().out == f"![{title}]({output})\n"
+    assert b"<svg" in output.read_bytes()
+
+
+def test_costs_of_two_data_sets_are_not_one_plot(results, error, tmp_path):
+    store = Store(results)
+    first = next(store.read())
+    store.write(replace(first, trial=replace(first.trial, dataset=Choice("own", 1))))
+    asked = ("--x", "image_auroc", "--y", "image_auroc", "-o", tmp_path / "a.svg")
+    assert "are on 2 data sets (mini, own)" in error("plot", results, *asked)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adbench_harness.compare import compare
 from adbench_harness.planning.suite import Tolerance
 from adbench_harness.results.store import Heading
-from adbench_harness.results.trial import Choice, Weights
+from adbench_harness.results.trial import Choice, EvaluationSettings, Weights
 
 from .conftest import LABELS, TRIAL, failed, result, scores
 
@@ -191,6 +191,32 @@ def test_other_images_ask_for_a_new_baseline(verdict):
     new = result()
     other = {**new.images, "path": new.images["path"][::-1]}
     assert verdict(result(), replace(new, images=other))[0].verdict == "re-baseline"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"model": Choice("patchcore", 1, {"coreset_ratio": 0.2}, ("coreset_ratio",))},
+            "coreset_ratio of patchcore: 0.1 → 0.2",
+        ),
+        ({"evaluation": EvaluationSettings(size=256)}, "evaluation size: none → 256"),
+        ({"weights": (Weights("resnet18", 1),)}, "backbone: embedded → resnet18"),
+    ],
+)
+def test_a_trial_with_other_parameters_is_named_by_what_differs(verdict, change, said):
+    pair, code = verdict(result(), result(replace(TRIAL, **change)))
+    assert (pair.verdict, code) == ("re-baseline", 2)
+    assert said in pair.versions
+
+
+def test_a_missing_trial_names_the_nearest_new_one(stored):
+    others = [result(replace(TRIAL, scorer=Choice(name, 1))) for name in ("knn", "mean")]
+    other_model = replace(TRIAL, scorer=Choice("knn", 1), model=Choice("padim", 1))
+    found = compare(stored("old", *others), stored("new", result(other_model)), NUMBERS)
+    said = {pair.trial.scorer.name: pair.versions for pair in found.pairs if pair.old}
+    assert said["knn"] == ("model: patchcore → padim",)
+    assert said["mean"] == ("model: patchcore → padim", "scorer: mean → knn")
 
 
 @pytest.mark.parametrize(

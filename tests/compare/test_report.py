@@ -50,12 +50,13 @@ def test_a_terminal_gets_a_line_a_trial_and_its_reasons(comparison):
     ]
     for reason in (
         "  fit: no memory",
-        "  in the baseline, but not in the new run",
         "  AUPRO 80.00 → 70.00 (0.50 allowed)",
         "  version of nn: 1 → 2",
         "  FLOPs 5,000,000 → 4,000,000 (better; no growth allowed)",
     ):
         assert reason in lines
+    missing = "  in the baseline, but not in the new run; the nearest trial there differs: "
+    assert f"{missing}seed: 1 → 7" in lines
     assert any(
         line.startswith("  image AUROC 90.00 → 87.00 (0.50 allowed, paired test p = 0.")
         and line.endswith(": may be chance on these images)")

@@ -74,7 +74,22 @@ def test_what_is_absent_is_none(result):
         (
             {"evaluation": EvaluationSettings(border="crop")},
             "dataset",
-            ["mini [border=full]", "mini [border=crop]"],
+            ["mini [border scored]", "mini [cropped border left out]"],
+        ),
+        (
+            {"evaluation": EvaluationSettings(size=256)},
+            "dataset",
+            ["mini [maps scored at full size]", "mini [maps scored at 256 px]"],
+        ),
+        (
+            {"fingerprint": "0123456789abcdef"},
+            "dataset",
+            ["mini [images ffffffff]", "mini [images 01234567]"],
+        ),
+        (
+            {"metrics": ("image_auroc@2",)},
+            "dataset",
+            ["mini [image_auroc v1]", "mini [image_auroc v2]"],
         ),
         (
             {"weights": (Weights("embedded", 1, "/w", "abcdef0123456789"),)},
@@ -92,11 +107,12 @@ def test_what_one_label_would_hide_is_told_apart(result, change, axis, labels):
 
 
 def test_of_twins_the_last_to_finish_counts(result):
-    old = result(0.5, fingerprint="a", finished="2025-01-02T00:00:00Z")
-    new = result(0.7, fingerprint="b", finished="2025-01-03T00:00:00Z")
+    old = result(0.5, files=("mine@0123",), finished="2025-01-02T00:00:00Z")
+    new = result(0.7, files=("mine@4567",), finished="2025-01-03T00:00:00Z")
     table = frame([new, result(0.1, category="grass"), old])
     assert table["image_auroc"].tolist() == [0.7, 0.1]
     assert table.index.tolist() == [0, 1]
+    assert table["hides"].tolist() == [1, 0]
 
 
 def test_a_broken_model_leaves_the_table_once_it_ran(result):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from adbench_harness.leaderboard.table import Table, escaped
 
 TABLE = Table(
@@ -51,9 +53,12 @@ def test_html_is_ascii() -> None:
     assert "&lt;c&gt;" in text
 
 
-def test_latex_is_a_tabular_below_comments() -> None:
-    text = TABLE.latex()
-    assert text.startswith("% two rows\n% a *note*\n")
+def test_latex_is_a_table_below_its_remarks() -> None:
+    text = replace(TABLE, remarks=["a remark"], tied=frozenset({(1, 1)})).latex()
+    assert text.startswith("% a remark\n\\begin{table}\n")
+    assert "Two rows $\\cdot$ best in bold" in text
+    assert "A *note*." in text
+    assert "97.0$^{*}$" in text
     assert r"\textbf{98.1}" in text
     assert r"image AUROC $\uparrow$" in text
 
@@ -62,10 +67,10 @@ def test_control_characters_become_spaces() -> None:
     assert escaped("a\x1b[2Jb\nc") == r"a \[2Jb c"
 
 
-def test_labels_take_at_most_half_of_the_width() -> None:
+def test_labels_are_narrowed_only_as_far_as_they_must() -> None:
     labels = ["aaa bb cc dd ee ff gg hh", "aa bb cc dd ee ff gg"]
-    text = Table(["name", "kind", "value"], [[*labels, "1"]], labels=2).terminal(80, color=False)
+    text = Table(["name", "kind", "value"], [[*labels, "1"]], labels=2).terminal(40, color=False)
     rule = next(line for line in text.splitlines() if line.startswith("─"))
-    assert len(rule) == 40 + len("value")
+    assert len(rule) == 40
     words = [*" ".join(labels).split(), "name", "kind", "value", "1", rule]
     assert sorted(text.split()) == sorted(words)

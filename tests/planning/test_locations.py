@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from adbench_harness.downloads.weights import hub_folder
+from adbench_harness.errors import UserError
 from adbench_harness.images.folders import cache_folder
 from adbench_harness.planning.locations import Locations
 
@@ -24,3 +25,10 @@ def test_what_is_downloaded_goes_where_it_is_looked_for() -> None:
     assert Locations().weights_folder == hub_folder()
     named = Locations(data="~/d", weights="~/w")
     assert (named.data_folder, named.weights_folder) == (Path.home() / "d", Path.home() / "w")
+
+
+def test_the_folder_of_an_unknown_data_set_is_refused() -> None:
+    known = ("visa", "mvtec_ad")
+    Locations(datasets={"visa": "v"}).check(known)
+    with pytest.raises(UserError, match=r"--data vis=v: no data set 'vis' \(did you mean 'visa'"):
+        Locations(datasets={"vis": "v"}).check(known)

@@ -7,7 +7,13 @@ import torch
 
 from adbench_harness.errors import ContractError
 from adbench_harness.nn.neighbours import Neighbours
-from adbench_harness.running.contract import check_outputs, check_scores, finite
+from adbench_harness.running.contract import (
+    check_outputs,
+    check_scores,
+    finite,
+    shared_tensors,
+    tensors,
+)
 from adbench_harness.types import (
     AnomalyMap,
     DefectLogits,
@@ -124,7 +130,7 @@ def test_what_was_declared_must_be_there() -> None:
     ],
 )
 def test_scores_in_their_shape_pass(scores: Scores) -> None:
-    check_scores(scores, B)
+    check_scores(scores, B, (8, 8))
 
 
 @pytest.mark.parametrize(
@@ -139,6 +145,12 @@ def test_scores_in_their_shape_pass(scores: Scores) -> None:
         (Scores(image=[0.0, 1.0]), "image: shape list for 2 images"),  # type: ignore[arg-type]
         (Scores(image=torch.tensor([0, torch.nan])), "image: a score is not finite"),
         (Scores(map=torch.full((B, 4, 4), torch.inf)), "map: a score is not finite"),
+        (Scores(image=torch.tensor([torch.inf, -torch.inf])), "image: a score is not finite"),
+        (Scores(image=torch.tensor([0.0, 1e300]).double()), "image: a score is not finite"),
+        (
+            Scores(map=torch.zeros(B, 4, 8)),
+            r"map: 4 x 8 for an input of 8 x 8 \(height x width\); a map must cover",
+        ),
         (
             Scores(classes=torch.zeros(B, 2), class_names=("a", "b", "c")),
             "classes: 2 columns for 3 names",
@@ -147,4 +159,47 @@ def test_scores_in_their_shape_pass(scores: Scores) -> None:
 )
 def test_broken_scores_are_named(scores: Any, reason: str) -> None:
     with pytest.raises(ContractError, match=reason):
-        check_scores(scores, B)
+        check_scores(scores, B, (8, 8))
+
+
+@pytest.mark.parametrize("port", ["map", "score", "embeddings", "bank", "gaussian", "logits"])
+def test_infinities_of_both_signs_do_not_cancel(port: str) -> None:
+    values = PORTS[port]
+    for tensor in (*tensors(values), *shared_tensors(values)):
+        flat = tensor.view(-1)
+        flat[0], flat[1] = torch.inf, -torch.inf
+        with pytest.raises(ContractError, match="not finite"):
+            check(values)
+        flat[0] = flat[1] = 0
+    check(values)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "fits"),
+    [
+        ((28, 28), (224, 224), True),
+        ((16, 25), (130, 200), True),
+        ((24, 36), (224, 320), True),
+        ((24, 16), (128, 192), False),
+        ((32, 32), (128, 192), False),
+        ((1, 1), (128, 128), True),
+    ],
+)
+def test_a_map_has_the_aspect_of_the_input(
+    shape: tuple[int, int], size: tuple[int, int], fits: bool
+) -> None:
+    scores = Scores(map=torch.zeros(B, *shape))
+    level = AnomalyMap((Level(torch.zeros(B, *shape)),))
+    if fits:
+        check_scores(scores, B, size)
+        check_outputs(Outputs(size, level), frozenset({AnomalyMap}), B)
+        return
+    with pytest.raises(ContractError, match="a map must cover the whole input"):
+        check_scores(scores, B, size)
+    with pytest.raises(ContractError, match="a map must cover the whole input"):
+        check_outputs(Outputs(size, level), frozenset({AnomalyMap}), B)
+
+
+def test_a_level_has_the_aspect_of_its_own_box() -> None:
+    level = Level(torch.zeros(B, 4, 8), box=(0, 0, 4, 8))
+    check_outputs(Outputs((8, 8), AnomalyMap((level,))), frozenset({AnomalyMap}), B)

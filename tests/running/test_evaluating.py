@@ -226,7 +226,7 @@ def test_what_is_not_there_leaves_metrics_out(plugins, tmp_path, capsys) -> None
     again = tmp_path / "again"
     names = ("--metrics", "regions,image_auroc", "--plugins", plugins)
     assert main(["rescore", str(tmp_path / "ran"), "--out", str(again), *names]) == 0
-    assert "1 of 1 trials stored no maps" in capsys.readouterr().err
+    assert "1 of 1 trial stored no maps" in capsys.readouterr().err
     (rescored,) = Store(again).read()
     assert "regions" not in rescored.metrics
     (scores,) = run(plugins, tmp_path / "scores", "--scorers", "toy-fitted")

@@ -28,6 +28,7 @@ from adbench_harness.cli import (
     report,
     rescore,
     run,
+    scores,
     show,
     timings,
     weights,
@@ -36,7 +37,7 @@ from adbench_harness.cli import list as list_
 from adbench_harness.errors import ContractError, UserError
 
 _COMMANDS = (
-    *(run, leaderboard, plot, report, compare, rescore, timings, fill),
+    *(run, leaderboard, plot, report, compare, scores, rescore, timings, fill),
     *(list_, show, data, weights, new, check, reference, doctor),
 )
 

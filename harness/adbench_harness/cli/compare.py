@@ -9,6 +9,7 @@ from typing import Any
 
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.results import FOLDER
+from adbench_harness.wording import counted
 
 SUMMARY = "Compare results with accepted ones; exit 0: as good, 1: worse or changed, 2: impossible."
 
@@ -120,7 +121,7 @@ def _accept(baseline: Any, new: Any, ids: list[str]) -> int:
             shutil.copy(new.trials / name, fresh)
     shutil.rmtree(baseline.trials, ignore_errors=True)
     fresh.rename(baseline.trials)
-    print(f"accepted: {len(ids)} trials in {baseline.root}")
+    print(f"accepted: {counted(len(ids), 'trial')} in {baseline.root}")
     return 0
 
 

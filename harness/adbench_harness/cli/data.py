@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError, nearest
+from adbench_harness.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,7 @@ def handle(given: argparse.Namespace) -> int:
     """Returns 0, or 1 if verification found an error."""
     locations = options.locations(given)
     catalogue = options.loaded(given)
+    locations.check(catalogue.offers["dataset"])
     if given.action == "verify":
         return _verify(given.names, catalogue, locations)
     if given.action == "fetch" and not given.names:
@@ -52,6 +54,7 @@ def handle(given: argparse.Namespace) -> int:
             fetcher.datasets(chosen, locations.data_folder)
     else:
         print(options.table([_row(dataset, locations) for dataset in chosen]))
+        print("\nlicenses\n" + options.grouped((one.name, one.license) for one in chosen))
     return 0
 
 
@@ -63,7 +66,6 @@ def _row(dataset: Any, locations: Locations) -> dict[str, str]:
         "categories": str(len(published) or ""),
         "images": str(sum(published.values()) or ""),
         "GB": f"{gigabytes:.1f}" if gigabytes else "",
-        "license": dataset.license,
         "found": options.whereabouts(dataset, locations) or f"not found: {_how_to_get(dataset)}",
     }
 
@@ -127,7 +129,7 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
 
 
 def _counted(dataset: Any, category: str, found: Findings) -> str:
-    text = f"{found.images} images, {found.masks} mask{'s' * (found.masks != 1)}"
+    text = f"{counted(found.images, 'image')}, {counted(found.masks, 'mask')}"
     known = dataset.empty_masks.get(category, 0)
     if found.empty:
         text += f" ({found.empty} empty, {'as published' if found.empty == known else 'check it'})"

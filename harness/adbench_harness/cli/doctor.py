@@ -59,16 +59,18 @@ def _backbones(given: argparse.Namespace) -> list[tuple[str, str, str]]:
     from adbench_harness.planning import plugins
 
     location = options.locations(given).weights
-    rows = []
+    rows, missing = [], []
     for name, offer in plugins.load(()).offers["backbone"].items():
         found = weights.find(offer.component(), location)
         if found is None:
-            rows.append((f"backbone {name}", "no weights", f"adbench weights fetch {name}"))
+            missing.append(name)
         elif found.path is None:
-            rows.append((f"backbone {name}", "needs none", ""))
+            rows.append((f"backbone {name}", "needs no weights", ""))
         else:
             note = "" if found.verified else "not the published file: rows with it are marked"
             rows.append((f"backbone {name}", found.path, note))
+    if missing:
+        rows.append(("weights not found", ", ".join(missing), "adbench weights fetch NAME"))
     return rows
 
 
@@ -76,10 +78,17 @@ def _datasets(given: argparse.Namespace) -> list[tuple[str, str, str]]:
     from adbench_harness.planning import plugins
 
     locations = options.locations(given)
+    known = options.sound(plugins.available()) if locations.datasets else plugins.load(())
+    offers = known.offers["dataset"]
+    locations.check(offers)
     rows = []
-    for name, offer in plugins.load(()).offers["dataset"].items():
+    missing: dict[str, list[str]] = {}
+    for name, offer in offers.items():
         dataset = offer.component()
-        found = options.whereabouts(dataset, locations)
-        step = f"adbench data fetch {name}" if dataset.archives else f"--data {name}=DIR"
-        rows.append((f"data {name}", found or "not found", "" if found else step))
+        if found := options.whereabouts(dataset, locations):
+            rows.append((f"data {name}", found, ""))
+        else:
+            step = "adbench data fetch NAME" if dataset.archives else "--data NAME=DIR"
+            missing.setdefault(step, []).append(name)
+    rows += [("data not found", ", ".join(names), step) for step, names in missing.items()]
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from pathlib import Path
 
 from adbench_harness.cli import options
 
@@ -23,6 +24,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--columns", metavar="COLUMN", help="axis of the columns, for one metric")
     options.add_selection(parser)
+    parser.add_argument("--all", action="store_true", help="every metric that was measured")
+    options.add_labels(parser)
     parser.add_argument(
         "--reported", metavar="PLUGINS", help="add the numbers that papers printed; with --rows"
     )
@@ -34,7 +37,15 @@ def handle(given: argparse.Namespace) -> int:
 
     store = Store.existing(given.results)
     from adbench_harness import leaderboard
-    from adbench_harness.planning import grammar
+    from adbench_harness.leaderboard import labels
+    from adbench_harness.planning import grammar, suite
+
+    results = list(store.read())
+    named = options.labels(given.label)
+    labels.check_names(named, results)
+    board = Path(given.results) / "suite.toml"
+    if board.is_file():
+        named = suite.read(board).get("labels", {}) | named
 
     reported = []
     if given.reported:
@@ -44,16 +55,18 @@ def handle(given: argparse.Namespace) -> int:
         plugins.check_names(names)
         reported = plugins.load(names).reported()
     text = leaderboard.render(
-        store.read(),
+        results,
         format=given.format,
         rows=grammar.names(given.rows),
         columns=given.columns,
         metrics=grammar.names(given.metric),
+        all=given.all,
         only=options.pairs(given.only),
+        labels=named,
         reported=reported,
         per_category=given.per_category,
         store=store.root,
-        width=shutil.get_terminal_size((100, 24)).columns,
+        width=shutil.get_terminal_size((80, 24)).columns,
         color=sys.stdout.isatty(),
     )
     print(text.rstrip("\n"))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib.util
 import json
+from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 from adbench_harness.cli import options
@@ -37,11 +41,28 @@ def _plugins() -> list[dict[str, str]]:
             "plugin": name,
             "distribution": entry.dist.name if entry.dist else "",
             "version": entry.dist.version if entry.dist else "",
-            "summary": "" if len(entries) == 1 else "installed twice: uninstall one",
+            "summary": _summary(entry) if len(entries) == 1 else "installed twice: uninstall one",
         }
         for name, entries in available().items()
         for entry in entries
     ]
+
+
+def _summary(entry: EntryPoint) -> str:
+    """The first line of a plugin's docstring, read without importing the plugin."""
+    top, *inner = entry.module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+        if spec is None or spec.origin is None:
+            return ""
+        path = Path(spec.origin)
+        if inner:
+            path = path.parent.joinpath(*inner)
+            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        doc = ast.get_docstring(ast.parse(path.read_bytes()))
+    except (ImportError, OSError, SyntaxError, ValueError):
+        return ""  # loading it will name the error
+    return (doc or "").partition("\n")[0]
 
 
 def _components(given: argparse.Namespace) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from adbench_harness.downloads.fetcher import Fetcher
     from adbench_harness.planning.locations import Locations
     from adbench_harness.planning.plugins import Catalogue
+
+_NUMBER = re.compile(r"[\d.]*")
+_WORD = 30
+"""Maximum width of a word that a table does not cut."""
 
 
 def plugin_names(**_: Any) -> list[str]:
@@ -32,32 +37,65 @@ def add_plugins(parser: argparse.ArgumentParser, **kwargs: Any) -> None:
 
 def add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "results", nargs="?", default=FOLDER, help=f"folder of results (default {FOLDER})"
+        "results",
+        nargs="?",
+        default=FOLDER,
+        help=f"folder of results, or a board (default {FOLDER})",
     )
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
+def add_selection(parser: argparse.ArgumentParser, *names: str) -> None:
+    """``--metric``, under other ``names`` too, and ``--only``."""
     parser.add_argument(
         "--metric",
+        *names,
         metavar="NAMES",
         default="",
-        help="metric that ranks or fills the cells, or several columns",
+        help="metrics of the columns; the first one ranks",
     )
     parser.add_argument(
         "--only",
         metavar="COLUMN=VALUE",
         action="append",
         default=[],
-        help="only results with this value",
+        help="only results with this value, such as model=patchcore",
     )
 
 
 def pairs(items: list[str]) -> dict[str, str]:
     """COLUMN=VALUE items as a mapping."""
+    found: dict[str, str] = {}
     for item in items:
-        if "=" not in item:
+        column, equals, value = item.partition("=")
+        if not equals:
             raise UserError(f"--only '{item}' is not COLUMN=VALUE, such as model=patchcore")
-    return dict(item.split("=", 1) for item in items)
+        if column in found:
+            raise UserError(
+                f"--only {column} is given twice ({found[column]} and {value}); give one value"
+            )
+        found[column] = value
+    return found
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--label",
+        metavar="NAME=TEXT",
+        action="append",
+        default=[],
+        help="text to show for a component or a row: 'padim=PaDiM (ours)'",
+    )
+
+
+def labels(items: list[str]) -> dict[str, str]:
+    """NAME=TEXT items as a mapping; a ``=`` inside brackets belongs to the name."""
+    found = {}
+    for item in items:
+        name, *text = re.split(r"=(?![^()]*\))", item, maxsplit=1)
+        if not (name and text and text[0]):
+            raise UserError(f"--label '{item}' is not NAME=TEXT, such as 'padim=PaDiM (ours)'")
+        found[name] = text[0]
+    return found
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +135,8 @@ def _locations(data: list[str], weights: str | None, fetch: Fetcher | None) -> L
     from adbench_harness.planning.locations import Locations
 
     named = dict(item.split("=", 1) for item in data if "=" in item)
+    if "" in named:
+        raise UserError(f"--data '={named['']}' has no name; write NAME=DIR, or DIR alone")
     general = [item for item in data if "=" not in item]
     if len(general) > 1:
         raise UserError(
@@ -150,17 +190,46 @@ def sound(names: Iterable[str]) -> Catalogue:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Rows as plain text, wrapped to the terminal's width in their last column."""
+    """Rows as plain text; texts are folded where the terminal is too narrow for them."""
     if not rows:
         return "nothing"
     import shutil
 
     from tabulate import tabulate
 
+    from adbench_harness.wording import fold, longest
+
     columns = list(rows[0])
+    texts = [[str(row[column]) for column in columns] for row in rows]
     # tabulate makes a column 2 wider than its header at least, and puts 2 between columns.
-    fixed = sum(max(len(c) + 2, *(len(str(row[c])) for row in rows)) + 2 for c in columns[:-1])
-    last = max(24, shutil.get_terminal_size().columns - fixed)
+    least = [
+        max(len(column) + 2, *(min(longest(row[j]), _WORD) for row in texts))
+        for j, column in enumerate(columns)
+    ]
+    widths = [max(least[j], *(len(row[j]) for row in texts)) for j in range(len(columns))]
+    room = shutil.get_terminal_size((80, 24)).columns - 2 * (len(columns) - 1)
+    while sum(widths) > room and widths != least:
+        loose = [j for j in range(len(columns)) if widths[j] > least[j]]
+        widths[max(loose, key=lambda j: widths[j])] -= 1
+    cells = [["\n".join(fold(text, widths[j])) for j, text in enumerate(row)] for row in texts]
+    numbers = [all(_NUMBER.fullmatch(row[j]) for row in texts) for j in range(len(columns))]
     return tabulate(
-        rows, headers="keys", tablefmt="simple", maxcolwidths=[*[None] * (len(columns) - 1), last]
+        cells,
+        columns,
+        "simple",
+        disable_numparse=True,
+        colalign=["right" if number else "left" for number in numbers],
     )
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> str:
+    """Lines ``text: names``, each text once, from pairs of a name and its text."""
+    import shutil
+    from textwrap import fill
+
+    names: dict[str, list[str]] = {}
+    for name, text in pairs:
+        names.setdefault(text, []).append(name)
+    width = shutil.get_terminal_size((80, 24)).columns
+    lines = (f"{text}: {', '.join(found)}" for text, found in names.items() if text)
+    return "\n".join(fill(line, width, subsequent_indent="  ") for line in lines)

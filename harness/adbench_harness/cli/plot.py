@@ -1,4 +1,4 @@
-"""``adbench plot``: plots a metric against a parameter, or the curves of trainings."""
+"""``adbench plot``: plots metrics against a parameter or a cost, or the curves of trainings."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
 
-SUMMARY = "Plot a metric against a parameter, or the curves that trainings logged."
+SUMMARY = "Plot metrics against a parameter or another metric, or the curves of trainings."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_results(parser)
-    parser.add_argument("--x", metavar="PARAM", help="parameter on the x axis")
+    parser.add_argument("--x", metavar="NAME", help="parameter or metric on the x axis")
     parser.add_argument("--curves", action="store_true", help="plot the trainings' curves instead")
-    options.add_selection(parser)
+    options.add_selection(parser, "--y")
     parser.add_argument("--by", metavar="COLUMNS", default="method", help="one line per value")
     parser.add_argument(
         "-o",
@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     if bool(given.x) == given.curves:
-        raise UserError("plot needs either --x PARAM or --curves")
+        raise UserError("plot needs either --x NAME or --curves")
     from adbench_harness.results.store import Store
 
     store = Store.existing(given.results)

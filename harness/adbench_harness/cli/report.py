@@ -46,6 +46,7 @@ def handle(given: argparse.Namespace) -> int:
         catalogue = options.sound(sorted(used & plugins.available().keys()))
     else:
         catalogue = options.loaded(given)
+    locations.check(catalogue.offers["dataset"])
     start = time.monotonic()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

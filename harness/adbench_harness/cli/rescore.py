@@ -10,6 +10,7 @@ from typing import Any
 
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
+from adbench_harness.wording import counted
 
 SUMMARY = "Compute metrics again from stored scores and maps, without running a model."
 
@@ -61,16 +62,16 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError(f"no finished trial in '{given.results}'")
     if bare and any(metric.needs in ("map", "regions") for metric in metrics):
         print(
-            f"{bare} of {len(done)} trials stored no maps, so their pixel metrics are left out; "
-            "run them with --keep-maps",
+            f"{bare} of {counted(len(done), 'trial')} stored no maps, so their pixel metrics are "
+            "left out; run them with --keep-maps",
             file=sys.stderr,
         )
-    print(f"{len(done)} trials rescored; results in {new.root}\n")
+    print(f"{counted(len(done), 'trial')} rescored; results in {new.root}\n")
     print(
         leaderboard.render(
             done,
             store=new.root,
-            width=shutil.get_terminal_size((100, 24)).columns,
+            width=shutil.get_terminal_size((80, 24)).columns,
             color=sys.stdout.isatty(),
         )
     )
@@ -88,6 +89,7 @@ class _Images:
 
     def __init__(self, given: argparse.Namespace, catalogue: Any) -> None:
         self._locations = options.data_locations(given)
+        self._locations.check(catalogue.offers["dataset"])
         self._catalogue = catalogue
         self._last: tuple[Any, Any] = (None, None)
 

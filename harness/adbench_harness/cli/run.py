@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
 from adbench_harness.results import FOLDER
+from adbench_harness.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,7 +175,9 @@ def _explain(prepared: Prepared) -> int:
     for note in plan.notes:
         print(note)
     todo = sum(len(bundle.trials) for bundle in bundles)
-    print(f"{len(plan.trials)} trials, {todo} to do, in {len(bundles)} bundles")
+    print(
+        f"{counted(len(plan.trials), 'trial')}, {todo} to do, in {counted(len(bundles), 'bundle')}"
+    )
     for bundle in bundles:
         print(f"\n{bundle.title}")
         for trial in bundle.trials:
@@ -201,8 +204,9 @@ def _show(found: Sequence[TrialResult], prepared: Prepared, *, per_category: boo
             leaderboard.render(
                 found,
                 per_category=detailed,
+                labels=prepared.suite.labels,
                 store=prepared.store.root,
-                width=shutil.get_terminal_size((100, 24)).columns,
+                width=shutil.get_terminal_size((80, 24)).columns,
                 color=sys.stdout.isatty(),
             )
         )

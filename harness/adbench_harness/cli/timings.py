@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
+from adbench_harness.wording import counted
 
 SUMMARY = "Show where the time of stored results went, by stage, and what sharing saved."
 _STAGES = (
@@ -59,8 +60,9 @@ def handle(given: argparse.Namespace) -> int:
     ]
     print(options.table(rows))
     print(
-        f"\n{trials} trials. 'if alone' is the time of one separate run per trial. Work that "
-        "trials share\n(images, features, a fitted model, its predictions) counts in each run."
+        f"\n{counted(trials, 'trial')}. 'if alone' is the time of one separate run per trial. "
+        "Work that trials share\n"
+        "(images, features, a fitted model, its predictions) counts in each run."
     )
     return 0
 

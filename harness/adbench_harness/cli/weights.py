@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
@@ -23,8 +24,6 @@ def handle(given: argparse.Namespace) -> int:
 
     locations = Locations.given(weights=given.weights)
     catalogue = options.loaded(given)
-    from adbench_harness.downloads import weights
-
     if given.action == "fetch":
         if not given.names:
             raise UserError("fetch needs the name of a backbone; 'adbench weights' lists them")
@@ -36,21 +35,26 @@ def handle(given: argparse.Namespace) -> int:
             fetcher = Fetcher(accepted=given.accept_license, listener=display)
             fetcher.weights(chosen, locations.weights_folder)
         return 0
-    rows = []
-    for name, offer in catalogue.offers["backbone"].items():
-        backbone = offer.component()
-        found = weights.find(backbone, locations.weights)
-        rows.append(
-            {
-                "backbone": name,
-                "weights": "none needed"
-                if backbone.weights is None
-                else "not found"
-                if found is None
-                else f"{found.path}{'' if found.verified else ' (not the published file)'}",
-                "sha256": (found.sha256 or "")[:16] if found else backbone.weights.sha256 or "",
-                "license": backbone.weights.license if backbone.weights else "",
-            }
-        )
-    print(options.table(rows))
+    backbones = [offer.component() for offer in catalogue.offers["backbone"].values()]
+    print(options.table([_row(backbone, locations.weights) for backbone in backbones]))
+    licensed = [(b.name, b.weights.license) for b in backbones if b.weights]
+    print("\nlicenses\n" + options.grouped(licensed))
     return 0
+
+
+def _row(backbone: Any, folder: str | None) -> dict[str, str]:
+    from adbench_harness.downloads import weights
+
+    found = weights.find(backbone, folder)
+    if backbone.weights is None:
+        place = "none needed"
+    elif found is None:
+        place = f"not found: adbench weights fetch {backbone.name}"
+    else:
+        place = f"{found.path}{'' if found.verified else ' (not the published file)'}"
+    published = backbone.weights.sha256 if backbone.weights else None
+    return {
+        "backbone": backbone.name,
+        "sha256": ((found.sha256 if found else published) or "")[:8],
+        "weights": place,
+    }

@@ -11,7 +11,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from adbench_harness.compare.images import ImageChanges, changes
 from adbench_harness.leaderboard.columns import COUNTS
 from adbench_harness.planning.suite import Tolerance
 from adbench_harness.results.store import Store, TrialResult
-from adbench_harness.results.trial import Choice, Trial, show
+from adbench_harness.results.trial import NONE, Choice, Trial, show
 from adbench_harness.statistics.significance import LEVEL
 
 Verdict = Literal[
@@ -61,7 +61,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Pair:
-    """A trial in one or both runs; ``versions`` are differences that prevent a comparison."""
+    """A trial in one or both runs; ``versions`` are differences that prevent a comparison.
+
+    For a missing trial, they are the differences from the most similar trial that is new.
+    """
 
     verdict: Verdict
     old: TrialResult | None
@@ -99,15 +102,49 @@ class Comparison:
 
 def compare(baseline: Store, new: Store, tolerance: Tolerance) -> Comparison:
     """Compare the results in ``new`` with the accepted ones in ``baseline``."""
-    old_results, new_results = latest(baseline), latest(new)
-    matched = [
-        (old_results.get(key), new_results.get(key))
-        for key in sorted(old_results.keys() | new_results.keys())
-    ]
+    matched = _matched(latest(baseline), latest(new))
     growth = _growth(matched)
     pairs = [_pair(old, now, baseline, new, tolerance, growth) for old, now in matched]
+    pairs = _with_nearest(pairs)
     pairs.sort(key=lambda pair: VERDICTS.index(pair.verdict))
     return Comparison(tuple(pairs), tolerance)
+
+
+_Sides = tuple[TrialResult | None, TrialResult | None]
+
+
+def _matched(
+    old_results: Mapping[str, TrialResult], new_results: Mapping[str, TrialResult]
+) -> list[_Sides]:
+    """Pairs of the same trial; and of one whose only counterpart has other values of parameters."""
+    matched: list[_Sides] = []
+    alone: dict[str, tuple[list[TrialResult], list[TrialResult]]] = {}
+    for key in sorted(old_results.keys() | new_results.keys()):
+        old, new = old_results.get(key), new_results.get(key)
+        if old and new:
+            matched.append((old, new))
+            continue
+        for side, result in enumerate((old, new)):
+            if result:
+                alone.setdefault(_names(result.trial), ([], []))[side].append(result)
+    for olds, news in alone.values():
+        if len(olds) == len(news) == 1:
+            matched.append((olds[0], news[0]))
+        else:
+            matched += [*((old, None) for old in olds), *((None, new) for new in news)]
+    return matched
+
+
+def _with_nearest(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs; a missing trial gets its differences from the most similar one that is new."""
+    added = [pair.trial for pair in pairs if pair.verdict == "new"]
+    found = []
+    for pair in pairs:
+        if pair.verdict == "missing" and added:
+            ways = [tuple(_changes(pair.trial, trial)) for trial in added]
+            pair = replace(pair, versions=min(ways, key=len))
+        found.append(pair)
+    return found
 
 
 def latest(store: Store) -> dict[str, TrialResult]:
@@ -125,11 +162,61 @@ def _identity(trial: Trial) -> str:
     )
 
 
+def _names(trial: Trial) -> str:
+    """What identifies a trial apart from the values of its components' parameters."""
+    return json.dumps(
+        [
+            *(trial.dataset.name, trial.category, trial.protocol, trial.setting),
+            *(trial.seed, trial.split_seed, trial.shot_seed),
+            [choice.name for choice in _components(trial)],
+        ]
+    )
+
+
+def _changes(old: Trial, new: Trial) -> Iterator[str]:
+    """In which respects two trials of any kind differ, apart from versions."""
+    for what, before, now in (
+        ("data set", old.dataset.name, new.dataset.name),
+        ("category", old.category, new.category),
+        ("setting", old.setting or old.protocol, new.setting or new.protocol),
+        ("preprocessor", _chain(old), _chain(new)),
+        ("augmenter", old.augmenter and old.augmenter.name, new.augmenter and new.augmenter.name),
+        ("model", old.model.name, new.model.name),
+        ("scorer", old.scorer.name, new.scorer.name),
+        ("seed", old.seed, new.seed),
+        ("split seed", old.split_seed, new.split_seed),
+        ("shot seed", old.shot_seed, new.shot_seed),
+    ):
+        if before != now:
+            yield f"{what}: {show(before)} → {show(now)}"
+    yield from _settings(old, new)
+    for before, now in zip(_components(old), _components(new), strict=False):
+        if before.name == now.name:
+            yield from _parameters(before, now)
+
+
+def _chain(trial: Trial) -> str:
+    return "+".join(choice.name for choice in trial.preprocessors) or NONE
+
+
+def _settings(old: Trial, new: Trial) -> Iterator[str]:
+    """How the backbones and the settings of the evaluation differ."""
+    if old.backbone != new.backbone:
+        yield f"backbone: {old.backbone} → {new.backbone}"
+    for name, value in asdict(old.evaluation).items():
+        now = getattr(new.evaluation, name)
+        if value != now:
+            yield f"evaluation {name}: {show(value)} → {show(now)}"
+
+
 def _versions(old: Trial, new: Trial) -> Iterator[str]:
     """Reasons other than code for different numbers; additions do not count."""
     for before, after in zip(_components(old), _components(new), strict=True):
         yield from _choices(before, after)
-    for used, now in zip(old.weights, new.weights, strict=True):
+    yield from _settings(old, new)
+    for used, now in zip(old.weights, new.weights, strict=False):
+        if used.backbone != now.backbone:
+            continue
         if used.version != now.version:
             yield f"version of {used.backbone}: {used.version} → {now.version}"
         if used.sha256 != now.sha256:
@@ -156,6 +243,10 @@ def _components(trial: Trial) -> Iterator[Choice]:
 def _choices(old: Choice, new: Choice) -> Iterator[str]:
     if old.version != new.version:
         yield f"version of {old.name}: {old.version} → {new.version}"
+    yield from _parameters(old, new)
+
+
+def _parameters(old: Choice, new: Choice) -> Iterator[str]:
     for key, value in old.params.items():
         now = new.params.get(key)
         if isinstance(value, Mapping) and isinstance(now, Mapping) and value["name"] == now["name"]:

@@ -37,7 +37,9 @@ def text(comparison: Comparison) -> str:
 def reasons(pair: Pair) -> list[str]:
     """The reasons for a trial's verdict, one line each."""
     if pair.new is None:
-        return ["in the baseline, but not in the new run"]
+        missing = "in the baseline, but not in the new run"
+        nearest = f"; the nearest trial there differs: {', '.join(pair.versions)}"
+        return [missing + nearest * bool(pair.versions)]
     if pair.verdict == "failed":
         return [f"{failure.stage}: {failure.message}" for failure in pair.new.failures]
     if pair.old is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from adbench_harness.errors import UserError
-from adbench_harness.leaderboard.board import board
-from adbench_harness.leaderboard.columns import headings, primary
-from adbench_harness.leaderboard.frame import aggregate, frame, measured, method, select
+from adbench_harness.leaderboard.board import INTERVAL_HEADER, board, merged
+from adbench_harness.leaderboard.columns import COSTS, KEYS, flag_text, headings, main, primary
+from adbench_harness.leaderboard.frame import aggregate, check_axes, frame, measured, select
+from adbench_harness.leaderboard.labels import relabelled, renamed
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, listing, pivot
 from adbench_harness.leaderboard.printed import beside
+from adbench_harness.leaderboard.table import Table
 from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.results.trial import Trial
 
@@ -35,21 +38,26 @@ def render(
     rows: Sequence[str] = (),
     columns: str | None = None,
     metrics: Sequence[str] = (),
+    all: bool = False,  # noqa: A002  # as the flag is called
     only: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     reported: Iterable[Reported] = (),
     per_category: bool = False,
     store: Path | None = None,
-    width: int = 100,
+    width: int = 80,
     color: bool = False,
 ) -> str:
     """The leaderboard of ``results`` as text.
 
-    ``rows`` or ``columns`` (axes of ``PIVOTS``, or parameters, which are then left out of the
-    labels) makes a table of one metric; if only one of them is given, the other axis is the method,
-    or the category. ``rows`` with several ``metrics`` makes one column per metric. Without both,
-    the first metric ranks the board. ``only`` keeps the trials (and printed numbers) whose axes
-    have these values. ``reported`` adds printed numbers as rows or columns. CSV contains fractions:
-    one row per combination and category, or the table's cells.
+    ``metrics`` are the columns, and the first one ranks. If none are named, the table shows those
+    that most readers need, or, with ``all``, everything that was measured. ``rows`` or ``columns``
+    (axes of ``PIVOTS``, or parameters, which are then left out of the labels) makes a table of one
+    metric; if only one of them is given, the other axis is the method, or the category. ``rows``
+    with several metrics makes one column per metric.
+
+    ``only`` keeps the trials (and printed numbers) whose axes have these values. ``labels`` has
+    display names of components, or of whole labels. ``reported`` adds printed numbers as rows or
+    columns. CSV contains fractions: one row per combination and category, or the table's cells.
 
     ``store`` is the folder of the results: notes name its files for tracebacks, and the tests of
     differences read its per-image scores. ``width`` and ``color`` apply to the terminal. Raises
@@ -57,26 +65,36 @@ def render(
     """
     results = list(results)
     known = headings(results)
-    only = only or {}
-    reported = [r for r in reported if all(getattr(r, a, v) == v for a, v in only.items())]
+    only, labels = only or {}, labels or {}
+    reported = [r for r in reported if _kept(r, only)]
     if reported and not (rows or columns):
         raise UserError("reported numbers need --rows or --columns, such as --rows method")
+    check_axes(results, {"--rows": rows, "--columns": [columns] if columns else []})
+    _check_columns(rows, columns, metrics, all=all)
     axes = [*rows, *([columns] if columns else ())]
     trials = select(results, axes, only, empty=bool(reported))
-    notes = [*_notes(trials, results), *_failures(trials, results, store or Path())]
+    but = [axis for axis in (*axes, *only) if axis not in PIVOTS]
+    parameters: list[str] = []
+    if format != "csv":
+        trials, parameters = relabelled(trials, results, but=but, names=labels)
+    failures = list(_failures(trials, results, store or Path()))
+    said = list(_notes(trials, results))
     if reported:
-        trials, left_out = beside(trials, reported)
-        notes += left_out
-    notes = [*_flags(trials[~trials["reported"]]), *notes]
-    names = measured(trials, metrics)
-    if len(rows) > 1 or len(metrics) > 1:
-        if columns:
-            raise UserError("--columns works only with one axis in --rows and one metric")
-        chosen = metrics or names
+        reported, left_out = _comparable(reported, trials, axes)
+        trials, short = beside(trials, reported)
+        failures += [*left_out, *short]
+    own = trials[~trials["reported"]]
+    remarks = [*said, *_flags(own), *_hidden(own), *failures]
+    names = list(metrics) or measured(trials)
+    measured(trials, metrics)
+    chosen = names if metrics or all else main(names)
+    if len(rows) > 1 or (rows and (len(metrics) > 1 or all)):
         if format == "csv":
             cells = grid(trials, rows)
-            return cells.mean[chosen].where(cells.whole[chosen]).to_csv()
-        table = listing(trials, rows or ["method"], chosen, known)
+            wanted = list(metrics) or names
+            return cells.mean[wanted].where(cells.whole[wanted]).to_csv()
+        table = listing(trials, rows, chosen, known)
+        table = table if metrics or all else _abridged(table, chosen, len(names))
     elif rows or columns:
         down = rows[0] if rows else _opposite(columns)
         across = columns or _opposite(down)
@@ -86,7 +104,7 @@ def render(
             return cells.mean[metric].where(cells.whole[metric]).unstack(across).to_csv()
         table = pivot(trials, down, across, metric, known)
     elif format == "csv":
-        return aggregate(trials).to_csv(index=False)
+        return _csv(trials, metrics)
     else:
         kept = Store(store or Path())
         table = board(
@@ -95,12 +113,86 @@ def render(
             known,
             per_category=per_category,
             images=lambda index: kept.images(results[index].trial),
+            metrics=chosen,
         )
-    table = replace(table, notes=(*table.notes, *notes))
+        table = merged(table)
+        table = table if metrics or all else _abridged(table, chosen, len(names))
+    table = replace(table, notes=(*table.notes, *parameters), remarks=remarks)
+    table = renamed(table, labels)
     if format == "terminal":
         return table.terminal(width, color)
     writers = {"markdown": table.markdown, "html": table.html, "latex": table.latex}
     return writers[format]()
+
+
+def _check_columns(
+    rows: Sequence[str],
+    columns: str | None,
+    metrics: Sequence[str],
+    *,
+    all: bool,  # noqa: A002
+) -> None:
+    """Raise UserError if the cells of a table with ``columns`` would have several numbers."""
+    if not columns:
+        return
+    wrong = ""
+    if len(rows) > 1:
+        wrong = f"one axis in --rows, which names {len(rows)} ({', '.join(rows)})"
+    elif len(metrics) > 1:
+        wrong = f"one metric in --metric, which names {len(metrics)} ({', '.join(metrics)})"
+    elif all:
+        wrong = "one metric, so it does not go with --all"
+    if wrong:
+        raise UserError(f"--columns {columns} needs {wrong}")
+
+
+def _kept(row: Reported, only: Mapping[str, str]) -> bool:
+    return all(getattr(row, axis, value) == value for axis, value in only.items())
+
+
+def _comparable(
+    reported: Sequence[Reported], trials: pd.DataFrame, axes: Sequence[str]
+) -> tuple[list[Reported], list[str]]:
+    """The printed numbers of the data sets that the trials have, and a line about the others.
+
+    All are kept if data sets are an axis of the table, or if there are only printed numbers.
+    """
+    datasets = {re.split(r"[(\[ ]", label)[0] for label in trials["dataset"]}
+    if trials.empty or "dataset" in axes:
+        return list(reported), []
+    absent: dict[str, dict[str, None]] = {}
+    for row in reported:
+        if row.dataset not in datasets:
+            absent.setdefault(row.method, {})[row.dataset] = None
+    lines = [
+        f"left out: the numbers of {method} on {', '.join(names)}, since no result here is on "
+        f"{'it' if len(names) == 1 else 'them'}"
+        for method, names in absent.items()
+    ]
+    return [row for row in reported if row.dataset in datasets], lines
+
+
+def _abridged(table: Table, metrics: Sequence[str], measured: int) -> Table:
+    """A table of the main ``metrics``, which says how many of those ``measured`` it leaves out.
+
+    If there is little room, it also leaves out the interval, then costs, then other scores.
+    """
+    numbers = range(table.labels, len(table.headers))
+    interval = [j for j in numbers if table.headers[j] == INTERVAL_HEADER]
+    scores = [j for j in numbers if j not in interval]
+    costs = [j for name, j in zip(metrics, scores, strict=True) if name in COSTS]
+    others = [j for j in scores if j not in costs]
+    optional = [*interval, *reversed(costs), *reversed(others[1:])]
+    return replace(table, optional=optional, more=measured - len(metrics))
+
+
+def _csv(trials: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """One row per combination and category, with all metrics or those named."""
+    cells = aggregate(trials)
+    if metrics:
+        wanted = {*KEYS, "seeds", "failed", *metrics, *(f"{name}_std" for name in metrics)}
+        cells = cells[[name for name in cells if name in wanted]]
+    return cells.to_csv(index=False)
 
 
 def _opposite(axis: str | None) -> str:
@@ -108,27 +200,45 @@ def _opposite(axis: str | None) -> str:
 
 
 def _flags(trials: pd.DataFrame) -> Iterator[str]:
-    """Each flag, with the methods that have it unless all have it."""
-    ran = trials.assign(method=method(trials))[trials["status"].eq("ok")]
+    """Each flag, with the methods that have it unless all have it, or their labels say so."""
+    ran = trials[trials["status"].eq("ok")]
     for flag, bearers in ran.explode("flags").groupby("flags"):
         some = len(bearers) < len(ran)
-        yield f"{flag}: {', '.join(sorted(bearers['method'].unique()))}" if some else str(flag)
+        text = flag_text(str(flag))
+        if some and bearers["dataset"].str.contains(text, regex=False).all():
+            continue
+        yield f"{text}: {', '.join(sorted(bearers['method'].unique()))}" if some else text
 
 
 def _notes(trials: pd.DataFrame, results: Sequence[TrialResult]) -> Iterator[str]:
-    """What a reader should know of the images, each once."""
-    said = {
-        f"{label}/{results[index].trial.category}: {note}"
-        for label, index in zip(trials["dataset"], trials.index, strict=True)
-        for note in results[index].provenance.get("notes", ())
-    }
-    yield from sorted(said)
+    """What a reader should know of the images: each sentence once, with its categories."""
+    said: dict[str, dict[str, None]] = {}
+    for label, index in zip(trials["dataset"], trials.index, strict=True):
+        result = results[index]
+        for note in result.provenance.get("notes", ()):
+            said.setdefault(note, {})[f"{label}/{result.trial.category}"] = None
+    for note, places in sorted(said.items()):
+        yield f"{', '.join(sorted(places))}: {note}"
+
+
+def _hidden(trials: pd.DataFrame) -> Iterator[str]:
+    """How many results the table does not show because newer ones have the same labels."""
+    if count := int(trials["hides"].sum()):
+        yield (
+            f"{count} older result{'s are' if count > 1 else ' is'} not shown: a newer one has the "
+            "same labels, but other metrics or other code"
+        )
+    if trials["dataset"].str.contains(r"\bimages [0-9a-f]{8}\b").any():
+        yield (
+            "one data set was run on different images; each set of images is named by its "
+            "fingerprint and ranked for itself"
+        )
 
 
 def _failures(trials: pd.DataFrame, results: Sequence[TrialResult], store: Path) -> Iterator[str]:
     """Each distinct failure once, with its categories and the file that contains its traceback."""
     found: dict[tuple[str, str, str], list[Trial]] = {}
-    for label, index in zip(method(trials), trials.index, strict=True):
+    for label, index in zip(trials["method"], trials.index, strict=True):
         for failure in results[index].failures:
             found.setdefault((label, failure.stage, failure.message), []).append(
                 results[index].trial

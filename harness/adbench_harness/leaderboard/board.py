@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from adbench_harness.results.trial import NONE
 
 INTERVAL = "image_auroc"
 """The metric whose confidence interval has a column."""
+INTERVAL_HEADER = "95% CI"
 
 
 def board(
@@ -34,8 +36,11 @@ def board(
     *,
     per_category: bool,
     images: StoredImages = lambda _: {},
+    metrics: Sequence[str] = (),
 ) -> Table:
     """Rank rows within each data set (and category) by ``metric``, or by the ``primary`` metric.
+
+    The columns are ``metrics``, or all that were measured.
 
     Complete rows share a rank if their difference is not significant, and a note names the test.
     If the test cannot decide, rows whose shown numbers are equal share a rank. Rows that lack a
@@ -44,7 +49,7 @@ def board(
     """
     keys = list(KEYS if per_category else AXES)
     summary = summarise(trials, keys)
-    names = measured(trials, [metric] if metric else ())
+    names = list(metrics) or measured(trials, [metric] if metric else ())
     columns = [column(name, headings) for name in names]
     means, seen = summary.mean[names].to_numpy(), summary.seen[names].to_numpy()
     fair = summary.fair.to_numpy()
@@ -61,6 +66,7 @@ def board(
     trials_of = ran.groupby(keys).indices
     varying = [axis for axis in AXES[1:] if labels[axis].nunique() > 1] or ["model"]
     notes = []
+    tied: set[tuple[int, int]] = set()
     for key, members in sections.indices.items():
         rows = np.asarray(members)
         there = [name for name, some in zip(names, seen[rows].sum(axis=0), strict=True) if some]
@@ -81,6 +87,8 @@ def board(
         )
         if told.ranks is not None:
             ranks[whole] = told.ranks.astype(str)
+            first = whole[told.ranks == told.ranks.min()]
+            tied |= {(int(row), lead) for row in first} if len(first) > 1 else set()
         if told.sentence:
             where = key if isinstance(key, tuple) else (key,)
             several = "/".join(map(str, where)) + ": " if sections.ngroups > 1 else ""
@@ -106,12 +114,13 @@ def board(
     if INTERVAL in names and (reach := _reach(ran, keys)).notna().any():
         reach = reach.reindex(summary.mean.index).where(summary.whole[INTERVAL])
         ends = zip(summary.mean[INTERVAL], reach, strict=True)
-        cells["95% CI"] = [_interval(mean, wide) for mean, wide in ends]
+        cells[INTERVAL_HEADER] = [_interval(mean, wide) for mean, wide in ends]
         headers = [shown.header for shown in columns]
-        headers.insert(names.index(INTERVAL) + 1, "95% CI")
+        headers.insert(names.index(INTERVAL) + 1, INTERVAL_HEADER)
         cells = {header: cells[header] for header in headers}
     table = pd.DataFrame({"#": ranks, **labels[texts].astype(str), **cells}).iloc[order]
     first = 1 + len(texts)
+    place = {row: number for number, row in enumerate(order)}
     at = [first + list(cells).index(shown.header) for shown in columns]
     return Table(
         headers=list(table.columns),
@@ -119,6 +128,7 @@ def board(
         labels=first,
         best=frozenset((int(i), at[j]) for i, j in np.argwhere(best[order])),
         sections=frozenset(starts),
+        tied=frozenset((place[row], at[j]) for row, j in tied),
         caption=caption(
             trials,
             columns,
@@ -126,6 +136,30 @@ def board(
             repeated=repeats(ran) if "seeds" in same else "",
         ),
         notes=notes,
+    )
+
+
+def merged(table: Table) -> Table:
+    """The board with one column for all components of a row."""
+    axes = [j for j, header in enumerate(table.headers) if header in AXES and header != "dataset"]
+    if len(axes) < 2:
+        return table
+    first, others = axes[0], set(axes[1:])
+
+    def one(cells: Sequence[str], text: str) -> list[str]:
+        joined = [text if j == first else cell for j, cell in enumerate(cells)]
+        return [cell for j, cell in enumerate(joined) if j not in others]
+
+    def moved(cells: frozenset[tuple[int, int]]) -> frozenset[tuple[int, int]]:
+        return frozenset((i, j - len(others)) for i, j in cells)
+
+    return replace(
+        table,
+        headers=one(table.headers, "method"),
+        rows=[one(row, " · ".join(row[j] for j in axes if row[j] != NONE)) for row in table.rows],
+        labels=table.labels - len(others),
+        best=moved(table.best),
+        tied=moved(table.tied),
     )
 
 
@@ -189,7 +223,7 @@ def caption(
     for axis in hidden:
         value = trials[axis].iloc[0]
         places = len(trials[["dataset", axis]].drop_duplicates())
-        if axis == "category" and places > 1:
+        if axis == "category" and trials[axis].nunique() > 1:
             parts.append(f"{places} categories")
         elif value != NONE:
             parts.append(value if axis == "device" else f"{axis} {value}")

@@ -17,6 +17,8 @@ AXES = ("dataset", "preprocessor", "augmenter", "model", "scorer", "backbone", "
 KEYS = ("dataset", "category", "preprocessor", "augmenter", "model", "scorer", "backbone", "device")
 UNRANKED = frozenset({"test-selected", "transductive"})
 ABSENT = "–"
+NATIVE = "native"
+"""The stored name of the evaluation size that is each image's own."""
 
 
 class Show(Protocol):
@@ -110,7 +112,10 @@ METRICS = (
 )
 """The metrics that every table begins with, in this order."""
 COUNTS = ("params", "flops")
+COSTS = (*COUNTS, "fit_seconds", "ms_per_image", "ms_per_image_batched", "peak_mb")
 PRIMARY = ("image_auroc", "pixel_auroc", "accuracy")
+MAIN = (*PRIMARY, "aupro", "macro_f1", "ms_per_image", "peak_mb")
+"""The metrics that a table shows if none are named; it also shows those of other plugins."""
 
 
 def headings(results: Iterable[TrialResult]) -> dict[str, Heading]:
@@ -127,3 +132,26 @@ def column(metric: str, headings: Mapping[str, Heading]) -> Column:
 def primary(metrics: Sequence[str]) -> str:
     """The one of these metrics that ranks a table."""
     return next((name for name in PRIMARY if name in metrics), metrics[0])
+
+
+def main(metrics: Sequence[str]) -> list[str]:
+    """The ones of these metrics that a table shows if none are named.
+
+    If no metric is among those that can rank a table, all scores are shown.
+    """
+    ranks = any(name in PRIMARY for name in metrics)
+    return [
+        name
+        for name in metrics
+        if name in MAIN or name not in METRICS or (not ranks and name not in COSTS)
+    ]
+
+
+def flag_text(flag: str) -> str:
+    """A row's flag as a sentence for the reader; settings are stored as ``name=value``."""
+    name, _, value = flag.partition("=")
+    if name == "size":
+        return f"maps scored at {value} px" if value != NATIVE else "maps scored at full size"
+    if name == "border":
+        return "border scored" if value == "full" else "cropped border left out"
+    return flag

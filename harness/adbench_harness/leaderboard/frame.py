@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,15 +10,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adbench_harness.errors import UserError
-from adbench_harness.leaderboard.columns import AXES, COUNTS, KEYS, METRICS, PRIMARY, UNRANKED
+from adbench_harness.errors import UserError, nearest
+from adbench_harness.leaderboard.columns import (
+    AXES,
+    COUNTS,
+    KEYS,
+    METRICS,
+    NATIVE,
+    PRIMARY,
+    UNRANKED,
+    flag_text,
+)
+from adbench_harness.leaderboard.versions import image_versions, metric_versions
 from adbench_harness.results.store import TrialResult
 from adbench_harness.results.trial import NONE, Choice, Trial, show
 
 REPEATS = ("seed", "split_seed", "shot_seed")
 SETTING = "setting"
 """The axis of what a model learns from; part of the data set's label unless it is requested."""
-FIELDS = (*KEYS, *REPEATS, "status", "flags", "intervals", "marks", "covers", "reported")
+FIELDS = (*KEYS, *REPEATS, "status", "flags", "intervals", "marks", "covers", "reported", "hides")
+COMPONENTS = ("dataset", "preprocessor", "augmenter", "model", "scorer")
+AXIS_NAMES = (*KEYS, "seed", "method")
+"""The axes of every table; a parameter of a component is an axis too."""
 
 
 def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.DataFrame:
@@ -26,32 +39,24 @@ def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.
 
     The fixed metrics come first (NaN if missing), then other metrics, sorted by name. The backbone
     and each of the ``parameters`` have their own columns, as text, and are left out of the labels.
-    If components with the same label differ in version, weights or evaluation, a suffix
-    distinguishes them. Of results that still have the same labels (after a metric was added, or an
-    image changed), only the one that finished last is kept. The index is that in ``results``.
-    Raises UserError for a parameter that no component has.
+    If components with the same label differ in version, weights, images or evaluation, a suffix
+    distinguishes them. Of results that still have the same labels (after a metric was added), only
+    the one that finished last is kept; ``hides`` counts the others. The index is that in
+    ``results``.
     """
     results = list(results)
     fields = list(dict.fromkeys([*FIELDS, *parameters]))
     table = pd.DataFrame([_fields(result, parameters) for result in results], columns=fields)
-    for name in parameters:
-        if table[name].eq(NONE).all():
-            found = {
-                key for r in results for choice in components(r.trial) for key in choice.params
-            }
-            raise UserError(
-                f"no axis {name!r}; choose from {', '.join([*KEYS, 'seed', 'method'])}, or a "
-                f"parameter ({', '.join(sorted(found))})"
-            )
-    for axis, variants in _variants([result.trial for result in results]).items():
+    for axis, variants in _variants(results).items():
         table[axis] = _told_apart(table[axis], variants)
     table["device"] = _known_devices(table)
     values = pd.DataFrame([dict(result.metrics) for result in results], index=table.index)
     names = [*METRICS, *sorted(set(values.columns) - set(METRICS))]
     table = table.join(values.reindex(columns=names).astype(float))
     finished = [result.provenance.get("finished", "") for result in results]
-    latest = table.iloc[np.argsort(finished, kind="stable")]
-    latest = latest.drop_duplicates([*KEYS, *REPEATS, *parameters], keep="last")
+    keys = [*KEYS, *REPEATS, *parameters]
+    table["hides"] = table.groupby(keys)["hides"].transform("size") - 1
+    latest = table.iloc[np.argsort(finished, kind="stable")].drop_duplicates(keys, keep="last")
     return latest[~_superseded([results[index] for index in latest.index])].sort_index()
 
 
@@ -85,18 +90,62 @@ def select(
 ) -> pd.DataFrame:
     """The frame of the trials that ``only`` selects, with the parameters of ``axes`` and ``only``.
 
-    Raises UserError if no trial is left, unless the frame may be ``empty``.
+    A value of ``only`` is a label, or the name of a component, whatever its parameters. Raises
+    UserError if no trial is left, unless the frame may be ``empty``.
     """
     if not results:
         raise UserError("there are no results; run a suite first, or name another folder")
-    known = (*KEYS, "seed", "method")
-    trials = frame(results, [a for a in dict.fromkeys([*axes, *only]) if a not in known])
+    check_axes(results, {"--only": list(only)})
+    trials = frame(results, [a for a in dict.fromkeys([*axes, *only]) if a not in AXIS_NAMES])
     trials = trials.assign(method=method(trials))
     for axis, value in only.items():
-        trials = trials[trials[axis].astype(str).eq(value)]
-        if trials.empty and not empty:
-            raise UserError(f"no result has {axis} {value!r}; name another value")
+        names = trials[axis].astype(str)
+        bare = pd.Series(
+            [_bare(results[index].trial, axis) for index in trials.index], trials.index, dtype=str
+        )
+        chosen = trials[names.eq(value) | bare.eq(value)]
+        if chosen.empty and not empty:
+            known = sorted({*(bare if bare.ne("").all() else names)})
+            raise UserError(
+                f"--only {axis}={value}: no result has this {axis}{nearest(value, known)}; choose "
+                f"from {', '.join(known)}"
+            )
+        trials = chosen
     return trials
+
+
+def check_axes(results: Sequence[TrialResult], named: Mapping[str, Sequence[str]]) -> None:
+    """Raise UserError for an axis that no table of ``results`` has; ``named`` are its arguments."""
+    if all(name in AXIS_NAMES for names in named.values() for name in names):
+        return
+    found = {key for r in results for choice in components(r.trial) for key in choice.params}
+    for argument, names in named.items():
+        for name in names:
+            if name not in (*AXIS_NAMES, SETTING, *found):
+                raise UserError(
+                    f"{argument}: no axis {name!r}{nearest(name, [*AXIS_NAMES, *found])}; choose "
+                    f"from {', '.join(AXIS_NAMES)}, or a parameter ({', '.join(sorted(found))})"
+                )
+
+
+def _bare(trial: Trial, axis: str) -> str:
+    """A trial's component on an axis by its name alone; empty for other axes."""
+    if axis == "backbone":
+        return "+".join(used.backbone for used in trial.weights) or NONE
+    if axis not in COMPONENTS:
+        return ""
+    return "+".join(choice.name for choice in chosen_on(trial)[axis]) or NONE
+
+
+def chosen_on(trial: Trial) -> dict[str, tuple[Choice, ...]]:
+    """A trial's components by axis."""
+    return {
+        "dataset": (trial.dataset,),
+        "preprocessor": trial.preprocessors,
+        "augmenter": (trial.augmenter,) if trial.augmenter else (),
+        "model": (trial.model,),
+        "scorer": (trial.scorer,),
+    }
 
 
 def metrics(trials: pd.DataFrame) -> list[str]:
@@ -231,14 +280,14 @@ def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
         shown[SETTING], setting = trial.setting or trial.protocol, ""
 
     def label(choice: Choice) -> str:
-        return _without(choice, parameters).label
+        return without(choice, parameters).label
 
     return {
         "dataset": label(trial.dataset) + setting,
         "category": trial.category,
         "preprocessor": "+".join(map(label, trial.preprocessors)) or NONE,
         "augmenter": label(trial.augmenter) if trial.augmenter else NONE,
-        "model": _without(trial.model, ["backbone", *parameters]).label,
+        "model": without(trial.model, ["backbone", *parameters]).label,
         "scorer": label(trial.scorer),
         "backbone": trial.backbone,
         "device": result.provenance.get("device"),
@@ -251,25 +300,32 @@ def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
         "marks": {},
         "covers": 1,
         "reported": False,
+        "hides": 0,
         **shown,
     }
 
 
-def _without(choice: Choice, names: Sequence[str]) -> Choice:
+def without(choice: Choice, names: Collection[str]) -> Choice:
+    """The choice as a label shows it that leaves out the parameters ``names``."""
     return replace(choice, changed=tuple(key for key in choice.changed if key not in names))
 
 
-def _variants(trials: Sequence[Trial]) -> dict[str, list[tuple[str, ...]]]:
+def _variants(results: Sequence[TrialResult]) -> dict[str, list[tuple[str, ...]]]:
     """By axis and trial: the facts that may differ between components of one label."""
+    trials = [result.trial for result in results]
     return {
         "dataset": [
             (
                 _version(trial.dataset),
                 trial.protocol,
-                f"size={trial.evaluation.size or 'native'}",
-                f"border={trial.evaluation.border}",
+                flag_text(f"size={trial.evaluation.size or NATIVE}"),
+                flag_text(f"border={trial.evaluation.border}"),
+                *measured_by,
+                images,
             )
-            for trial in trials
+            for trial, measured_by, images in zip(
+                trials, metric_versions(trials), image_versions(results), strict=True
+            )
         ],
         "preprocessor": [("+".join(map(_version, trial.preprocessors)),) for trial in trials],
         "augmenter": [(_version(trial.augmenter),) for trial in trials],

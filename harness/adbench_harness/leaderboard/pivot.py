@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.board import caption, repeats
@@ -18,12 +20,12 @@ from adbench_harness.leaderboard.columns import (
     Column,
     column,
 )
-from adbench_harness.leaderboard.frame import Summary, method, summarise
+from adbench_harness.leaderboard.frame import AXIS_NAMES, Summary, method, summarise
 from adbench_harness.leaderboard.printed import MEAN, footnotes, means_first, symbol
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.results.store import Heading
 
-PIVOTS = (*KEYS, "seed", "method")
+PIVOTS = AXIS_NAMES
 _AVERAGED = ("category", "dataset", "seed")
 
 
@@ -32,9 +34,12 @@ def grid(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
 
     Raises UserError if a cell would average over more than one combination.
     """
+    return _grid(_with_method(trials, keys), keys)
+
+
+def _grid(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
     if len(set(keys)) < len(keys):
         raise UserError(f"rows and columns are both {keys[-1]!r}; choose two different axes")
-    trials = _with_method(trials, keys)
     cells = trials.groupby(list(keys))
     for axis in AXES:
         if axis not in keys and cells[axis].nunique().gt(1).any():
@@ -54,8 +59,11 @@ def listing(
 ) -> Table:
     """One row per combination of ``keys``, one column per metric; only measured numbers compete."""
     trials = _with_method(means_first(trials), keys)
-    summary = grid(trials, keys)
-    order = sorted(summary.mean.index, key=_sorting(trials, keys))
+    summary = _grid(trials, keys)
+    shown = [column(name, headings) for name in metrics]
+    first = summary.mean[metrics[0]].where(summary.whole[metrics[0]])
+    worth = _worth(first, shown[0]) if list(keys) == ["method"] else {}
+    order = sorted(summary.mean.index, key=_sorting(trials, keys, worth))
     index = pd.Index(order, name=keys[0]) if len(keys) == 1 else pd.MultiIndex.from_tuples(order)
     mean, spread, seen, whole = (
         part.loc[index] for part in (summary.mean, summary.spread, summary.seen, summary.whole)
@@ -63,7 +71,7 @@ def listing(
     total, fair = summary.total.loc[index], summary.fair.loc[index]
     competing = fair & ~trials.groupby(list(keys))["reported"].all().loc[index]
     footnotes = Footnotes(trials, metrics)
-    shown = [column(name, headings) for name in metrics]
+    tested_on = _datasets(trials, keys).loc[index].to_numpy()
     cells, best = [], []
     for name, one in zip(metrics, shown, strict=True):
         texts = one.cells(mean[name], spread[name], seen[name], total)
@@ -74,7 +82,8 @@ def listing(
                 for text, sign in zip(texts, signs, strict=True)
             ]
         )
-        best.append(one.best(mean[name].to_numpy(), (whole[name] & competing).to_numpy()))
+        eligible = (whole[name] & competing).to_numpy()
+        best.append(_best(one, mean[name].to_numpy(), eligible, tested_on))
     labels = [[*key] if len(keys) > 1 else [key] for key in order]
     return Table(
         headers=[*keys, *(one.header for one in shown)],
@@ -100,24 +109,32 @@ def pivot(
     """
     turned = columns in _AVERAGED and rows not in _AVERAGED
     across, down = (rows, columns) if turned else (columns, rows)
-    trials = _with_method(trials, [rows, columns])
     trials = trials[~trials["reported"] | trials[metric].notna()]
+    trials = _with_method(trials, [rows, columns])
     everything, mean_rows = trials, trials["reported"] & trials["category"].eq(MEAN)
     trials, overall = trials[~mean_rows], trials[mean_rows]
-    summary = grid(trials, [rows, columns])
+    summary = _grid(trials, [rows, columns])
     shown = column(metric, headings)
     mean, seen = summary.mean[metric], summary.seen[metric]
     texts = shown.cells(mean, summary.spread[metric], seen, summary.total)
     footnotes = Footnotes(everything, [metric])
     signs = footnotes.of(trials, [rows, columns], metric).loc[mean.index]
-    names = sorted(everything[across].unique(), key=_sorting(everything, [across]))
-    places = sorted(trials[down].unique(), key=_sorting(trials, [down]))
+    worth: dict[Any, float] = {}
+    if "method" in (across, down):
+        other = columns if rows == "method" else rows
+        every = mean.where(summary.whole[metric]).unstack(other)
+        worth = _worth(every.mean(axis=1).where(every.notna().all(axis=1)), shown)
+    names, places = (
+        sorted(some[axis].unique(), key=_sorting(some, [axis], worth if axis == "method" else {}))
+        for axis, some in ((across, everything), (down, trials))
+    )
 
     def laid_out(values: pd.Series[Any]) -> pd.DataFrame:
         return values.unstack(across).reindex(index=places, columns=names)
 
     cells = laid_out(signs.radd(texts).where(seen > 0, ABSENT)).astype(object).fillna(ABSENT)
     values = laid_out(mean.where(summary.whole[metric]))
+    tested_on = laid_out(_datasets(trials, [rows, columns])).astype(object).fillna("")
     whole = values.notna()
     fair = laid_out(summary.fair.astype(float)).fillna(1).astype(bool)
     measured = ~everything.groupby(across)["reported"].all().loc[names]
@@ -136,11 +153,14 @@ def pivot(
             for name, text, alright in zip(names, averages, fair.all(), strict=True)
         ]
         values.loc[label] = means
+        tested_on.loc[label] = [" ".join(sorted({*tested_on[name]} - {""})) for name in names]
         competing.loc[label] = whole.all() & fair.all() & measured
     best = np.array(
         [
-            shown.best(row, eligible)
-            for row, eligible in zip(values.to_numpy(), competing.to_numpy(), strict=True)
+            _best(shown, *line)
+            for line in zip(
+                values.to_numpy(), competing.to_numpy(), tested_on.to_numpy(), strict=True
+            )
         ]
     )
     if turned:
@@ -156,14 +176,44 @@ def pivot(
     )
 
 
+def _datasets(trials: pd.DataFrame, keys: Sequence[str]) -> pd.Series[str]:
+    """The data sets of each group; numbers on different ones do not compete."""
+    groups = trials.groupby(list(keys))["dataset"]
+    return groups.agg(lambda labels: " ".join(sorted({*labels})))
+
+
+def _best(
+    shown: Column,
+    values: NDArray[np.float64],
+    eligible: NDArray[np.bool_],
+    datasets: NDArray[Any],
+) -> NDArray[np.bool_]:
+    """Which eligible values are the best of those on the same data set."""
+    best = np.zeros(len(values), bool)
+    for dataset in {*datasets[eligible]}:
+        best |= shown.best(values, eligible & (datasets == dataset))
+    return best
+
+
 def _with_method(trials: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """The trials with a column ``method``, whose labels leave out the table's other axis."""
     but = next((key for key in keys if key != "method"), "")
     return trials.assign(method=method(trials, but=but))
 
 
-def _sorting(trials: pd.DataFrame, keys: Sequence[str]) -> Callable[[Any], Any]:
-    """A sort key: numbers by value; labels that were only printed come last, in printed order."""
+def _worth(means: pd.Series[float], shown: Column) -> dict[Any, float]:
+    """A sort key by label: the lower, the better."""
+    signed = -means if shown.higher_is_better else means
+    return dict(zip(means.index, signed.fillna(math.inf), strict=True))
+
+
+def _sorting(
+    trials: pd.DataFrame, keys: Sequence[str], worth: Mapping[Any, float]
+) -> Callable[[Any], Any]:
+    """A sort key: by ``worth`` if given; then numbers by value.
+
+    Labels that were only printed come last, in printed order.
+    """
     positions = {
         value: position
         for key in keys
@@ -171,8 +221,10 @@ def _sorting(trials: pd.DataFrame, keys: Sequence[str]) -> Callable[[Any], Any]:
         if not (trials[key].eq(value) & ~trials["reported"]).any()
     }
 
-    def one(value: Any) -> tuple[int, float, str]:
-        return (2, positions[value], "") if value in positions else natural(value)
+    def one(value: Any) -> tuple[Any, ...]:
+        if value in positions:
+            return (2, positions[value])
+        return (0, worth.get(value, 0.0), *natural(value))
 
     return lambda label: [one(value) for value in (label if len(keys) > 1 else (label,))]
 

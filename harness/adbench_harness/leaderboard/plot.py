@@ -1,4 +1,4 @@
-"""Plots of results: a metric against a parameter, and training curves."""
+"""Plots of results: metrics against a parameter or another metric, and training curves."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from adbench_harness.errors import UserError
-from adbench_harness.leaderboard.columns import column, headings
-from adbench_harness.leaderboard.frame import measured, select
+from adbench_harness.leaderboard import pareto
+from adbench_harness.leaderboard.columns import Column, column, headings, primary
+from adbench_harness.leaderboard.frame import Summary, check_axes, measured, select
+from adbench_harness.leaderboard.labels import relabelled
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, natural
 from adbench_harness.results.trial import NONE
 
 if TYPE_CHECKING:
-    from adbench_harness.results.store import Store
+    from adbench_harness.results.store import Store, TrialResult
 
 _PANEL = (4.6, 3.8)  # inches
+_CHARACTERS = 60  # that fit beside each other below a panel
 _STYLE: Any = {
     "svg.hashsalt": "adbench",  # the same numbers give the same file
     "axes.spines.top": False,
@@ -44,11 +47,16 @@ def sweep(
 ) -> str:
     """Plot ``metrics`` against the parameter ``x``, one line per value of ``by``; returns a title.
 
-    Bands are the standard deviation over seeds. Results without ``x`` are a dashed line.
+    Bands are the standard deviation over seeds. Results without ``x`` are a dashed line. If ``x``
+    is a metric, each value of ``by`` is a point, and a line connects the points that no other beats
+    in both metrics.
     """
-    axes = [axis for axis in (x, *by) if axis not in PIVOTS]
     results = list(store.read())
     known = headings(results)
+    if x in known:
+        return _tradeoff(results, output, x=x, by=by, metrics=metrics, only=only or {})
+    check_axes(results, {"--x": [x], "--by": by})
+    axes = [axis for axis in (x, *by) if axis not in PIVOTS]
     trials = select(results, axes, only or {})
     wanted = list(metrics) or measured(trials)[:1]
     measured(trials, wanted)
@@ -89,6 +97,88 @@ def sweep(
     return f"{', '.join(column(metric, known).title for metric in wanted)} by {x}"
 
 
+def _tradeoff(
+    results: Sequence[TrialResult],
+    output: Path,
+    *,
+    x: str,
+    by: Sequence[str],
+    metrics: Sequence[str],
+    only: Mapping[str, str],
+) -> str:
+    """Plot ``metrics`` against the metric ``x``, with the Pareto front; returns a title.
+
+    Rows that used the test images or lack a category are not comparable; the title names them.
+    """
+    check_axes(results, {"--by": by})
+    known = headings(results)
+    trials = select(results, [axis for axis in by if axis not in PIVOTS], only)
+    datasets = trials["dataset"].unique()
+    if len(datasets) > 1:
+        raise UserError(
+            f"these results are on {len(datasets)} data sets ({', '.join(datasets)}), which "
+            "cannot be compared in one plot; select one with --only dataset=NAME"
+        )
+    but = [axis for axis in (*by, *only) if axis not in PIVOTS]
+    trials, _ = relabelled(trials, results, but=but)
+    wanted = list(metrics) or [primary(measured(trials))]
+    measured(trials, [x, *wanted])
+    summary = grid(trials, by)
+    names = [
+        " · ".join(map(str, label if isinstance(label, tuple) else (label,)))
+        for label in summary.mean.index
+    ]
+    costs = column(x, known)
+    absent: dict[str, None] = {}
+    ncols = min(max(_CHARACTERS * len(wanted) // (max(map(len, names)) + 5), 1), 3)
+    legend = 0.19 * -(-len(names) // ncols)
+    with mpl.rc_context(_STYLE):
+        figure = Figure((_PANEL[0] * len(wanted), _PANEL[1] + legend), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(wanted)))
+        drawn: dict[str, Any] = {}
+        for panel, metric in zip(panels, wanted, strict=True):
+            shown = column(metric, known)
+            there = summary.whole[metric] & summary.whole[x] & summary.fair
+            absent |= {n: None for n, ok in zip(names, there, strict=True) if not ok}
+            if not there.any():
+                raise UserError(f"no row has both {x} and {metric} in every category")
+            labels = [name for name, ok in zip(names, there, strict=True) if ok]
+            xs, ys = _scaled(summary, x, costs, there), _scaled(summary, metric, shown, there)
+            best = pareto.front(
+                ys if shown.higher_is_better else -ys, -xs if costs.higher_is_better else xs
+            )
+            order = np.argsort(xs[best])
+            panel.plot(xs[best][order], ys[best][order], "-", color="0.6", lw=1, zorder=1)
+            for label, at, value, first in zip(labels, xs, ys, best, strict=True):
+                color = f"C{names.index(label) % 10}"
+                face = color if first else "none"
+                drawn[label] = panel.scatter(
+                    [at], [value], s=28, color=color, facecolors=face, zorder=2
+                )
+            if xs.min() > 0 and xs.max() > 20 * xs.min():
+                panel.set_xscale("log")
+            panel.set(xlabel=_axis_label(costs), ylabel=_axis_label(shown))
+        figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=ncols)
+        _save(figure, output)
+    title = f"{', '.join(column(metric, known).title for metric in wanted)} against {costs.title}"
+    title += "; filled points are on the Pareto front"
+    left_out = [name for name in absent if name not in drawn]
+    return title + (f"; not comparable: {', '.join(left_out)}" if left_out else "")
+
+
+def _scaled(
+    summary: Summary, metric: str, shown: Column, there: pd.Series[bool]
+) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = summary.mean.loc[there, metric].to_numpy(float)
+    return values * 100 if shown.unit == "%" else values
+
+
+def _axis_label(shown: Column) -> str:
+    unit = {"%": "%", "s": "s", "ms": "ms", "MB": "MB"}.get(shown.unit, "")
+    has_unit = not unit or unit in shown.title.replace("/", " ").split()
+    return shown.title if has_unit else f"{shown.title} ({unit})"
+
+
 def curves(
     store: Store,
     output: Path,
@@ -103,6 +193,7 @@ def curves(
     is the fraction of the training.
     """
     results = list(store.read())
+    check_axes(results, {"--by": by})
     trials = select(results, [axis for axis in by if axis not in PIVOTS], only or {})
     found: dict[str, dict[str, list[NDArray[Any]]]] = {}
     for index, row in trials.iterrows():

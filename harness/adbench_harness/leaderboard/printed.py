@@ -50,6 +50,7 @@ def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame
                 "marks": {},
                 "covers": row.categories,
                 "reported": True,
+                "hides": 0,
             },
         )
         as_printed = {
@@ -63,7 +64,7 @@ def beside(trials: pd.DataFrame, rows: Iterable[Reported]) -> tuple[pd.DataFrame
         entry["flags"] += row.marks
         entry["marks"][metric] = dict.fromkeys(row.marks, row.source)
     together = pd.concat([trials[~short], pd.DataFrame(list(found.values()))], ignore_index=True)
-    texts = together.columns.difference([*numbers, "covers", "reported"])
+    texts = together.columns.difference([*numbers, "covers", "reported", "hides"])
     together = together.fillna(dict.fromkeys(texts, NONE))
     return together.astype({name: float for name in numbers if name in together}), notes
 

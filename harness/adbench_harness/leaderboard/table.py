@@ -4,38 +4,60 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, zip_longest
-from textwrap import fill, wrap
+from itertools import zip_longest
+from textwrap import fill
 
 from tabulate import tabulate
 
-# Private code points: escaping does not change them, and printable text never contains them.
-_BEST = ("\ue000", "\ue001")
-_LATEX = str.maketrans(
+from adbench_harness.wording import fold, longest
+
+# A private code point: escaping does not change it, and printable text never contains it.
+_TIE = "\ue002"
+_SIGNS = str.maketrans(
     {
-        _BEST[0]: r"\textbf{",
-        _BEST[1]: "}",
+        _TIE: "$^{*}$",
         "±": r"$\pm$",
         "·": r"$\cdot$",
+        "×": r"$\times$",
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
+        "→": r"$\rightarrow$",
         "†": r"$\dagger$",
+        "‡": r"$\ddagger$",
+        "§": r"\S{}",
+        "¶": r"\P{}",
+        "–": "--",
+        "…": r"\dots{}",
     }
 )
-_TIED = "\N{NO-BREAK SPACE}"
+_ESCAPED = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+    }
+)
+_UNBROKEN = "\N{NO-BREAK SPACE}"
 _GAP = 2
-# Maximum width of a header's word, and minimum width of a shortened column of labels.
+# Maximum width of a header's word.
 _WORD = 16
-_LABEL = 8
 
 
 @dataclass(frozen=True)
 class Table:
     """``rows`` under ``headers``: the first ``labels`` columns are text, the others numbers.
 
-    ``best`` has the (row, column) of the marked cells, ``sections`` the rows that start a section.
+    ``best`` has the (row, column) of the best numbers, ``tied`` those of rows that a test cannot
+    tell from the best, ``sections`` the rows that start a section. ``optional``
+    are columns that a terminal may leave out, the first one first, and ``more`` is the number of
+    columns that the table leaves out already. ``notes`` explain the numbers; ``remarks`` are about
+    the results behind them.
     """
 
     headers: Sequence[str]
@@ -45,36 +67,87 @@ class Table:
     sections: frozenset[int] = frozenset()
     caption: str = ""
     notes: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+    tied: frozenset[tuple[int, int]] = frozenset()
+    optional: Sequence[int] = ()
+    more: int = 0
 
     def terminal(self, width: int, color: bool) -> str:
-        """Text of ``width`` characters; columns that do not fit follow below, with their labels."""
-        widths = self._widths(width // 2)
+        """Text of ``width`` characters.
+
+        Labels are folded and optional columns left out until the table fits. Columns that still do
+        not fit follow below, with their labels.
+        """
+        kept, optional = [*range(len(self.headers))], list(self.optional)
+        widths = self._widths(kept, width)
+        while sum(widths.values()) + _GAP * (len(kept) - 1) > width and optional:
+            kept.remove(optional.pop(0))
+            widths = self._widths(kept, width)
         blocks = [
             self._block([*range(self.labels), *numbers], widths, color)
-            for numbers in self._blocks(widths, width)
+            for numbers in self._blocks(kept, widths, width)
         ]
-        legend = " · * best" if self.best and not color else ""
-        lines = [fill(_printable(line), width) for line in (self.caption + legend, *self.notes)]
-        return "\n\n".join([*blocks, "\n".join(lines)]) + "\n"
+        more = self.more + len(self.headers) - len(kept)
+        parts = [
+            self.caption,
+            "* best" if self.best and not color else "",
+            f"{more} more column{'s' * (more > 1)} with --all" if more else "",
+        ]
+        lines = [" · ".join(filter(None, parts)), *self.notes, *self.remarks]
+        footer = "\n".join(fill(_printable(line), width) for line in lines)
+        return "\n\n".join([*blocks, footer]) + "\n"
 
     def markdown(self) -> str:
         """A pipe table, the caption, and the notes as a list."""
-        notes = "\n".join(f"- {escaped(note)}" for note in self.notes)
+        notes = "\n".join(f"- {escaped(note)}" for note in (*self.notes, *self.remarks))
         table = self._tabulate("pipe", escaped, ("**", "**"))
         return "\n\n".join(filter(None, [table, escaped(self.caption), notes])) + "\n"
 
     def html(self) -> str:
         """A fragment in ASCII, which is the same in every encoding of a page."""
-        lines = [f"<p>{_html(line)}</p>" for line in (self.caption, *self.notes)]
+        lines = [f"<p>{_html(line)}</p>" for line in (self.caption, *self.notes, *self.remarks)]
         text = "\n".join([self._tabulate("unsafehtml", _html, ("<b>", "</b>")), *lines]) + "\n"
         return text.encode("ascii", "xmlcharrefreplace").decode()
 
     def latex(self) -> str:
-        """A booktabs ``tabular`` under the caption and the notes as comments."""
-        comments = [f"% {_printable(line)}" for line in (self.caption, *self.notes)]
-        # This style escapes text itself, so LaTeX commands are inserted afterwards.
-        table = self._tabulate("latex_booktabs", _printable, _BEST)
-        return "\n".join([*comments, table.translate(_LATEX)]) + "\n"
+        """A ``table`` for a paper that loads booktabs; remarks are comments.
+
+        The caption has the notes. A star marks the rows that tie with the best.
+        """
+        legend = ["best in bold"] if self.best else []
+        if self.tied:
+            legend.append(f"{_TIE} not significantly worse than the best")
+        facts = " · ".join(filter(None, [_printable(self.caption), *legend]))
+        sentences = [facts, *map(_printable, self.notes)]
+        caption = " ".join(_latex(_sentence(text)) for text in sentences if text)
+        rows = []
+        for i, row in enumerate(self.rows):
+            if i and i in self.sections:
+                rows.append(r"\midrule")
+            cells = []
+            for j, text in enumerate(row):
+                cell = _latex(_printable(text))
+                cell = rf"\textbf{{{cell}}}" if (i, j) in self.best else cell
+                cells.append(f"{cell}$^{{*}}$" if (i, j) in self.tied else cell)
+            rows.append(f"{' & '.join(cells)} \\\\")
+        columns = "l" * self.labels + "r" * (len(self.headers) - self.labels)
+        return "\n".join(
+            [
+                *(f"% {_printable(line)}" for line in self.remarks),
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{caption}}}",
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\toprule",
+                f"{' & '.join(_latex(_printable(header)) for header in self.headers)} \\\\",
+                r"\midrule",
+                *rows,
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
 
     def _tabulate(self, style: str, escape: Callable[[str], str], mark: tuple[str, str]) -> str:
         numbers = len(self.headers) - self.labels
@@ -93,31 +166,46 @@ class Table:
         )
         return text
 
-    def _widths(self, limit: int) -> list[int]:
-        """The columns' widths; the widest labels are narrowed until all labels fit ``limit``."""
-        widths = []
-        for j, header in enumerate(self.headers):
-            words = max(map(len, _heading(header).split(" ")))
-            cells = max(len(row[j]) + ((i, j) in self.best) for i, row in enumerate(self.rows))
-            widths.append(max(cells, min(words, _WORD)))
-        labels = widths[: self.labels]
-        while sum(labels) + _GAP * len(labels) > limit and max(labels) > _LABEL:
-            labels[labels.index(max(labels))] -= 1
-        return [*labels, *widths[self.labels :]]
+    def _widths(self, kept: Sequence[int], limit: int) -> dict[int, int]:
+        """The columns' widths; labels are narrowed, at their brackets, until all fit ``limit``.
 
-    def _blocks(self, widths: Sequence[int], width: int) -> list[range]:
+        If they cannot fit, the labels get at most half of it.
+        """
+        widths, least = {}, {}
+        for j in kept:
+            words = max(map(len, _heading(self.headers[j]).split(" ")))
+            cells = [len(row[j]) + ((i, j) in self.best) for i, row in enumerate(self.rows)]
+            widths[j] = max(*cells, min(words, _WORD))
+            least[j] = max(*(longest(_printable(row[j])) for row in self.rows), min(words, _WORD))
+        labels = range(self.labels)
+        numbers = sum(width + _GAP for j, width in widths.items() if j >= self.labels)
+        for room, narrowest in ((limit - numbers, least), (limit // 2, dict.fromkeys(labels, 1))):
+            narrowed = {j: widths[j] for j in labels}
+            while sum(narrowed.values()) + _GAP * (self.labels - 1) > room:
+                loose = [j for j in labels if narrowed[j] > narrowest[j]]
+                if not loose:
+                    break
+                narrowed[max(loose, key=lambda j: narrowed[j])] -= 1
+            else:
+                return widths | narrowed
+        return widths | narrowed
+
+    def _blocks(
+        self, kept: Sequence[int], widths: Mapping[int, int], width: int
+    ) -> list[Sequence[int]]:
         """The columns of numbers, in blocks that fit next to the labels."""
-        labels = used = sum(widths[: self.labels]) + _GAP * (self.labels - 1)
-        cuts = [self.labels]
-        for j in range(self.labels, len(widths)):
+        labels = used = sum(widths[j] for j in range(self.labels)) + _GAP * (self.labels - 1)
+        blocks: list[list[int]] = [[]]
+        for j in kept[self.labels :]:
             used += _GAP + widths[j]
-            if used > width and j > cuts[-1]:
-                cuts.append(j)
+            if used > width and blocks[-1]:
+                blocks.append([])
                 used = labels + _GAP + widths[j]
-        return [range(*cut) for cut in pairwise([*cuts, len(widths)])]
+            blocks[-1].append(j)
+        return list(blocks)
 
     # Not with Rich, which takes half a millisecond per row: seconds for a large store.
-    def _block(self, columns: Sequence[int], widths: Sequence[int], color: bool) -> str:
+    def _block(self, columns: Sequence[int], widths: Mapping[int, int], color: bool) -> str:
         def lines(cells: Iterable[Sequence[str]]) -> Iterator[str]:
             for parts in zip_longest(*cells, fillvalue=""):
                 line = (
@@ -126,7 +214,7 @@ class Table:
                 )
                 yield (" " * _GAP).join(line).rstrip()
 
-        heads = [_fold(_heading(self.headers[j]), widths[j]) for j in columns]
+        heads = [fold(_heading(self.headers[j]), widths[j]) for j in columns]
         height = max(map(len, heads))
         rule = "─" * (sum(widths[j] + _GAP for j in columns) - _GAP)
         block = [*lines([""] * (height - len(head)) + head for head in heads), rule]
@@ -137,24 +225,30 @@ class Table:
             block += lines(
                 [mark.format(row[j], widths[j])]
                 if (i, j) in self.best
-                else _fold(_printable(row[j]), widths[j])
+                else fold(_printable(row[j]), widths[j])
                 for j in columns
             )
-        return "\n".join(block).replace(_TIED, " ")
+        return "\n".join(block).replace(_UNBROKEN, " ")
 
 
 def _heading(text: str) -> str:
     """A header that may break between words, but not before the arrow."""
-    return re.sub(r" (?=[↑↓])", _TIED, _printable(text))
-
-
-def _fold(text: str, width: int) -> list[str]:
-    return [text] if len(text) <= width else wrap(text, width)
+    return re.sub(r" (?=[↑↓])", _UNBROKEN, _printable(text))
 
 
 def _printable(text: str) -> str:
     """The text without control characters, which could move the cursor or split a row."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _sentence(text: str) -> str:
+    """The text as a sentence of a caption."""
+    return text[:1].upper() + text[1:] + "." * (not text.endswith("."))
+
+
+def _latex(text: str) -> str:
+    """The text as LaTeX shows it."""
+    return text.translate(_ESCAPED).translate(_SIGNS)
 
 
 def _html(text: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from adbench_harness.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from adbench_harness.downloads.fetcher import Fetcher
@@ -40,6 +42,16 @@ class Locations:
             weights=str(weights) if weights else os.environ.get("ADBENCH_WEIGHTS"),
             fetch=fetch,
         )
+
+    def check(self, known: Iterable[str]) -> None:
+        """Raise UserError for the folder of a data set that is not among the ``known`` ones."""
+        known = list(known)
+        for name in self.datasets:
+            if name not in known:
+                raise UserError(
+                    f"--data {name}={self.datasets[name]}: no data set '{name}'"
+                    f"{nearest(name, known)}; the plugins in use provide {', '.join(known)}"
+                )
 
     @property
     def data_folder(self) -> Path:

@@ -97,7 +97,7 @@ class Suite(BaseModel):
 
     ``shots`` are numbers of normal images to learn from (None: all of them), ``validation`` is the
     share of the normal training images that is held out, and ``unified`` fits one model to all
-    categories of a data set.
+    categories of a data set. ``labels`` are texts that tables show for components or rows.
     """
 
     model_config = _STRICT
@@ -123,6 +123,7 @@ class Suite(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluation: EvaluationTable = Field(default_factory=EvaluationTable)
     keep_maps: bool = False
+    labels: dict[str, str] = Field(default_factory=dict)
     tolerance: Tolerance = Field(default_factory=Tolerance)
 
     @model_validator(mode="after")

@@ -109,8 +109,9 @@ class Store:
 
     @classmethod
     def existing(cls, folder: str | Path) -> Store:
-        """The results in ``folder``; raises UserError if there are none."""
-        store = cls(Path(folder))
+        """The results in ``folder``, or in that of a board; raises UserError if there are none."""
+        board = (Path(folder) / "suite.toml").is_file()
+        store = cls(Path(folder) / "results" if board else Path(folder))
         if not store.trials.is_dir():
             raise UserError(f"no results in '{folder}'; run 'adbench run' first or name its folder")
         return store

@@ -284,7 +284,7 @@ class _Runner:
     def scores(self, one: _Scored, outputs: Outputs, count: int) -> Scores:
         with self.timed("score", one.seconds), torch.no_grad():
             scores: Scores = one.scorer.score(outputs)
-        contract.check_scores(scores, count)
+        contract.check_scores(scores, count, outputs.input_size)
         return scores
 
     def score(self, one: _Scored, outputs: Outputs, indices: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adbench_harness.errors import ContractError
 from adbench_harness.nn.neighbours import Neighbours
-from adbench_harness.types import Outputs, Port, Scores
+from adbench_harness.types import AnomalyMap, Outputs, Port, Scores
 
 
 def check_outputs(
@@ -27,6 +27,10 @@ def check_outputs(
     missing = [port.__name__ for port in emits if port not in outputs.ports]
     if missing:
         raise ContractError(f"predict did not return the declared {', '.join(sorted(missing))}")
+    if isinstance(port := outputs.ports.get(AnomalyMap), AnomalyMap):
+        for level in port.levels:
+            top, left, bottom, right = level.box or (0, 0, *outputs.input_size)
+            _check_aspect("AnomalyMap", level.values, (bottom - top, right - left))
     for kind, port in outputs.ports.items():
         for tensor in tensors(port):
             _check_dimensions(kind, tensor)
@@ -62,8 +66,11 @@ def check_unchanged(outputs: Outputs, before: list[int]) -> None:
         raise ContractError("score modified the model's outputs in place; work on a copy")
 
 
-def check_scores(scores: Any, count: int) -> None:
-    """Raise ContractError unless there are scores, finite and of the declared shape."""
+def check_scores(scores: Any, count: int, input_size: tuple[int, int]) -> None:
+    """Raise ContractError unless there are scores, finite and of the declared shape.
+
+    A map covers the whole input, so it must have the aspect of ``input_size`` (height, width).
+    """
     if not isinstance(scores, Scores):
         raise ContractError(f"score returned {type(scores).__name__}, not Scores")
     present = {"image": (scores.image, 1), "map": (scores.map, 3), "classes": (scores.classes, 2)}
@@ -77,16 +84,36 @@ def check_scores(scores: Any, count: int) -> None:
             raise ContractError(f"{name}: shape {shape} for {count} images, not {dimensions}-d")
         if not finite(value.float()):
             raise ContractError(f"{name}: a score is not finite in float32 (nan or infinity)")
+    if scores.map is not None:
+        _check_aspect("map", scores.map, input_size)
     if scores.classes is not None and scores.classes.shape[1] != len(scores.class_names):
         raise ContractError(
             f"classes: {scores.classes.shape[1]} columns for {len(scores.class_names)} names"
         )
 
 
+def _check_aspect(name: str, maps: Tensor, size: tuple[int, int]) -> None:
+    """Raise ContractError unless maps [B, h, w] have the aspect of ``size`` (height, width).
+
+    A px more or less, or a tenth of the aspect, may come from strides that do not divide it.
+    """
+    if maps.dim() != 3:
+        return  # which another check names
+    height, width = maps.shape[1:]
+    ratio = height / width * size[1] / size[0]
+    low, high = ((height - 1) / size[0], (height + 1) / size[0])
+    rounded = low <= (width + 1) / size[1] and (width - 1) / size[1] <= high
+    if not (rounded or 1 / 1.1 <= ratio <= 1.1):
+        raise ContractError(
+            f"{name}: {height} x {width} for an input of {size[0]} x {size[1]} (height x width); a "
+            "map must cover the whole input and have its aspect"
+        )
+
+
 def finite(tensor: Tensor) -> bool:
     """Whether no value is nan or infinite."""
-    # A sum is finite only if every term is, and needs one pass without a copy. The values are
-    # checked one by one only if it is not finite, which may also be an overflow.
+    # A sum is finite only if every term is (inf and -inf add up to nan), and needs one pass without
+    # a copy. The values are checked one by one only if it is not finite, which may be an overflow.
     return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 

@@ -103,7 +103,7 @@ def _fitted(component: Any) -> Any:
 def _score(scorer: Any, outputs: Outputs, count: int) -> list[Tensor]:
     with torch.no_grad():
         scores: Scores = scorer.score(outputs)
-    contract.check_scores(scores, count)
+    contract.check_scores(scores, count, outputs.input_size)
     return [v for v in (scores.image, scores.map, scores.classes) if v is not None]
 
 

@@ -1,0 +1,141 @@
+"""``adbench scores``: writes the score of each image, and the maps as files."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adbench_harness.cli import options
+from adbench_harness.errors import UserError
+from adbench_harness.wording import counted
+
+if TYPE_CHECKING:
+    from adbench_harness.results.store import Store, TrialResult
+
+SUMMARY = "Write each image's scores as CSV, and the anomaly maps as TIFF files."
+MAPS = "anomaly_images"
+"""The folder of a row's maps, as MVTec's server for MVTec AD 2 names it."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_results(parser)
+    parser.add_argument("-o", "--output", metavar="FILE", help="CSV file to write")
+    parser.add_argument(
+        "--maps",
+        metavar="DIR",
+        help=f"write the stored maps as ROW/{MAPS}/IMAGE.tiff, at the size of the images",
+    )
+    parser.add_argument(
+        "--bits",
+        type=int,
+        choices=(16, 32),
+        default=32,
+        help="bits of a map's floats (default 32; the server of MVTec AD 2 takes 16)",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="COLUMN=VALUE",
+        action="append",
+        default=[],
+        help="only results with this value, such as model=patchcore",
+    )
+    options.add_data(parser)
+    options.add_plugins(parser)
+
+
+def handle(given: argparse.Namespace) -> int:
+    if not (given.output or given.maps):
+        raise UserError("scores needs -o FILE for the scores, --maps DIR for the maps, or both")
+    from adbench_harness.results.store import Store
+
+    store = Store.existing(given.results)
+    results = list(store.read())
+    only = options.pairs(given.only)
+    if given.output:
+        _write_scores(Path(given.output), results, store, only)
+    if given.maps:
+        _write_maps(Path(given.maps), given, results, store, only)
+    return 0
+
+
+def _write_scores(
+    path: Path, results: list[TrialResult], store: Store, only: dict[str, str]
+) -> None:
+    from adbench_harness.leaderboard import scores
+
+    table, without = scores.table(results, store, only)
+    if without:
+        print(f"adbench: no image scores, left out: {', '.join(without)}", file=sys.stderr)
+    try:
+        table.to_csv(path)
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be written: {error.strerror}") from None
+    print(
+        f"{counted(len(table), 'image')}, {counted(len(table.columns), 'row')} of the board: {path}"
+    )
+
+
+def _write_maps(
+    folder: Path,
+    given: argparse.Namespace,
+    results: list[TrialResult],
+    store: Store,
+    only: dict[str, str],
+) -> None:
+    from adbench_harness.leaderboard import scores
+    from adbench_harness.running.images import TrialImages
+
+    locations = options.data_locations(given)
+    catalogue = options.loaded(given)
+    locations.check(catalogue.offers["dataset"])
+    written: dict[Path, str] = {}
+    bare = 0
+    for index, row in scores.columns(results, only).iterrows():
+        trial = results[int(str(index))].trial
+        maps = store.maps(trial)
+        if maps is None:
+            bare += 1
+            continue
+        images = TrialImages(trial, catalogue, locations)
+        place = folder / _file_name(row["title"]) / MAPS
+        paths = store.images(trial)["path"].tolist()
+        for name, values in zip(paths, maps.values, strict=True):
+            path = (place / name).with_suffix(".tiff")
+            if path in written:
+                raise UserError(
+                    f"'{path}' would be the map of '{written[path]}' and of '{name}'; select one "
+                    "data set with --only, or rename an image"
+                )
+            written[path] = name
+            _write_map(path, values, images.image(name).shape[:2], maps.spec, given.bits)
+    if not written:
+        raise UserError(f"no result in '{store.root}' has maps; run it again with --keep-maps")
+    if bare:
+        print(f"adbench: {counted(bare, 'trial')} stored no maps, left out", file=sys.stderr)
+    print(f"{counted(len(written), 'map')} in {folder}")
+
+
+def _write_map(path: Path, values: Any, size: tuple[int, int], spec: Any, bits: int) -> None:
+    import numpy as np
+
+    from adbench_harness.images.geometry import from_input
+    from adbench_harness.results import tiff
+
+    scores = from_input(values, spec, size)
+    if bits == 16:
+        if np.abs(scores).max() > np.finfo(np.float16).max:
+            raise UserError(f"'{path}': the scores do not fit 16 bits; write --bits 32")
+        scores = scores.astype(np.float16)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tiff.write(path, scores)
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be written: {error.strerror}") from None
+
+
+def _file_name(title: str) -> str:
+    """A row's title as the name of a folder."""
+    return re.sub(r"[^\w.=()-]+", "_", title).strip("_")
