@@ -97,7 +97,8 @@ class TrialResult:
     @property
     def measured(self) -> bool:
         """Whether its test images were scored: of what followed, only metrics may have failed."""
-        return all(failure.stage.startswith("metric ") for failure in self.failures)
+        failed = (failure.stage for failure in self.failures)
+        return self.status == "ok" or all(stage.startswith("metric ") for stage in failed)
 
 
 class Store:
