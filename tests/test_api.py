@@ -180,7 +180,7 @@ def test_progress_and_what_a_run_took_are_printed(tmp_path, toys, capsys):
     assert re.fullmatch(rf"1 trial in \d+ s; results in {tmp_path}\n\n", said.out)
     api.run(preprocessors="none", **asked)
     said = capsys.readouterr()
-    assert (said.err, said.out) == ("", f"1 of 1 trials are in {tmp_path} already\n")
+    assert (said.err, said.out) == ("", f"1 of 1 trial is in {tmp_path} already\n")
 
 
 def test_the_command_line_is_not_imported():
