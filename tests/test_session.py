@@ -7,17 +7,20 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import pytest
 
 from adbench_harness import session
-from adbench_harness.engines import Begin, Stage
 from adbench_harness.engines.inline import Inline
 from adbench_harness.errors import UserError
 from adbench_harness.listener import Listener
 from adbench_harness.planning.locations import Locations
 from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.results.trial import Bundle
+
+if TYPE_CHECKING:
+    from adbench_harness.engines import Begin, Stage
 
 
 class Recorder(Listener):

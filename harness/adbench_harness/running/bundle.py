@@ -429,7 +429,7 @@ class _Runner:
                 + alone.get("scorer fit", 0.0)
             )
             if one.maps and self.bundle.keep_maps:
-                with one.guarded("maps"):
+                with _guarded("maps", one):
                     maps = Maps(np.stack([one.maps[i] for i in test]), spec)
         return TrialResult(
             trial=one.trial,
