@@ -70,18 +70,10 @@ EXPECTED: dict[str, tuple[str, str] | None] = {
     **dict.fromkeys(["score-dtype"], OK),
     **dict.fromkeys(["leave-a-thread", "streams", "predict-spoil", "integers"], OK),
 }
-EITHER = {
-    "stop",
-    "device",
-    "modules",
-    "warnings",
-    "replace-torch",
-    "replace-numpy",
-    "alarm",
-    "limits",
-}
-"""What happens to these depends on the libraries, or (stop) on whether the driver lets the process go
-on after another one was measured; their neighbours must not notice."""
+EITHER = {"stop", "device", "modules", "warnings", "alarm", "limits"}
+EITHER |= {"replace-torch", "replace-numpy"}
+"""What happens to these depends on the libraries, or (stop) on whether the driver lets the process
+go on after another one was measured; their neighbours must not notice."""
 DEEDS = [*misbehaving.FIT, *misbehaving.PREDICT]
 
 

@@ -10,6 +10,7 @@ import pytest
 from adbench_harness.images import cache, decoding, folders
 from adbench_harness.running import material
 from adbench_harness.running.bundle import load, run_bundle
+from adbench_harness.running.watch import Watch
 
 IMAGES = {"train": 4, "test": 8}
 
