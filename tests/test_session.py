@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import pytest
 
 from adbench_harness import session
-from adbench_harness.engines import local
+from adbench_harness.engines.inline import Inline
 from adbench_harness.errors import UserError
 from adbench_harness.listener import Listener
 from adbench_harness.planning.locations import Locations
 from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.results.trial import Bundle
+
+if TYPE_CHECKING:
+    from adbench_harness.engines import Begin, Stage
 
 
 class Recorder(Listener):
@@ -137,25 +141,23 @@ def test_each_result_is_stored_when_it_arrives(prepare: Prepare, out: Path) -> N
 def test_results_are_in_the_plans_order_whatever_the_engines(prepare: Prepare, out: Path) -> None:
     prepared = prepare()
 
-    def backwards(bundles: Iterable[Bundle], progress: object) -> Iterator[TrialResult]:
-        for bundle in reversed(list(bundles)):
-            yield from reversed(list(local.run([bundle], lambda *_: None)))
+    def backwards(bundles: Sequence[Bundle], begin: Begin, stage: Stage) -> Iterator[TrialResult]:
+        for bundle in reversed(bundles):
+            yield from reversed(list(Inline()([bundle], begin, stage)))
 
     recorder = Recorder(out)
     results = session.perform(prepared, engine=backwards, progress=recorder)
     assert [result.trial.id for result in results] == [trial.id for trial in prepared.plan.trials]
-    assert [told[0] for told in recorder.told[1:4]] == ["bundle", "bundle", "trial"]
+    assert [told[0] for told in recorder.told[1:5]] == ["bundle", "trial", "trial", "bundle"]
 
 
 def test_the_engine_that_is_passed_in_runs_the_bundles(prepare: Prepare, out: Path) -> None:
     asked: list[Bundle] = []
 
-    def engine(
-        bundles: Iterable[Bundle], progress: Callable[[str, int, int], None]
-    ) -> Iterator[TrialResult]:
-        for bundle in bundles:
+    def engine(bundles: Sequence[Bundle], begin: Begin, stage: Stage) -> Iterator[TrialResult]:
+        for bundle in filter(None, map(begin, bundles)):
             asked.append(bundle)
-            progress("thinking", 1, 1)
+            stage("thinking", 1, 1)
             yield from (TrialResult(trial, "ok", {"n": 0.5}) for trial in bundle.trials)
 
     prepared, recorder = prepare(), Recorder(out)
@@ -194,8 +196,8 @@ def test_notes_come_first(prepare: Prepare, toys: str, out: Path) -> None:
     )
     recorder = Recorder(out)
 
-    def engine(bundles: Iterable[Bundle], progress: object) -> Iterator[TrialResult]:
-        for bundle in bundles:
+    def engine(bundles: Sequence[Bundle], begin: Begin, stage: Stage) -> Iterator[TrialResult]:
+        for bundle in filter(None, map(begin, bundles)):
             yield from (TrialResult(trial, "ok") for trial in bundle.trials)
 
     session.perform(prepared, engine=engine, progress=recorder)
@@ -292,7 +294,7 @@ def test_another_thread_may_perform_too(prepare: Prepare) -> None:
 # ---------------------------------------------------------------- the store and the terminal
 
 
-def refuses_to_run(bundles: Iterable[Bundle], progress: object) -> Iterator[TrialResult]:
+def refuses_to_run(bundles: Sequence[Bundle], begin: Begin, stage: Stage) -> Iterator[TrialResult]:
     raise AssertionError("something was run")
     yield
 

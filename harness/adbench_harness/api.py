@@ -27,6 +27,7 @@ from adbench_harness import leaderboard as boards
 from adbench_harness import session
 from adbench_harness.display import Display
 from adbench_harness.downloads.fetcher import Fetcher
+from adbench_harness.engines import choice
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.leaderboard.frame import FIELDS, components
 from adbench_harness.planning import grammar
@@ -76,6 +77,12 @@ def run(
     device: str = "auto",
     fetch: bool = False,
     accept_license: bool = False,
+    engine: str = "local",
+    workers: int | None = None,
+    threads: int | None = None,
+    trial_timeout: float | None = None,
+    trial_memory: int | None = None,
+    address: str | None = None,
     **keys: Any,
 ) -> Results:
     """Run what is not in ``out`` yet, as ``adbench run`` does, and return a row for each trial.
@@ -84,7 +91,8 @@ def run(
     ``seeds``, ``evaluation`` ...), as text in the command line's grammar or as lists and dicts;
     they replace those of the file ``suite``. ``data`` is a folder of data sets, or maps the name of
     each to its folder. ``fetch`` downloads what is missing, and ``accept_license`` accepts its
-    license. The index has the trials' ids, which are also the names of their files in ``out``. The
+    license. ``engine`` and what follows it are the command's options, with seconds and bytes as
+    numbers. The index has the trials' ids, which are also the names of their files in ``out``. The
     columns are the axes, the parameters that differ from the defaults, seeds, status, and metrics
     as fractions. A failed trial has a row too. Raises UserError.
     """
@@ -99,6 +107,14 @@ def run(
         raise UserError(
             "no plugins are named; give plugins=[...] ('adbench list' shows them) or a suite"
         )
+    chosen = choice.engine(
+        engine,
+        workers=workers,
+        threads=threads,
+        timeout=trial_timeout,
+        memory=trial_memory,
+        address=address,
+    )
     folders, named = (None, data) if isinstance(data, Mapping) else (data, None)
     with Display() as display:
         fetcher = Fetcher(accepted=accept_license, listener=display) if fetch else None
@@ -109,7 +125,7 @@ def run(
             device=device,
             source="run()",
         )
-        results = session.perform(prepared, progress=display)
+        results = session.perform(prepared, engine=chosen, progress=display)
     return Results._of(_trials(results), results, prepared.store.root)
 
 

@@ -21,6 +21,14 @@ class ContractError(Exception):
     """A component broke the contract; its own trials fail, and the run continues."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user, or the system, ended the run with a signal of this number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def require(package: str) -> None:
     """Raise NotInstalled unless ``package`` is installed, as the extra of that name does."""
     import importlib.util  # imported late, since every command imports this module
@@ -44,7 +52,9 @@ def message(error: BaseException) -> str:
     """An exception's message in one line, shortened if necessary."""
     try:
         return line(str(error)) or "no message"
-    except Exception:  # an author's __str__ may fail too
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an author's __str__ may fail too
         return "no message"
 
 
@@ -57,6 +67,14 @@ def printable(text: str) -> str:
 
 
 def line(text: str) -> str:
-    """``text`` in one line, shortened if necessary."""
-    words = " ".join(printable(text[:10_000]).split())
+    """``text`` in one line, shortened if necessary, without characters that act on a terminal."""
+    words = " ".join(clean(text[:10_000]).split())
     return words if len(words) <= _LINE else f"{words[: _LINE - 4]} ..."
+
+
+def clean(text: str) -> str:
+    """``printable(text)`` with a sign in place of each character that acts on a terminal."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for c in printable(text)
+    )

@@ -6,21 +6,24 @@ Nothing is printed; a ``Listener`` gets the reports.
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import Interrupted, UserError
 from adbench_harness.listener import Listener
+from adbench_harness.results.claims import Claims
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from adbench_harness.engines import Engine
     from adbench_harness.planning.locations import Locations
     from adbench_harness.planning.plan import Plan
     from adbench_harness.planning.plugins import Catalogue
@@ -28,9 +31,8 @@ if TYPE_CHECKING:
     from adbench_harness.results.store import Store, TrialResult
     from adbench_harness.results.trial import Bundle
 
-Engine = Callable[[Iterable["Bundle"], Callable[[str, int, int], None]], Iterable["TrialResult"]]
-"""Runs bundles, and yields each trial's result as soon as it is ready. A bundle is taken from the
-iterable when it starts. The callable takes (stage, done, total)."""
+_WAIT = 1.0
+"""Seconds until this run looks again at what other runs have done."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,18 @@ def prepare(
     from adbench_harness.planning import plan
     from adbench_harness.results.store import Store
 
-    catalogue = plugins.sound(checked.plugins)
-    locations.check(catalogue.offers["dataset"])
-    _check_device(device)
     store = Store(Path(out))
-    made = plan.make(
-        checked,
-        catalogue,
-        locations,
-        device=device,
-        checkpoints=str(store.root / "checkpoints"),
-    )
+    with _no_silent_exit():
+        catalogue = plugins.sound(checked.plugins)
+        locations.check(catalogue.offers["dataset"])
+        _check_device(device)
+        made = plan.make(
+            checked,
+            catalogue,
+            locations,
+            device=device,
+            checkpoints=str(store.root / "checkpoints"),
+        )
     return Prepared(checked, catalogue, store, made)
 
 
@@ -90,13 +93,14 @@ def perform(
 
     Each result is stored as it arrives, then observers are called. A trial that failed while it was
     planned, or a broken plugin, does not stop the others. ``engine`` runs the bundles, by default
-    in this process. Raises UserError, before anything is run, if the store cannot be written to.
-    After a KeyboardInterrupt the stored results stay, and the next call continues from there.
+    in this process. If another run uses the same store, the two share the trials, and this one
+    returns when all are done. Raises UserError if the store cannot be written to, and Interrupted
+    after SIGINT or SIGTERM; the stored results stay, and the next call continues from there.
     """
     if engine is None:
-        from adbench_harness.engines import local
+        from adbench_harness.engines.inline import Inline
 
-        engine = local.run
+        engine = Inline()
     from adbench_harness.running.bundle import refused
 
     progress = progress or Listener()
@@ -104,31 +108,89 @@ def perform(
     store.make()
     for note in (*catalogue.broken.values(), *plan.notes):
         progress.note(note)
-    finished = store.finished()
-    broken, bundles = plan.broken(finished), plan.left(finished)
-    todo = len(broken) + sum(len(bundle.trials) for bundle in bundles)
-    progress.started(len(plan.trials) - todo, len(plan.trials), store.root)
-    progress.planned(bundles)
-    start = time.monotonic()
-    with _interrupts() as seen:
-        for result in itertools.chain(
-            (refused(trial, plan.failed[trial.id], catalogue) for trial in broken),
-            engine(_announced(bundles, progress), progress.stage),
-        ):
-            store.write(result)
-            progress.trial(result)
-            _tell_observers(catalogue, result, progress)
-            if seen:
-                raise KeyboardInterrupt
-    progress.finished(time.monotonic() - start)
+    with _interrupts() as seen, _Work(prepared, progress) as work:
+        broken, bundles = plan.broken(work.finished), work.left()
+        todo = len(broken) + sum(len(bundle.trials) for bundle in bundles)
+        progress.started(len(plan.trials) - todo, len(plan.trials), store.root)
+        progress.planned(bundles)
+        start = time.monotonic()
+        with closing(work.run(engine)) as run:
+            refusals = (refused(trial, plan.failed[trial.id], catalogue) for trial in broken)
+            for result in itertools.chain(refusals, run):
+                store.write(result)
+                work.release(result.trial.id)
+                progress.trial(result)
+                _tell_observers(catalogue, result, progress)
+                if seen:
+                    raise Interrupted(seen[0])
+        progress.finished(time.monotonic() - start)
     stored = {result.trial.id: result for result in store.read()}
     return [stored[trial.id] for trial in plan.trials]
 
 
-def _announced(bundles: Iterable[Bundle], progress: Listener) -> Iterator[Bundle]:
-    for bundle in bundles:
-        progress.bundle(bundle.title)
-        yield bundle
+class _Work:
+    """The trials of a plan that are not stored yet, shared with other runs into the same store."""
+
+    def __init__(self, prepared: Prepared, progress: Listener) -> None:
+        self._prepared = prepared
+        self._progress = progress
+        self._store = prepared.store
+        self._mine: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._claims = Claims(self._store.root / "claims")
+        self._claims.enter(self._store.sweep)
+        self._before = self._store.stamps()
+        self.finished = self._store.finished()
+        self._deadly = self._store.deadly()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._claims.close()
+
+    def left(self) -> list[Bundle]:
+        """Bundles of the trials that nobody has done yet; those that ended their process last."""
+        now = self._store.stamps()
+        done = self.finished | {id_ for id_, at in now.items() if at != self._before.get(id_)}
+        left = self._prepared.plan.left(done)
+        return [
+            replace(bundle, trials=trials, suspect=suspect)
+            for suspect in (False, True)
+            for bundle in left
+            if (trials := tuple(t for t in bundle.trials if (t.id in self._deadly) is suspect))
+        ]
+
+    def run(self, engine: Engine) -> Generator[TrialResult]:
+        """Results until every trial is done, here or by another run."""
+        while left := self.left():
+            yield from engine(left, self._begin, self._progress.stage)
+            if self._mine:
+                raise RuntimeError(f"the engine returned no result of {', '.join(self._mine)}")
+            if self.left():
+                time.sleep(_WAIT)
+
+    def _begin(self, bundle: Bundle) -> Bundle | None:
+        """The trials of a bundle that no other run has done or claimed; they are claimed."""
+        begun = tuple(trial for trial in bundle.trials if self._take(trial.id))
+        if not begun:
+            return None
+        self._progress.bundle(bundle.title)
+        return replace(bundle, trials=begun)
+
+    def _take(self, trial_id: str) -> bool:
+        if not self._claims.take(trial_id):
+            return False
+        if self._store.stamp(trial_id) != self._before.get(trial_id):  # done in the meantime
+            self._claims.release(trial_id)
+            return False
+        self._mine.add(trial_id)
+        return True
+
+    def release(self, trial_id: str) -> None:
+        """Let others see that a trial is done."""
+        if trial_id in self._mine:
+            self._mine.remove(trial_id)
+            self._claims.release(trial_id)
 
 
 def _tell_observers(catalogue: Catalogue, result: TrialResult, progress: Listener) -> None:
@@ -142,22 +204,39 @@ def _tell_observers(catalogue: Catalogue, result: TrialResult, progress: Listene
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Record interrupts: Python drops one that comes while an object is being finalised."""
+    """Raise Interrupted for SIGINT and SIGTERM.
+
+    They are also recorded, since Python drops one that comes while an object is being finalised.
+    """
     seen: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield seen
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: FrameType | None) -> None:
         seen.append(number)
-        signal.default_int_handler(number, frame)
+        raise Interrupted(number)
 
-    signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield seen
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _no_silent_exit() -> Iterator[None]:
+    """Make a plugin's ``os._exit`` an error of the plugin; it would end the run without a word."""
+
+    def refuse(status: int) -> NoReturn:
+        raise SystemExit(f"os._exit({status}) was called")
+
+    before, os._exit = os._exit, refuse
+    try:
+        yield
+    finally:
+        os._exit = before
 
 
 def _check_device(name: str) -> None:

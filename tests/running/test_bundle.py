@@ -18,6 +18,7 @@ from adbench_harness.datasets import draw
 from adbench_harness.images import decoding, folders, geometry, masks
 from adbench_harness.metrics.ranking import Ranking
 from adbench_harness.running.bundle import contract, load, run_bundle
+from adbench_harness.running.watch import Watch
 from adbench_harness.statistics import delong
 from adbench_harness.types import InputSpec
 
@@ -539,9 +540,9 @@ def test_an_interrupted_training_goes_on_to_the_same_end(planned, tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(run_bundle(bundle, stop))
+        list(run_bundle(bundle, Watch(stop)))
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
-    again = scores(run_bundle(bundle, stop))
+    again = scores(run_bundle(bundle, Watch(stop)))
     assert steps == [1, 2, 3, 4, 5, 6]
     assert again == scores(run_bundle(undisturbed))
     assert not list((tmp_path / "checkpoints").iterdir())
@@ -558,7 +559,7 @@ def test_a_checkpoint_serves_no_other_training(planned, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(run_bundle(first, stop))
+        list(run_bundle(first, Watch(stop)))
     assert scores(run_bundle(other)) == scores(run_bundle(undisturbed))
 
 
@@ -584,7 +585,7 @@ def test_a_bundle_runs_in_another_process(planned, tmp_path):
 def test_progress_counts_up_to_its_total(planned):
     (bundle,) = planned(models="probe-features,toy-trained")
     told = []
-    list(run_bundle(bundle, lambda *said: told.append(said)))
+    list(run_bundle(bundle, Watch(lambda *said: told.append(said))))
     assert {stage for stage, _, _ in told} == {"images", "features", "fit", "score"}
     assert all(0 < done <= total for _, done, total in told)
     assert [done for stage, done, _ in told if stage == "images"] == list(range(1, 13))

@@ -10,6 +10,7 @@ import pytest
 from adbench_harness.images import cache, decoding, folders
 from adbench_harness.running import material
 from adbench_harness.running.bundle import load, run_bundle
+from adbench_harness.running.watch import Watch
 
 IMAGES = {"train": 4, "test": 8}
 
@@ -157,7 +158,7 @@ def test_a_backbone_that_runs_while_images_are_decoded_gives_the_same(
     told = []
     backbone = load(bundle.plugins).get("backbone", "probe-backbone")
     backbone.seen.clear()
-    together = list(run_bundle(bundle, lambda *said: told.append(said)))
+    together = list(run_bundle(bundle, Watch(lambda *said: told.append(said))))
     assert backbone.seen["fine", "coarse"] == sum(IMAGES.values())
     for one, other in zip(apart, together, strict=True):
         assert one.images["score"] == pytest.approx(other.images["score"], rel=1e-5)

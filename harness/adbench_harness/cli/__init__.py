@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -34,7 +35,7 @@ from adbench_harness.cli import (
     weights,
 )
 from adbench_harness.cli import list as list_
-from adbench_harness.errors import ContractError, UserError
+from adbench_harness.errors import ContractError, Interrupted, UserError
 
 _COMMANDS = (
     *(run, leaderboard, plot, report, compare, scores, rescore, timings, fill),
@@ -101,9 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, ContractError) as error:
         print(f"adbench: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("adbench: interrupted; run the same command again to continue", file=sys.stderr)
-        return 130
+        return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
     except BrokenPipeError:
         # The reader (such as head) closed the pipe; Python must not print an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from adbench_harness.engines.choice import NAMES
 from adbench_harness.errors import NotInstalled, UserError
 from adbench_harness.results import FOLDER
 
 if TYPE_CHECKING:
     from adbench_harness.downloads.fetcher import Fetcher
+    from adbench_harness.engines import Engine
     from adbench_harness.planning.locations import Locations
     from adbench_harness.planning.plugins import Catalogue
 
@@ -113,6 +115,76 @@ def add_locations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="PATH", help="folder or file of weights (ADBENCH_WEIGHTS)"
     )
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Where and how trials run; nothing of it changes what a trial computes, except ``threads``."""
+    group = parser.add_argument_group("engine", "where trials run; results are the same")
+    group.add_argument(
+        "--engine",
+        choices=NAMES,
+        default="local",
+        help="worker processes, this process (for debuggers), or a Ray cluster",
+    )
+    group.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="worker processes (default: one for each GPU, or as the cores allow)",
+    )
+    group.add_argument(
+        "--threads",
+        type=_count,
+        metavar="N",
+        help="threads of each trial, which change the last digits (default: OMP_NUM_THREADS or 1)",
+    )
+    group.add_argument(
+        "--trial-timeout",
+        type=_seconds,
+        metavar="TIME",
+        help="longest time of one model with its scorers: 90, 30m, 2h (default: no limit)",
+    )
+    group.add_argument(
+        "--trial-memory",
+        type=_bytes,
+        metavar="SIZE",
+        help="most memory of one worker: 500M, 8G (default: no limit)",
+    )
+    group.add_argument("--address", help="Ray cluster, such as auto (default: a local one)")
+
+
+def engine(given: argparse.Namespace) -> Engine:
+    """The engine of ``add_engine``'s options."""
+    from adbench_harness.engines import choice
+
+    return choice.engine(
+        given.engine,
+        workers=given.workers,
+        threads=given.threads,
+        timeout=given.trial_timeout,
+        memory=given.trial_memory,
+        address=given.address,
+    )
+
+
+def _count(text: str) -> int:
+    return int(_number(text, {"": 1}, "a whole number above 0, such as 2"))
+
+
+def _seconds(text: str) -> float:
+    return _number(text, {"": 1, "s": 1, "m": 60, "h": 3600}, "seconds, or 30m, or 2h")
+
+
+def _bytes(text: str) -> int:
+    return int(_number(text, {"M": 2**20, "G": 2**30}, "500M or 8G"))
+
+
+def _number(text: str, units: Mapping[str, int], right: str) -> float:
+    digits = text.rstrip("".join(units))
+    unit = text[len(digits) :]
+    if not digits.isascii() or not digits.isdigit() or not int(digits) or unit not in units:
+        raise argparse.ArgumentTypeError(f"'{text}' is not {right}")
+    return int(digits) * units[unit]
 
 
 def add_license(parser: argparse.ArgumentParser) -> None:

@@ -89,6 +89,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_locations(parser)
     parser.add_argument("--out", default=FOLDER, metavar="DIR", help="folder for results")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    options.add_engine(parser)
     parser.add_argument("--fetch", action="store_true", help="download what is missing")
     options.add_license(parser)
     parser.add_argument("--keep-maps", action="store_true", help="store the anomaly maps")
@@ -105,6 +106,10 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError(
             "no plugins are named; give --plugins NAMES ('adbench list' shows them) or a suite file"
         )
+    if not given.explain:
+        from adbench_harness.engines import template
+
+        template.start()  # it imports torch at the same time as this process
     from adbench_harness import session
     from adbench_harness.display import Display
     from adbench_harness.downloads.fetcher import Fetcher
@@ -120,7 +125,7 @@ def handle(given: argparse.Namespace) -> int:
         )
         if given.explain:
             return _explain(prepared)
-        found = session.perform(prepared, progress=display)
+        found = session.perform(prepared, engine=options.engine(given), progress=display)
     return _show(found, prepared, per_category=given.per_category)
 
 

@@ -30,7 +30,9 @@ def guarded() -> Iterator[None]:
         yield
     except (UserError, BrokenError):
         raise
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise BrokenError(Failure.of(STAGE, error)) from error
 
 

@@ -260,7 +260,9 @@ def _import(plugin: Plugin) -> Any:
         return plugin.load()
     except NotInstalled as error:
         raise NotInstalled(f"plugin '{plugin.name}': {error}") from None
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise UserError(
             f"plugin '{plugin.name}' of {plugin.origin} cannot be imported: {said(error)}; fix it "
             "or leave it out of --plugins"
@@ -305,7 +307,9 @@ def _offers(
                     else component
                     for component in implementation.function()
                 ]
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 raise UserError(
                     f"plugin '{plugin}' of {plugins[plugin].origin}: adbench_{kind}s failed: "
                     f"{said(error)}; fix it or leave it out of --plugins"

@@ -88,7 +88,9 @@ def _listed(
         whole = list(dataset.samples(root, category, split_seed))
     except UserError:
         raise
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ContractError(f"{subject}: listing its samples failed: {said(error)}") from error
     if protocol == "classification":
         samples = draw.classification(root, whole, split_seed)

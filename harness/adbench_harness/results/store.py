@@ -9,11 +9,12 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from adbench_harness.errors import ContractError, UserError, message, printable, said
+from adbench_harness.errors import ContractError, UserError, clean, message, said
 from adbench_harness.results.trial import Trial
 from adbench_harness.types import Metric, Unit
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from adbench_harness.results.maps import Maps
 
 SCHEMA = 2
+PROCESS = "process"
+"""The stage of a failure that ended the trial's process."""
 _ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
 _TRACEBACK = 20_000
 """Maximum number of stored characters of a traceback, from its beginning and its end."""
@@ -38,13 +41,13 @@ class Failure:
     traceback: str
 
     @classmethod
-    def of(cls, stage: str, error: Exception) -> Failure:
+    def of(cls, stage: str, error: BaseException) -> Failure:
         """The failure of ``error``; its message names the type, except for a ContractError."""
-        trace = printable("".join(traceback.format_exception(error)))
+        trace = "".join(traceback.format_exception(error))
         if len(trace) > _TRACEBACK:
             trace = f"{trace[: _TRACEBACK // 2]}\n...\n{trace[-_TRACEBACK // 2 :]}"
         text = message(error) if isinstance(error, ContractError) else said(error)
-        return cls(stage, text, trace)
+        return cls(stage, text, clean(trace))
 
 
 @dataclass(frozen=True)
@@ -133,11 +136,38 @@ class Store:
                 "folder"
             ) from None
 
+    def sweep(self) -> None:
+        """Delete the temporary files that a killed run left behind."""
+        for folder in (self.trials, self.root / "checkpoints"):
+            for path in folder.glob("*.tmp"):
+                path.unlink(missing_ok=True)
+
+    def stamps(self) -> dict[str, int]:
+        """When each stored result was written, by trial id, in nanoseconds."""
+        return {path.stem: path.stat().st_mtime_ns for path in self.trials.glob("*.json")}
+
+    def stamp(self, trial_id: str) -> int | None:
+        """When the trial's result was written; None if there is none."""
+        try:
+            return self._file(trial_id, "json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
     def write(self, result: TrialResult) -> None:
         """Store ``result``: arrays first, so that a JSON file is never without them.
 
-        The time that this takes is added to ``seconds_shared`` as ``store``.
+        The time that this takes is added to ``seconds_shared`` as ``store``. Raises UserError if
+        there is no room.
         """
+        try:
+            self._write(result)
+        except OSError as error:
+            raise UserError(
+                f"a result cannot be written to '{self.trials}' ({error.strerror or error}); make "
+                "room, and the same command goes on"
+            ) from error
+
+    def _write(self, result: TrialResult) -> None:
         import numpy as np
 
         from adbench_harness.results.maps import encode
@@ -174,6 +204,14 @@ class Store:
         with _atomic(self._file(result.trial.id, "json")) as file:
             text = json.dumps({"schema": SCHEMA, "id": result.trial.id, **content}, indent=1)
             file.write(f"{text}\n".encode())
+
+    def deadly(self) -> set[str]:
+        """Ids of the trials that ended their process."""
+        return {
+            content["id"]
+            for content in self._contents()
+            if any(failure["stage"] == PROCESS for failure in content["failures"])
+        }
 
     def finished(self) -> set[str]:
         """Ids of the trials that succeeded; failed ones are run again."""
@@ -243,7 +281,7 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 class _atomic:  # noqa: N801  # used like a function
-    """A file that appears under its name only when it is complete."""
+    """A file that appears under its name only when it is complete and on the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -254,12 +292,30 @@ class _atomic:  # noqa: N801  # used like a function
         return self._file
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._file.close()
-        if kind is None:
-            # mkstemp makes files private; results are for everyone who may read the folder.
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(self._temporary, 0o666 & ~umask)
+        try:
+            with self._file:
+                if kind is not None:
+                    return
+                # mkstemp makes files private; results are for everyone who may read the folder.
+                umask = os.umask(0)
+                os.umask(umask)
+                os.chmod(self._temporary, 0o666 & ~umask)
+                self._file.flush()
+                os.fsync(self._file.fileno())
             os.replace(self._temporary, self._path)
-        else:
-            os.unlink(self._temporary)
+            _sync(self._path.parent)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(self._temporary)
+
+
+def _sync(folder: Path) -> None:
+    """Write a folder's entries to the disk, where the system can do so."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # not every file system can
+            os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -237,6 +237,7 @@ class Bundle:
     auxiliary: tuple[tuple[str, str], ...] = ()
     chains: tuple[tuple[Choice, ...], ...] = ()
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    suspect: bool = False
 
     @property
     def title(self) -> str:

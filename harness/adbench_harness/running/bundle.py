@@ -25,8 +25,10 @@ from adbench_harness.results.store import Failure, Heading, TrialResult
 from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial
 from adbench_harness.running import contract, cost, evaluating, learned
 from adbench_harness.running.checkpoint import FileCheckpoint
-from adbench_harness.running.material import Material, Progress
+from adbench_harness.running.material import Material
 from adbench_harness.running.provenance import flags, provenance
+from adbench_harness.running.surroundings import Surroundings
+from adbench_harness.running.watch import Watch
 from adbench_harness.types import (
     Batch,
     FeatureRequest,
@@ -43,17 +45,16 @@ from adbench_harness.types import (
 LATENCY_BATCH = {"cpu": 8, "cuda": 32}
 
 
-def run_bundle(bundle: Bundle, progress: Progress = lambda *_: None) -> Iterator[TrialResult]:
+def run_bundle(bundle: Bundle, watch: Watch | None = None) -> Iterator[TrialResult]:
     """Run the bundle's trials, and yield each one's result when it is done.
 
-    A plugin's error becomes a failed result and is not raised. ``progress`` takes (stage, done,
-    total).
+    A plugin's error becomes a failed result; only KeyboardInterrupt is raised.
     """
-    yield from _Runner(bundle, progress).run()
+    yield from _Runner(bundle, watch or Watch()).run()
 
 
 def refused(trial: Trial, failure: Failure, catalogue: plugins.Catalogue) -> TrialResult:
-    """The result of a trial that failed while it was planned, and is therefore not run."""
+    """The result of a trial that has no other: it was not run, or it ended its process."""
     return TrialResult(
         trial=trial,
         status="failed",
@@ -97,14 +98,6 @@ class _Scored:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
-    @contextmanager
-    def guarded(self, stage: str) -> Iterator[None]:
-        """Record an error of a scorer or a metric as a failure of this trial only."""
-        try:
-            yield
-        except Exception as error:
-            self.failures.append(Failure.of(stage, error))
-
 
 class _Runner:
     """Runs a bundle, and records how long each stage takes.
@@ -113,13 +106,14 @@ class _Runner:
     own. ``accounted`` has the seconds of wall time by stage that earlier results already reported.
     """
 
-    def __init__(self, bundle: Bundle, progress: Progress) -> None:
+    def __init__(self, bundle: Bundle, watch: Watch) -> None:
         self.started = time.perf_counter()
         self.bundle = bundle
-        self.progress = progress
+        self.watch = watch
         self.device = device(bundle.device)
         self.catalogue = load(bundle.plugins)
-        self.material = Material(bundle, self.catalogue, self.device, progress)
+        self.surroundings = Surroundings()
+        self.material = Material(bundle, self.catalogue, self.device, watch.stage)
         self.memory = cost.Memory(self.device)
         self.peak = 0.0
         self.curves: dict[str, NDArray[np.float64]] = {}
@@ -133,11 +127,14 @@ class _Runner:
             self.started = time.perf_counter()
 
     def results(self) -> Iterator[TrialResult]:
+        self.watch.running(self.bundle.trials)
         try:
             with self.memory.watch() as peak:
                 self.material.prepare()
                 self.peak = peak()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             for trial in self.bundle.trials:
                 yield self.failed(trial, error, dict(self.material.seconds))
             return
@@ -145,11 +142,14 @@ class _Runner:
         for trial in self.bundle.trials:
             fits.setdefault(fit_key(trial), []).append(trial)
         for trials in fits.values():
+            self.surroundings.restore()
             yield from self.run_fit(trials)
+        self.surroundings.restore()
 
     def run_fit(self, trials: Sequence[Trial]) -> Iterator[TrialResult]:
         """Fit one model, run every scorer on it, and yield a result for each trial."""
         first = trials[0]
+        self.watch.running(trials)
         _seed_everything(first.seed)
         self.model_seconds = {}
         scored = [_Scored(trial) for trial in trials]
@@ -167,17 +167,32 @@ class _Runner:
                 for some in by_category:
                     self.predict(_fresh(model), some)
                 highest = max(self.peak, peak())
-            for some in by_category:
-                self.measure(model, some)
-        except Exception as error:
+            with self.watch.alone():
+                for some in by_category:
+                    self.measure(model, some)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             for one in scored:
                 yield self.failed(one.trial, error, self.model_seconds | one.seconds)
             return
         for one in scored:
             one.metrics["peak_mb"] = highest
+            self.watch.running([one.trial])
             if not one.failures:
                 self.evaluate(model.input, one)
             yield self.result(model, one)
+
+    @contextmanager
+    def own(self, stage: str, one: _Scored, scored: Sequence[_Scored]) -> Iterator[None]:
+        """Record an error of the scorer of ``one`` of the ``scored`` trials as its failure only."""
+        if len(scored) > 1:
+            self.watch.running([one.trial])
+        with _guarded(stage, one):
+            yield
+        if len(scored) > 1:
+            self.surroundings.restore()
+            self.watch.running([other.trial for other in scored])
 
     @contextmanager
     def timed(self, stage: str, book: dict[str, float]) -> Iterator[None]:
@@ -222,7 +237,7 @@ class _Runner:
             trainable=lambda request: self.material.trainable(spec, request),
             auxiliary=lambda name: self.material.auxiliary(spec, name, trial.seed),
             weights=lambda name: self.material.weights(trial, name),
-            progress=lambda done, total: self.progress("fit", done, total),
+            progress=lambda done, total: self.watch.stage("fit", done, total),
             log=checkpoint.log,
             checkpoint=checkpoint,
         )
@@ -236,7 +251,7 @@ class _Runner:
 
     def fit_scorers(self, model: Any, scored: Sequence[_Scored]) -> None:
         for one in scored:
-            with one.guarded("scorer fit"):
+            with self.own("scorer fit", one, scored):
                 one.scorer = self.material.build("scorer", one.trial.scorer)
                 if overrides(one.scorer, "fit"):
                     # What earlier scorers drew must not change what this one draws.
@@ -256,10 +271,13 @@ class _Runner:
                 contract.check_outputs(outputs, model.emits, len(batch))
             for one in scored:
                 if not one.failures:
-                    with one.guarded("score"):
+                    before = contract.versions(outputs)
+                    with self.own("score", one, scored):
                         scores = self.scores(one, outputs, len(batch))
                         if scores.image is not None:
                             one.validation += scores.image.float().tolist()
+                    if contract.versions(outputs) != before:
+                        outputs = _predicted(model, batch)
 
     def predict(self, model: Any, scored: Sequence[_Scored]) -> None:
         """Score the test images of the trials' category."""
@@ -273,13 +291,13 @@ class _Runner:
             for one in scored:
                 if not one.failures:
                     before = contract.versions(outputs)
-                    with one.guarded("score"):
+                    with self.own("score", one, scored):
                         self.score(one, outputs, indices)
                         contract.check_unchanged(outputs, before)
                     if contract.versions(outputs) != before:
                         outputs = _predicted(model, batch)
             done += len(batch)
-            self.progress("score", done, len(images))
+            self.watch.stage("score", done, len(images))
 
     def scores(self, one: _Scored, outputs: Outputs, count: int) -> Scores:
         with self.timed("score", one.seconds), torch.no_grad():
@@ -334,7 +352,7 @@ class _Runner:
                     continue
                 with (
                     self.timed("cost", one.seconds),
-                    one.guarded("cost"),
+                    self.own("cost", one, scored),
                     torch.no_grad(),
                 ):
                     work = partial(_score_afresh, one.scorer, outputs)
@@ -364,7 +382,7 @@ class _Runner:
 
     def evaluate(self, spec: InputSpec, one: _Scored) -> None:
         """Compute every metric that the trial names and its scores allow; one may fail alone."""
-        with self.timed("metrics", one.seconds), one.guarded("metrics"):
+        with self.timed("metrics", one.seconds), _guarded("metrics", one):
             seen = evaluating.evaluation(self.images(one))
             if one.maps:
                 maps = [one.maps[i] for i in self.material.test(one.trial)]
@@ -376,7 +394,7 @@ class _Runner:
                     # Metrics share the arrays, and this package's are tested to leave them alone.
                     own = self.catalogue.offers["metric"][metric.name].plugin == plugins.BASIC
                     with (
-                        one.guarded(f"metric {metric.name}"),
+                        _guarded(f"metric {metric.name}", one),
                         nullcontext() if own else seen.protected(),
                     ):
                         one.metrics[metric.name] = float(metric.compute(seen))
@@ -411,7 +429,7 @@ class _Runner:
                 + alone.get("scorer fit", 0.0)
             )
             if one.maps and self.bundle.keep_maps:
-                with one.guarded("maps"):
+                with _guarded("maps", one):
                     maps = Maps(np.stack([one.maps[i] for i in test]), spec)
         return TrialResult(
             trial=one.trial,
@@ -451,7 +469,7 @@ class _Runner:
             found["class"] = np.array(one.class_names)
         return found
 
-    def failed(self, trial: Trial, error: Exception, seconds: dict[str, float]) -> TrialResult:
+    def failed(self, trial: Trial, error: BaseException, seconds: dict[str, float]) -> TrialResult:
         return TrialResult(
             trial=trial,
             status="failed",
@@ -466,6 +484,17 @@ class _Runner:
         }
         notes = [*self.bundle.notes.get(trial.category, ()), *self.material.notes(trial)]
         return provenance(trial, self.catalogue, self.device, counts, notes)
+
+
+@contextmanager
+def _guarded(stage: str, one: _Scored) -> Iterator[None]:
+    """Record an error of a scorer or a metric as a failure of its trial."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        one.failures.append(Failure.of(stage, error))
 
 
 def _seed_everything(seed: int) -> None:

@@ -119,7 +119,9 @@ class Material:
             for (name, spec), layers in list(asked.items()):
                 try:
                     self._extract(name, spec, tuple(layers), split, chosen)
-                except Exception:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
                     # A model that needs a broken backbone meets the same error in its own fit.
                     del asked[name, spec]
             seen += len(chosen)

@@ -1,0 +1,68 @@
+"""What every trial finds in its process as the run began, whatever others did."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+
+class _Setting(NamedTuple):
+    """How a setting is read and set."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+
+
+def _environment(content: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(content)
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was deleted
+        return None
+
+
+def _go(folder: str | None) -> None:
+    if folder is not None:
+        os.chdir(folder)
+
+
+def _filters(content: list[Any]) -> None:
+    warnings.filters[:] = content  # type: ignore[index]  # a list, whatever its type hint says
+
+
+_SETTINGS = (
+    _Setting(_folder, _go),
+    _Setting(lambda: dict(os.environ), _environment),
+    _Setting(sys.getrecursionlimit, sys.setrecursionlimit),
+    _Setting(lambda: list(warnings.filters), _filters),
+    _Setting(np.geterr, lambda errors: np.seterr(**errors)),
+    _Setting(torch.get_default_device, torch.set_default_device),
+    _Setting(torch.get_default_dtype, torch.set_default_dtype),
+    _Setting(torch.get_num_threads, torch.set_num_threads),
+    _Setting(torch.is_grad_enabled, torch.set_grad_enabled),
+    _Setting(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    _Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+)
+
+
+class Surroundings:
+    """What a component finds in its process and may change: folder, environment, modes."""
+
+    def __init__(self) -> None:
+        self._values = [setting.read() for setting in _SETTINGS]
+
+    def restore(self) -> None:
+        """Undo what a component changed, since the next one must not notice it."""
+        for setting, value in zip(_SETTINGS, self._values, strict=True):
+            if setting.read() != value:
+                setting.write(value)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adbench_harness.running.surroundings import Surroundings
+
+CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+    "folder": (os.getcwd, lambda: os.chdir("/")),
+    "environment": (lambda: dict(os.environ), os.environ.clear),
+    "dtype": (torch.get_default_dtype, lambda: torch.set_default_dtype(torch.float64)),
+    "device": (torch.get_default_device, lambda: torch.set_default_device("meta")),
+    "threads": (torch.get_num_threads, lambda: torch.set_num_threads(5)),
+    "gradients": (torch.is_grad_enabled, lambda: torch.set_grad_enabled(False)),
+    "anomalies": (torch.is_anomaly_enabled, lambda: torch.autograd.set_detect_anomaly(True)),
+    "deterministic": (
+        torch.are_deterministic_algorithms_enabled,
+        lambda: torch.use_deterministic_algorithms(True),
+    ),
+    "numpy": (np.geterr, lambda: np.seterr(all="raise")),
+    "recursion": (sys.getrecursionlimit, lambda: sys.setrecursionlimit(4321)),
+    "warnings": (lambda: list(warnings.filters), lambda: warnings.simplefilter("error")),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_is_undone(what: str) -> None:
+    read, change = CHANGES[what]
+    before, here = read(), Surroundings()
+    change()
+    assert read() != before
+    here.restore()
+    assert read() == before
+
+
+def test_a_deleted_working_directory_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = Surroundings()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    here.restore()
+    assert Path.cwd() == tmp_path
