@@ -203,7 +203,9 @@ def test_notes_come_first(prepare: Prepare, toys: str, out: Path) -> None:
     session.perform(prepared, engine=engine, progress=recorder)
     kind, text = recorder.told[0]
     assert kind == "note"
-    assert str(text).startswith("backbone: embedded, since the weights of patchcore's own")
+    assert str(text).startswith(
+        "backbone: efficientnet_lite0, since the weights of patchcore's own"
+    )
     assert recorder.told[1][0] == "started"
 
 

@@ -171,7 +171,7 @@ def _trials(results: Sequence[TrialResult]) -> pd.DataFrame:
     changed = {
         name
         for result in results
-        for choice in components(result.trial)
+        for choice in components(result)
         for name in choice.changed
         if name not in FIELDS
     }

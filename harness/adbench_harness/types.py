@@ -585,6 +585,10 @@ class Model(Component):
         """The tensors that its row counts as parameters; None: all tensors that ``fit`` set."""
         return None
 
+    def chosen(self) -> Mapping[str, str | int | float]:
+        """By name, the parameters whose values ``fit`` chose; the row shows them."""
+        return {}
+
     def rebuild(self, state: Mapping[str, Any], tools: Tools) -> Any:
         """Create again the modules that ``fit`` created, before ``state`` is loaded into them.
 
@@ -617,13 +621,16 @@ class Scorer(Component):
 class WeightFile:
     """Published weights: address, file name, sha256 (or its published prefix), license.
 
-    If no sha256 is published (None), the file cannot be verified, and its rows are marked.
+    If no sha256 is published (None), the file cannot be verified, and its rows are marked. If an
+    installed Python distribution contains the file, ``distribution`` is its name: then nothing is
+    downloaded, and ``url`` is its page.
     """
 
     url: str
     filename: str
     sha256: str | None
     license: str
+    distribution: str | None = None
 
 
 class Backbone(Component):

@@ -7,7 +7,7 @@ numbers are the paper's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -32,6 +32,9 @@ from adbench_harness.types import (
     TrainSet,
 )
 
+LEAST_AVERAGED = 4
+"""The number of values that each output of the pooled embedding has to average by default."""
+
 
 class PatchCore(Model):
     """Locally aware patch features of a frozen backbone, stored as a coreset."""
@@ -41,7 +44,7 @@ class PatchCore(Model):
     paper: ClassVar[str | None] = (
         "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022"
     )
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     emits: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
     check_parameters: ClassVar[dict[str, int]] = {"resize": 96, "crop": 80}
 
@@ -57,9 +60,11 @@ class PatchCore(Model):
             int, Field(ge=1, description="side of the patch around a position, odd")
         ] = 3,
         embedding: Annotated[
-            Literal["pooled", "concatenated"],
-            "averaged to one dimension (the authors' code), or the layers' means concatenated",
-        ] = "pooled",
+            Literal["auto", "pooled", "means", "concatenated"],
+            "averaged to one dimension (the authors' code), local means with coarse layers resized "
+            "bilinearly, or local means with coarse cells duplicated; auto is pooled if every "
+            "output averages at least 4 values, else means",
+        ] = "auto",
         dimension: Annotated[
             int, Field(ge=1, description="dimension of the pooled embedding")
         ] = 1024,
@@ -85,6 +90,7 @@ class PatchCore(Model):
     def fit(self, train: TrainSet, tools: Tools) -> PatchCore:
         """Store the coreset of the training images' patches."""
         self.extract: Features = tools.features(self.feature_requests[0])
+        self.join: str | None = None
         memory: Tensor | None = None
         filled = 0
         for batch in train.batches():
@@ -116,8 +122,31 @@ class PatchCore(Model):
         layers = self.extract(batch)
         grids = [layers[layer] for layer in self.feature_requests[0].layers]
         finest = max((grid.shape[-2:] for grid in grids), key=math.prod)
-        join = self._pooled if self.embedding == "pooled" else self._concatenated
-        return join(grids, finest).permute(0, 2, 3, 1).contiguous()
+        if self.join is None:
+            self.join = self._join(grids)
+        joined = (
+            self._pooled(grids, finest)
+            if self.join == "pooled"
+            else self._means(grids, finest, "bilinear" if self.join == "means" else "nearest")
+        )
+        return joined.permute(0, 2, 3, 1).contiguous()
+
+    def chosen(self) -> Mapping[str, str | int | float]:
+        """The embedding and its width."""
+        assert self.join is not None, "fit has chosen it"
+        return {"embedding": self.join, "dimension": self.bank.bank.shape[1]}
+
+    def _join(self, grids: Sequence[Tensor]) -> str:
+        """How to join the layers: as asked, or as suits their widths.
+
+        On the authors' backbone every output is the mean of 4 to 9 values. Means of fewer mix
+        unrelated channels and gain nothing; below one value each, they repeat values.
+        """
+        if self.embedding != "auto":
+            return self.embedding
+        narrowest = min(grid.shape[1] for grid in grids)
+        averaged = narrowest * self.neighbourhood**2 / self.dimension
+        return "pooled" if averaged >= LEAST_AVERAGED else "means"
 
     def _pooled(self, grids: Sequence[Tensor], finest: torch.Size) -> Tensor:
         """Each patch's values averaged to ``dimension``, then those of all layers, [B, D, h, w]."""
@@ -134,8 +163,8 @@ class PatchCore(Model):
         joined = functional.adaptive_avg_pool2d(joined, (self.dimension, joined.shape[2]))
         return joined.reshape(len(joined), self.dimension, *finest)
 
-    def _concatenated(self, grids: Sequence[Tensor], finest: torch.Size) -> Tensor:
-        """Each layer's local means, coarse cells duplicated, concatenated, [B, D, h, w]."""
+    def _means(self, grids: Sequence[Tensor], finest: torch.Size, resize: str) -> Tensor:
+        """Each channel's local means on the finest grid, concatenated, [B, D, h, w]."""
         side = self.neighbourhood
         means = (functional.avg_pool2d(grid, side, stride=1, padding=side // 2) for grid in grids)
-        return torch.cat([functional.interpolate(mean, finest) for mean in means], 1)
+        return torch.cat([functional.interpolate(mean, finest, mode=resize) for mean in means], 1)

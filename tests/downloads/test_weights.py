@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,6 +59,42 @@ def test_search_order(tmp_path: Path, hub: Path) -> None:
     published = put(folder / "tiny_a-0123.pth", b"published")
     assert found(folder).path == str(published)  # type: ignore[union-attr]
     assert found(other).path == str(other)  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed distribution that contains weights; importing it raises an error."""
+    site = tmp_path / "site"
+    file = put(site / "tiny_weights" / "models" / "tiny_a-0123.pth", b"installed")
+    put(site / "tiny_weights" / "__init__.py", b"raise ImportError")
+    information = site / "tiny_weights-1.0.dist-info"
+    put(information / "METADATA", b"Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n")
+    put(information / "RECORD", b"tiny_weights/models/tiny_a-0123.pth,,\n")
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr(Tiny, "weights", replace(Tiny.weights, distribution="tiny-weights"))
+    return file
+
+
+def test_a_distribution_is_searched_last_and_not_imported(
+    tmp_path: Path, hub: Path, distribution: Path
+) -> None:
+    assert found(None).path == str(distribution)  # type: ignore[union-attr]
+    assert found(None).sha256 == hashlib.sha256(b"installed").hexdigest()  # type: ignore[union-attr]
+    assert Tiny.weights is not None
+    own = weights.find_file(Tiny.weights, 1, None)
+    assert own is not None
+    assert own.path == str(distribution)
+    cached = put(hub / "tiny_a-0123.pth", b"cached")
+    assert found(None).path == str(cached)  # type: ignore[union-attr]
+    cached.unlink()
+    distribution.unlink()
+    assert found(None) is None, "a file that is listed but not there"
+
+
+def test_a_distribution_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = replace(Tiny.weights, distribution="no-such-distribution")  # type: ignore[type-var]
+    monkeypatch.setattr(Tiny, "weights", absent)
+    assert found(None) is None
 
 
 @pytest.mark.parametrize("name", ["tinier-1.pth", "tiny-1.txt", "tiny.pth", "resnet18-1.pth"])

@@ -106,6 +106,28 @@ def test_what_one_label_would_hide_is_told_apart(result, change, axis, labels):
     assert table.drop(columns=axis)[[key for key in KEYS if key != axis]].nunique().max() == 1
 
 
+def test_what_a_fit_chose_is_in_the_label_and_is_a_parameter(result):
+    params = {"embedding": "auto", "ratio": 0.1}
+    one = replace(result(0.5, params=params), chosen={"embedding": "means", "dimension": 384})
+    other = replace(result(0.7, params=params, backbone="wide"), chosen={"embedding": "pooled"})
+    table = frame([one, other])
+    assert table["model"].tolist() == [
+        "patchcore(embedding=means,ratio=0.1,dimension=384)",
+        "patchcore(embedding=pooled,ratio=0.1)",
+    ]
+    table = frame([one, other], ["embedding", "dimension"])
+    assert table["model"].tolist() == ["patchcore(ratio=0.1)"] * 2
+    assert table["embedding"].tolist() == ["means", "pooled"]
+    assert table["dimension"].tolist() == ["384", "none"]
+
+
+def test_a_failed_trial_stays_in_the_row_of_its_model(result):
+    ran = replace(result(0.5), chosen={"dimension": 384})
+    failed, elsewhere = result(category="grass"), result(category="grass", backbone="wide")
+    table = frame([failed, ran, elsewhere])
+    assert table["model"].tolist() == ["patchcore(dimension=384)"] * 2 + ["patchcore"]
+
+
 def test_of_twins_the_last_to_finish_counts(result):
     old = result(0.5, files=("mine@0123",), finished="2025-01-02T00:00:00Z")
     new = result(0.7, files=("mine@4567",), finished="2025-01-03T00:00:00Z")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import toys as toy_module
+from adbench_harness.basic.backbones import EfficientNetLite0
 from adbench_harness.downloads.fetcher import Fetcher
 from adbench_harness.errors import UserError
 from adbench_harness.listener import Listener
@@ -19,7 +20,7 @@ from adbench_harness.planning import plan, plugins, suite
 from adbench_harness.planning.locations import Locations
 from adbench_harness.planning.plan import Plan
 from adbench_harness.planning.plugins import Catalogue
-from adbench_harness.results.trial import Trial, Weights
+from adbench_harness.results.trial import Trial
 
 PluginFile = Callable[[str, str], str]
 
@@ -527,11 +528,13 @@ def test_a_default_backbone_that_is_not_here_falls_back_with_one_note(
     backed: Callable[..., Plan],
 ) -> None:
     made = backed(models="backed:layers=[[layer1],[layer2]]", seeds=2)
-    assert {trial.backbone for trial in made.trials} == {"embedded"}
-    assert {trial.weights for trial in made.trials} == {(Weights("embedded", 1),)}
+    assert {trial.backbone for trial in made.trials} == {"efficientnet_lite0"}
+    ((used,),) = {trial.weights for trial in made.trials}
+    assert used.verified
+    assert used.sha256 == EfficientNetLite0.weights.sha256
     (note,) = made.notes
     assert note == (
-        "backbone: embedded, since the weights of backed's own resnet18 were not found; "
+        "backbone: efficientnet_lite0, since the weights of backed's own resnet18 were not found; "
         "'adbench weights fetch resnet18' downloads them"
     )
     assert labels(made, "model") == ["backed", "backed(layers=[layer2])"]
@@ -549,7 +552,7 @@ def test_a_precision_is_another_trial_where_there_is_a_backbone(
     assert rounded["backed"] != usual["backed"]
     assert rounded["toy-mean"] == usual["toy-mean"]
     made = backed(precision="bfloat16")
-    assert {trial.backbone for trial in made.trials} == {"embedded(precision=bfloat16)"}
+    assert {trial.backbone for trial in made.trials} == {"efficientnet_lite0(precision=bfloat16)"}
     with pytest.raises(UserError, match="'precision': input should be 'float32' or 'bfloat16'"):
         backed(precision="float16")
 

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
+from adbench_harness.basic.backbones import BACKBONES
 from adbench_harness.nn.neighbours import Neighbours
 from adbench_harness.planning import parameters, plugins, suite
 from adbench_harness.running.learned import take
@@ -18,6 +19,8 @@ from adbench_harness.types import Batch, Level, Outputs, PatchBank, PatchEmbeddi
 from adbench_patchcore import adbench_recipes, adbench_reported
 from adbench_patchcore.model import PatchCore
 from adbench_patchcore.scorers import NearestNeighbour, ReweightedNearestNeighbour
+
+NETWORKS = {backbone.name: backbone for backbone in BACKBONES}
 
 
 def adaptive_average(values, count):
@@ -98,7 +101,9 @@ def tools(seed=0):
 
 
 def fitted(images, seed=0, batch=2, **params):
-    return PatchCore(**{"dimension": 8, **params}).fit(Images(images, batch), tools(seed))
+    return PatchCore(**{"dimension": 8, "embedding": "pooled", **params}).fit(
+        Images(images, batch), tools(seed)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +128,59 @@ def test_pooled_embedding_is_the_authors(images, side, dimension):
     np.testing.assert_allclose(embedded(model, images)[0], expected, atol=1e-5)
 
 
-def test_concatenated_embedding(images):
-    model = fitted(images, embedding="concatenated")
+@pytest.mark.parametrize("embedding", ["means", "concatenated"])
+def test_local_means_are_resized_or_duplicated(images, embedding):
+    model = fitted(images, embedding=embedding)
     grids = network(model.feature_requests[0])(Batch(images[:1], torch.zeros(1)))
     fine, coarse = (
         patches_of(grids[name][0].numpy(), 3).mean((-2, -1)) for name in ("layer2", "layer3")
     )
-    expected = np.concatenate([fine, coarse.repeat(2, axis=0).repeat(2, axis=1)], -1)
+    coarse = (
+        bilinear(coarse, 8, 8)
+        if embedding == "means"
+        else coarse.repeat(2, axis=0).repeat(2, axis=1)
+    )
+    expected = np.concatenate([fine, coarse], -1)
     np.testing.assert_allclose(embedded(model, images)[0], expected, atol=1e-5)
+    assert model.chosen() == {"embedding": embedding, "dimension": 11}
+
+
+@pytest.mark.parametrize(
+    ("params", "chosen", "width"),
+    [
+        # layer2 has 5 channels, so 45 values in each patch of 3 x 3, and layer3 has 6.
+        ({"dimension": 11}, "pooled", 11),
+        ({"dimension": 12}, "means", 11),
+        ({"dimension": 12, "layers": ("layer3",)}, "pooled", 12),
+        ({"dimension": 11, "neighbourhood": 1}, "means", 11),
+        ({"dimension": 1024, "embedding": "pooled"}, "pooled", 1024),
+    ],
+)
+def test_the_embedding_follows_the_width_of_the_backbone(images, params, chosen, width):
+    model = fitted(images, **{"embedding": "auto", **params})
+    assert model.chosen() == {"embedding": chosen, "dimension": width}
+    same = fitted(images, **{**params, "embedding": chosen})
+    assert torch.equal(embedded(model, images), embedded(same, images))
+    assert embedded(model, images).shape[-1] == width
+
+
+@pytest.mark.parametrize(
+    ("backbone", "chosen"),
+    [
+        ("wide_resnet50_2", {"embedding": "pooled", "dimension": 1024}),
+        ("resnet18", {"embedding": "means", "dimension": 384}),
+        ("efficientnet_lite0", {"embedding": "means", "dimension": 152}),
+        ("embedded", {"embedding": "means", "dimension": 290}),
+    ],
+)
+def test_backbones_and_their_embeddings(images, backbone, chosen):
+    network = NETWORKS[backbone]().network(("layer2", "layer3")).eval()
+    model = PatchCore(coreset_ratio=1.0)
+    given = tools()
+    given.features = lambda request: lambda batch: network(batch.images)
+    with torch.no_grad():
+        model.fit(Images(images[:1]), given)
+    assert model.chosen() == chosen
 
 
 def test_finest_layer_sets_the_grid_wherever_it_stands(images):

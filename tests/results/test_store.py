@@ -61,6 +61,7 @@ def result(**changes: Any) -> TrialResult:
         seconds_alone={"fit": 1.25},
         provenance={"device": "cpu", "weights": [{"sha256": "f370"}], "commit": None},
         flags=("border=crop",),
+        chosen={"crop": 224, "embedding": "means"},
         images=IMAGES,
         maps=MAPS,
         curves=CURVES,

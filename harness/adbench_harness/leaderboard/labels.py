@@ -9,10 +9,10 @@ from dataclasses import replace
 import pandas as pd
 
 from adbench_harness.errors import UserError, nearest
-from adbench_harness.leaderboard.frame import COMPONENTS, chosen_on, method, without
+from adbench_harness.leaderboard.frame import COMPONENTS, chosen_on, method, with_choices, without
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.results.store import TrialResult
-from adbench_harness.results.trial import Choice, Trial, show
+from adbench_harness.results.trial import Choice, show
 
 Shared = Mapping[tuple[str, str], Mapping[str, str]]
 """By axis and component: the changed parameters, as text, that all its trials have in common."""
@@ -33,12 +33,13 @@ def relabelled(
     if trials.empty:
         return trials, []
     names = names or {}
-    chosen = [results[index].trial for index in trials.index]
+    complete = with_choices(results)
+    chosen = [complete[index] for index in trials.index]
     shared = _shared(chosen, but)
     columns = {
         axis: [
-            _relabelled(label, axis, chosen_on(trial)[axis], shared, but, names)
-            for trial, label in zip(chosen, trials[axis], strict=True)
+            _relabelled(label, axis, chosen_on(result)[axis], shared, but, names)
+            for result, label in zip(chosen, trials[axis], strict=True)
         ]
         for axis in COMPONENTS
     }
@@ -68,7 +69,7 @@ def check_names(names: Iterable[str], results: Iterable[TrialResult]) -> None:
     """Raise UserError for a display name of something that no result has."""
     known: dict[str, None] = {}
     for result in results:
-        for choices in chosen_on(result.trial).values():
+        for choices in chosen_on(result).values():
             known.update(dict.fromkeys(choice.name for choice in choices))
         known.update(dict.fromkeys(used.backbone for used in result.trial.weights))
         known[result.trial.category] = None
@@ -81,10 +82,10 @@ def check_names(names: Iterable[str], results: Iterable[TrialResult]) -> None:
             )
 
 
-def _shared(trials: Iterable[Trial], but: Collection[str]) -> Shared:
+def _shared(results: Iterable[TrialResult], but: Collection[str]) -> Shared:
     found: dict[tuple[str, str], dict[str, str]] = {}
-    for trial in trials:
-        for axis, choices in chosen_on(trial).items():
+    for result in results:
+        for axis, choices in chosen_on(result).items():
             for choice in choices:
                 own = _changed(axis, choice, but)
                 common = found.setdefault((axis, choice.name), own)

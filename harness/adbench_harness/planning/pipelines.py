@@ -191,7 +191,7 @@ class Pipelines:
         """The model, and models among its parameters, on the backbone that the user named.
 
         If the user named none, it is the model's own backbone or, if that is not found, the
-        embedded one. The label leaves the backbone out, since it has a column.
+        stand-in. The label leaves the backbone out, since it has a column.
         """
         params = dict(model.params)
         known = self._components.parameters("model", model.name) or {}
@@ -211,12 +211,12 @@ class Pipelines:
         if named or self._locations.fetch is not None or self._found(own) is not None:
             return named or own
         note = (
-            f"backbone: {weights.EMBEDDED}, since the weights of {model.name}'s own {own} "
+            f"backbone: {weights.STAND_IN}, since the weights of {model.name}'s own {own} "
             f"were not found; 'adbench weights fetch {own}' downloads them"
         )
         if note not in self.notes:
             self.notes.append(note)
-        return weights.EMBEDDED
+        return weights.STAND_IN
 
     def _backbone_of(self, name: str) -> Backbone:
         choice = self._components.resolve("backbone", Wanted(name))

@@ -12,13 +12,14 @@ from adbench_harness.leaderboard.frame import summarise
 from adbench_harness.leaderboard.pivot import listing
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.results.store import Heading, TrialResult
-from adbench_harness.results.trial import Choice, Trial
+from adbench_harness.results.trial import Choice
 
 
-def choices(trial: Trial) -> list[tuple[str, Choice]]:
-    """The components of a trial by kind."""
+def choices(result: TrialResult) -> list[tuple[str, Choice]]:
+    """The components of a trial by kind, the model with what its fit chose."""
+    trial = result.trial
     return [
-        ("model", trial.model),
+        ("model", result.model),
         ("scorer", trial.scorer),
         *([("augmenter", trial.augmenter)] if trial.augmenter else []),
         *(("preprocessor", choice) for choice in trial.preprocessors),

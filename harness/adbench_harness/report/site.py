@@ -84,7 +84,7 @@ def write(
             row=row,
             comparable=row.page in compared,
             panels=categories.panels[row.page],
-            choices=facts.choices(own[0].trial),
+            choices=facts.choices(own[0]),
             facts=facts.provenance(own),
             numbers=facts.numbers(row.trials, names, known) if ran else None,
             groups=[groups.groups(*each, None) for each in zip(names, columns, strict=True)],

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from adbench_harness.errors import ContractError, UserError, clean, message, said
-from adbench_harness.results.trial import Trial
+from adbench_harness.results.trial import Choice, Trial
 from adbench_harness.types import Metric, Unit
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class TrialResult:
 
     ``metrics`` has fractions (AUROC ...) and costs by the name of their column; undefined ones are
     absent. ``columns`` has their headings, so that a table of them needs no plugin. ``intervals``
-    has the ends of 95% confidence intervals of the metrics that have one.
+    has the ends of 95% confidence intervals of the metrics that have one. ``chosen`` has the values
+    that the model's ``fit`` chose, by parameter.
 
     ``seconds_alone`` has the seconds of each stage as if the trial had run alone.
     ``seconds_shared`` has those that the run took since the previous result, including ``other``,
@@ -92,6 +93,7 @@ class TrialResult:
     seconds_shared: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    chosen: Mapping[str, Any] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     maps: Maps | None = None
@@ -102,6 +104,13 @@ class TrialResult:
         """Whether its test images were scored: of what followed, only metrics may have failed."""
         failed = (failure.stage for failure in self.failures)
         return self.status == "ok" or all(stage.startswith("metric ") for stage in failed)
+
+    @property
+    def model(self) -> Choice:
+        """The model as tables show it: with what its ``fit`` chose."""
+        model = self.trial.model
+        changed = tuple(dict.fromkeys((*model.changed, *self.chosen)))
+        return replace(model, params={**model.params, **self.chosen}, changed=changed)
 
 
 class Store:

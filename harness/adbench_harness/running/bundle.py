@@ -440,6 +440,7 @@ class _Runner:
             seconds_alone=alone,
             provenance=self.provenance(one.trial),
             flags=flags(one.trial, model, one.scorer),
+            chosen=dict(model.chosen()),
             failures=tuple(one.failures),
             images=self.images(one),
             maps=maps,
