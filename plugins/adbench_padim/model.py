@@ -29,6 +29,9 @@ from adbench_harness.types import (
     TrainSet,
 )
 
+WIDE, NARROW = 550, 100
+"""Channels that the paper keeps of a Wide ResNet-50's 1,792 and of a ResNet-18's 448."""
+
 
 class PaDiM(Model):
     """Mean and covariance, over the normal images, of the embedding at each position."""
@@ -52,11 +55,13 @@ class PaDiM(Model):
             Field(min_length=1, description="its layers, joined on the finest grid"),
         ] = ("layer1", "layer2", "layer3"),
         dimensions: Annotated[
-            int,
+            int | None,
             Field(
-                ge=1, description="randomly chosen channels of the layers; all if there are fewer"
+                ge=1,
+                description="number of randomly chosen channels of the layers, at most all; none: "
+                "the paper's, 550 if there are at least twice as many, else 100",
             ),
-        ] = 550,
+        ] = None,
         epsilon: Annotated[
             float, Field(gt=0, description="added to the diagonal of the covariance")
         ] = 0.01,
@@ -91,6 +96,10 @@ class PaDiM(Model):
             tools.progress(row + 1, height)
         return self
 
+    def chosen(self) -> Mapping[str, str | int | float]:
+        """The number of channels."""
+        return {"dimensions": sum(map(len, self.channels))}
+
     def predict(self, batch: Batch) -> Outputs:
         """Patch embeddings [B, h, w, D] on the finest layer's grid, and the Gaussians there."""
         height, width = batch.images.shape[-2:]
@@ -108,8 +117,9 @@ class PaDiM(Model):
     def _drawn(self, grids: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
         """The channels of each layer to keep: a random subset of all channels, in their order."""
         counts = [grid.shape[1] for grid in grids]
+        dimensions = self.dimensions or (WIDE if sum(counts) >= 2 * WIDE else NARROW)
         chosen = torch.zeros(sum(counts), dtype=torch.bool)
-        chosen[torch.randperm(sum(counts), generator=generator)[: self.dimensions]] = True
+        chosen[torch.randperm(sum(counts), generator=generator)[:dimensions]] = True
         kept = (layer.nonzero()[:, 0] for layer in torch.split(chosen, counts))
         return [channels.to(grid.device) for channels, grid in zip(kept, grids, strict=True)]
 

@@ -155,6 +155,22 @@ def test_dimensions_are_a_random_subset_of_the_channels(images):
     np.testing.assert_array_equal(chosen(again), places[3])
 
 
+@pytest.mark.parametrize(
+    ("width", "dimensions"),
+    [(1792, 550), (1100, 550), (1099, 100), (448, 100), (369, 100), (176, 100), (60, 60)],
+)
+def test_default_dimensions_are_the_papers(width, dimensions):
+    def features(request):
+        return lambda batch: {"layer1": batch.images.mean(1, keepdim=True).repeat(1, width, 1, 1)}
+
+    given = SimpleNamespace(
+        generator=torch.Generator(), features=features, progress=lambda *_: None
+    )
+    model = PaDiM(layers=("layer1",)).fit(Images(torch.rand(2, 3, 1, 1)), given)
+    assert model.chosen() == {"dimensions": dimensions}
+    assert model.mean.shape == (1, 1, dimensions)
+
+
 def test_dimensions_are_at_most_what_is_there(images):
     model = fitted(images, dimensions=550)
     np.testing.assert_array_equal(chosen(model), np.arange(15))

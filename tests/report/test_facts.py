@@ -30,7 +30,7 @@ def test_each_distinct_value_is_said_once(results):
 
 
 def test_the_components_are_those_of_the_trial(results):
-    kinds = [(kind, choice.name) for kind, choice in facts.choices(good(results).trial)]
+    kinds = [(kind, choice.name) for kind, choice in facts.choices(good(results))]
     assert kinds == [("model", "toy-mean"), ("scorer", "toy-map"), ("data set", "folder")]
 
 
