@@ -97,6 +97,26 @@ def notes(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
     yield from _rules_said(samples)
     yield from _strips(samples, folders.contents(root, samples))
     yield from _copies(root, samples)
+    yield from _unlabelled(samples)
+
+
+def unused(samples: Sequence[Sample]) -> Iterator[str]:
+    """The defective images that no model sees unless the protocol is classification."""
+    left = sum(sample.split != "test" and sample.label == 1 for sample in samples)
+    if left:
+        images = "1 defective image" if left == 1 else f"{left} defective images"
+        yield f"{images} outside of the test split {'is' if left == 1 else 'are'} not used"
+
+
+def _unlabelled(samples: Sequence[Sample]) -> Iterator[str]:
+    """Test images without a label among others that have one."""
+    test = [sample for sample in samples if sample.split == "test"]
+    bare = [sample.image for sample in test if sample.label is None]
+    if bare and len(bare) < len(test):
+        yield (
+            f"{len(bare)} of {len(test)} test images have no label: they are scored, but no metric "
+            f"uses them: {named(bare)}"
+        )
 
 
 def _strips(samples: Sequence[Sample], files: Sequence[Contents]) -> Iterator[str]:

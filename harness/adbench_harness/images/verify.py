@@ -64,7 +64,8 @@ def category(dataset: Dataset, root: Path, name: str) -> Findings:
     settled, unsettled = samples, ""
     try:
         settled = survey.settled(dataset, root, samples)
-        notes += [*survey.notes(root, settled), *survey.absent(settled)]
+        notes += survey.notes(root, settled)
+        notes += [*survey.unused(samples), *survey.absent(settled)]
     except UserError as error:
         unsettled = str(error)
 

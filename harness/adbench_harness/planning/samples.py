@@ -71,11 +71,8 @@ def noted(
     found = [*dataset.notes(root, category, whole), *survey.notes(root, samples)]
     if departure := dataset.departure(category, whole):
         found.append(f"the counts differ from the published ones: {departure}")
-    left = sum(sample.split != "test" and sample.label == 1 for sample in whole)
     if protocol != "classification":
-        if left:
-            found.append(f"{left} defective images outside of the test split are not used")
-        found += survey.absent(samples)
+        found += [*survey.unused(whole), *survey.absent(samples)]
     return Listed(samples, tuple(found))
 
 
