@@ -203,6 +203,7 @@ class _Crew:
         self._slots = list(range(count))
         self._busy: list[_Worker] = []  # the one that has been busy for longest comes first
         self._idle: list[_Worker] = []
+        self._alive: list[_Worker] = []
         self._inbox: queue.SimpleQueue[tuple[_Worker, tuple[str, Any] | None]] = queue.SimpleQueue()
         self._measuring: deque[_Worker] = deque()  # the first one measures, the others wait
         self._outputs = tempfile.TemporaryDirectory(prefix="adbench-")
@@ -224,7 +225,7 @@ class _Crew:
 
     def stop(self) -> None:
         """End every worker at once."""
-        for one in (*self._busy, *self._idle):
+        for one in self._alive:
             one.signal(signal.SIGKILL)
             one.process.join()
             one.connection.close()
@@ -259,6 +260,7 @@ class _Crew:
             process.start()
         theirs.close()
         one = _Worker(process, mine, Path(output), slot)
+        self._alive.append(one)
         threading.Thread(target=self._read, args=(one,), daemon=True).start()
         return one
 
@@ -313,7 +315,7 @@ class _Crew:
         one.process.join()
         one.connection.close()
         self._slots.append(one.slot)
-        for group in (self._busy, self._idle):
+        for group in (self._alive, self._busy, self._idle):
             if one in group:
                 group.remove(one)
         self._measured(one)

@@ -144,8 +144,11 @@ class _Worker:
             # What run_bundle does not catch: KeyboardInterrupt, which no user can cause here.
             self.send("broken", f"raised {said(error)}")
             return False
+        if _gpu_bytes() - memory > _GPU_LEAK:
+            self.send("retire", ["GPU memory is held"])
+            return False
         self.send("done")
-        return _gpu_bytes() - memory < _GPU_LEAK
+        return True
 
     def result(self, result: TrialResult) -> None:
         try:
