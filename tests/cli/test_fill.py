@@ -71,7 +71,7 @@ def test_a_plot_is_drawn_beside_the_page(adbench, board):
             "cannot fill a block; only leaderboard, plot",
         ),
         ("<!-- adbench leaderboard results --rows hue -->\n<!-- end -->", "no axis 'hue'"),
-        ("<!-- adbench plot results -o a.svg -->\n<!-- end -->", "either --x PARAM or --curves"),
+        ("<!-- adbench plot results -o a.svg -->\n<!-- end -->", "either --x NAME or --curves"),
     ],
 )
 def test_mistakes_are_one_line(error, board, text, message):

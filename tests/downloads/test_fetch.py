@@ -337,8 +337,8 @@ class TestFailingServer:
         assert not target.exists()
 
     def test_silence(self, server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.1)
-        server.replies = [Reply(stall=0.5), Reply()]
+        monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 1)
+        server.replies = [Reply(stall=3), Reply()]
         download(server.url, target, sha256=SHA256)
         assert len(server.requests) == 2
 

@@ -106,6 +106,10 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError(
             "no plugins are named; give --plugins NAMES ('adbench list' shows them) or a suite file"
         )
+    from adbench_harness.planning import plugins, suite
+
+    # Before anything heavy is started.
+    plugins.check_names(suite.validate(content, "command line").plugins)
     if not given.explain:
         from adbench_harness.engines import template
 
@@ -178,7 +182,8 @@ def _seeds(text: str, key: str) -> int | list[int]:
 def _explain(prepared: Prepared) -> int:
     plan, bundles = prepared.plan, prepared.left()
     for note in plan.notes:
-        print(note)
+        if not note.startswith("left out: "):  # they are listed below
+            print(note)
     todo = sum(len(bundle.trials) for bundle in bundles)
     print(
         f"{counted(len(plan.trials), 'trial')}, {todo} to do, in {counted(len(bundles), 'bundle')}"
