@@ -701,13 +701,6 @@ def table_with_two_labels(root: Path) -> None:
     listed(root, lambda *r: (*usual(*r), r[1]), "path,split,label,mask,anomaly")
 
 
-@case(2, "are both masks of one image; remove one of them")
-def masks_of_two_names(root: Path) -> None:
-    plain(root)
-    mask = next((root / MASKS).glob("*_mask.png"))
-    mask.with_name(mask.name.replace("_mask", "")).write_bytes(mask.read_bytes())
-
-
 @case(0, "1 of 6 test images have no label: they are scored, but no metric uses them", FINE, TABLE)
 def table_with_a_label_missing(root: Path) -> None:
     def row(split: str, label: str, path: str, mask: str) -> tuple[str, ...]:

@@ -259,13 +259,6 @@ def _masks(folder: Path, files: Sequence[Path], truth: Path | None) -> dict[Path
     for mask in nested(truth):
         alone[_key(truth, mask)].append(mask)
         together[mask.parent.relative_to(truth).as_posix()].append(mask)
-    for key in keys.values():
-        if key in alone and f"{key}_mask" in alone:
-            raise UserError(
-                f"'{alone[key][0]}' and '{alone[f'{key}_mask'][0]}' are both masks of one image; "
-                "remove one of them, or put the separate masks of an image into a folder of its "
-                "name"
-            )
     masks = {
         file: tuple(
             mask

@@ -33,8 +33,7 @@ def listen(work: Callable[[], T]) -> tuple[T, str]:
     result, told = ears.listen(work)
     if not _DAMAGE.search(told):
         return result, ""
-    with ears.alone:
-        result, told = ears.listen(work)
+    result, told = ears.listen(work, alone=True)
     found = _DAMAGE.search(told)
     return result, found[0] if found else ""
 
@@ -43,8 +42,8 @@ class _Ears:
     """C's ``stderr`` as a stream in memory, for as long as any thread decodes."""
 
     def __init__(self, libc: ctypes.CDLL) -> None:
-        self.alone = threading.Lock()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._alone = False
         self._libc = libc
         self._variable = ctypes.c_void_p.in_dll(libc, "stderr")
         libc.open_memstream.restype = ctypes.c_void_p
@@ -56,8 +55,12 @@ class _Ears:
         self._stream = libc.open_memstream(ctypes.byref(self._text), ctypes.byref(self._size))
         self._usual = self._variable.value
 
-    def listen(self, work: Callable[[], T]) -> tuple[T, str]:
+    def listen(self, work: Callable[[], T], *, alone: bool = False) -> tuple[T, str]:
+        """``work()`` and what was told meanwhile: by other threads too, unless ``alone``."""
         with self._lock:
+            self._lock.wait_for(lambda: not self._alone)
+            self._alone = alone
+            self._lock.wait_for(lambda: not alone or not self._users)
             if not self._users:
                 self._open()
             self._users += 1
@@ -69,8 +72,10 @@ class _Ears:
                 end = self._told()
                 told = ctypes.string_at(self._text.value or 0, end) if end else b""
                 self._users -= 1
+                self._alone = self._alone and not alone
                 if not self._users:
                     self._close(told)
+                self._lock.notify_all()
         return result, told[start:].decode(errors="replace")
 
     def _told(self) -> int:

@@ -17,6 +17,9 @@ _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})
 """JPEG markers in the range of frames that do not start a frame."""
 
 
+_HUGE = 1 << 16
+"""Height and width in px of what Pillow does not open, because it is too large."""
+
 # Pillow warns of what the decoder or the bound on pixels refuses anyway.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -44,6 +47,8 @@ def read(data: bytes) -> Header | None:
         if data.startswith(_JPEG):
             return _jpeg(data)
         return _other(data)
+    except PIL.Image.DecompressionBombError:
+        return Header(_HUGE, _HUGE)  # which the bound on pixels refuses
     except (struct.error, LookupError, ValueError, OSError, SyntaxError):
         return None
 
