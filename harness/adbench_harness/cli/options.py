@@ -55,6 +55,11 @@ def add_selection(parser: argparse.ArgumentParser, *names: str) -> None:
         default="",
         help="metrics of the columns; the first one ranks",
     )
+    add_only(parser)
+
+
+def add_only(parser: argparse.ArgumentParser) -> None:
+    """``--only``."""
     parser.add_argument(
         "--only",
         metavar="COLUMN=VALUE",

@@ -35,13 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=32,
         help="bits of a map's floats (default 32; the server of MVTec AD 2 takes 16)",
     )
-    parser.add_argument(
-        "--only",
-        metavar="COLUMN=VALUE",
-        action="append",
-        default=[],
-        help="only results with this value, such as model=patchcore",
-    )
+    options.add_only(parser)
     options.add_data(parser)
     options.add_plugins(parser)
 
