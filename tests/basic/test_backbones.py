@@ -1,30 +1,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from adbench_harness.basic.backbones import BACKBONES
 from adbench_harness.downloads import weights
 from adbench_harness.errors import UserError
 from adbench_harness.running import features
+from weightfiles import written
 
 CPU = torch.device("cpu")
 
 
 RESNET18 = next(backbone for backbone in BACKBONES if backbone.name == "resnet18")()
-
-
-def written(path: Path, content: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".safetensors":
-        save_file({k: v.contiguous() for k, v in content.items()}, path)
-    else:
-        torch.save(content, path)
-    return path
 
 
 @pytest.mark.parametrize("name", ["resnet18-f37072fd.pth", "resnet18-mine.safetensors"])

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from adbench_harness.basic.backbones import BACKBONES
@@ -21,6 +20,7 @@ from adbench_harness.images.inputs import Images, Inputs
 from adbench_harness.results.trial import Weights
 from adbench_harness.running import features
 from adbench_harness.types import Batch, FeatureRequest, WeightFile
+from weightfiles import written
 
 CPU = torch.device("cpu")
 RESNET18 = next(backbone for backbone in BACKBONES if backbone.name == "resnet18")()
@@ -58,15 +58,6 @@ class Tiny:
 
     def network(self, layers: tuple[str, ...]) -> nn.Module:
         return TinyNet(layers)
-
-
-def written(path: Path, content: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".safetensors":
-        save_file({k: v.contiguous() for k, v in content.items()}, path)
-    else:
-        torch.save(content, path)
-    return path
 
 
 def load(path: Path, *layers: str) -> nn.Module:
