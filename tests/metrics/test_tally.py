@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adbench_harness.metrics.tally import Tally, keys
+from adbench_harness.metrics.tally import Tally, keys, sort
 
 FLOATS = st.integers(-9, 9).map(float) | st.sampled_from([-0.0, 1e-30, -1e30, 1e30, 0.1])
 
@@ -42,11 +42,14 @@ def test_counts_are_those_of_comparing_each_score_with_each_threshold(
     assert counts.sum() == len(every)
 
 
-def test_weights_are_summed_at_their_threshold() -> None:
-    thresholds = keys(np.array([-2.0, 0.5, 7.0], np.float32))
-    weighed = keys(np.array([7.0, -2.0, 7.0], np.float32))
-    sums = Tally(thresholds).weigh(weighed, np.array([1.0, 10.0, 100.0]))
-    assert sums.tolist() == [10.0, 0.0, 101.0]
+@pytest.mark.parametrize("width", [np.float32, np.float64])
+@given(values=st.lists(st.sampled_from([-np.pi, -1.0, -0.0, 0.0, 0.1, 3e38])))
+def test_equal_keys_are_sorted_in_their_order(width: type, values: list[float]) -> None:
+    found = keys(np.array(values, width))
+    ordered, order = sort(found)
+    assert order.tolist() == np.argsort(found, kind="stable").tolist()
+    assert ordered.tolist() == sorted(found.tolist())
+    assert ordered.dtype == found.dtype
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from adbench_harness.metrics.regions import region_weights
-from adbench_harness.metrics.tally import Counts, Scores, Tally, Weights, keys, not_finite
+from adbench_harness.metrics.tally import Counts, Scores, Tally, keys, not_finite, sort
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Labels = NDArray[np.bool_]
+Weights = NDArray[np.float64]
 
 CHUNK = 1 << 24
 """Number of scores compared at once on a GPU: about 500 MB."""
@@ -94,25 +96,16 @@ class Ranking:
         return _rank(maps, masks, weights, threads)
 
     @classmethod
-    def of_counts(cls, positives: Counts, counts: Counts, weights: Weights) -> Ranking:
+    def of_counts(cls, positives: Counts, weights: Weights, counts: Counts) -> Ranking:
         """Sum up the counts at U ascending thresholds.
 
         Args:
             positives: [U], how many score each threshold.
+            weights: [U], sum of the weights of the positives that score each threshold.
             counts: [2U+1], positives and negatives below the first threshold, at it, between it
                 and the second, and so on.
-            weights: [U], sum of the weights of the positives that score each threshold.
         """
-        below = np.cumsum(counts)
-        every, reached = below[-1] - below[:-1:2], np.cumsum(positives[::-1])
-        overlap = np.cumsum(weights[::-1])
-        return cls(
-            true_positives=reached,
-            false_positives=every[::-1] - reached,
-            tied=(counts[1::2] - positives)[::-1],
-            overlap=overlap / (overlap[-1] or 1.0),
-            negatives=int(below[-1] - reached[-1]),
-        )
+        return cls(*_sum_up(positives, weights, counts))
 
     @property
     def positives(self) -> int:
@@ -180,14 +173,14 @@ def _rank(
     _check(scores, labels)
     width = np.result_type(np.float32, *(score.dtype for score in scores))
     scores = [score.astype(width, copy=False) for score in scores]
-    found = keys(np.concatenate([s[label] for s, label in zip(scores, labels, strict=True)]))
-    ordered = np.sort(found)
+    found = np.concatenate([s[label] for s, label in zip(scores, labels, strict=True)])
+    ordered, order = sort(keys(found))
     first = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
     # Without positives no metric is defined, but the scores are checked anyway.
-    tally = Tally(ordered[first] if first.size else np.zeros(1, found.dtype))
-    positives = np.diff(first, append=len(found)) if first.size else np.zeros(1, int)
-    counts = tally.count(scores, threads)
-    return Ranking.of_counts(positives, counts, tally.weigh(found, np.concatenate(weights)))
+    tally = Tally(ordered[first] if first.size else np.zeros(1, ordered.dtype))
+    ends = np.append(first[1:], len(found)) if first.size else np.zeros(1, int)
+    positives, sums = _add(ends, order, np.concatenate(weights))
+    return Ranking.of_counts(positives, sums, tally.count(scores, threads))
 
 
 def _rank_tensors(
@@ -214,9 +207,45 @@ def _rank_tensors(
         counts += torch.bincount(2 * below + tied, minlength=len(counts))
     summed = torch.zeros(len(thresholds), dtype=torch.float64, device=device)
     summed.index_add_(0, slots, torch.from_numpy(np.concatenate(weights)).to(device))
-    return Ranking.of_counts(*(part.cpu().numpy() for part in (positives, counts, summed)))
+    return Ranking.of_counts(positives.cpu().numpy(), summed.cpu().numpy(), counts.cpu().numpy())
 
 
 def _check(scores: Sequence[Any], labels: Sequence[Labels]) -> None:
     if not scores or [tuple(s.shape) for s in scores] != [label.shape for label in labels]:
         raise ValueError("scores and ground truth are empty or differ in number or shape")
+
+
+# Compiled, since numpy would write and read the arrays of all thresholds at every step.
+
+
+@njit(nogil=True, cache=True)
+def _add(ends: Any, order: Any, weights: Any) -> Any:
+    """For each threshold the number and the sum of the weights from the end of the one before."""
+    positives, sums = np.empty(len(ends), np.int64), np.zeros(len(ends))
+    start = 0
+    for slot in range(len(ends)):
+        positives[slot] = ends[slot] - start
+        for position in range(start, ends[slot]):
+            sums[slot] += weights[order[position]]
+        start = ends[slot]
+    return positives, sums
+
+
+@njit(nogil=True, cache=True)
+def _sum_up(positives: Any, weights: Any, counts: Any) -> Any:
+    """The attributes of a ``Ranking``, in their order."""
+    size = len(positives)
+    true_positives, false_positives = np.empty(size, np.int64), np.empty(size, np.int64)
+    tied, overlap = np.empty(size, np.int64), np.empty(size)
+    reached, passed, weight = np.int64(0), counts[2 * size], 0.0
+    for rank in range(size):
+        slot = size - 1 - rank
+        reached += positives[slot]
+        tied[rank] = counts[2 * slot + 1] - positives[slot]
+        passed += tied[rank]
+        weight += weights[slot]
+        true_positives[rank], false_positives[rank], overlap[rank] = reached, passed, weight
+        passed += counts[2 * slot]
+    if weight:
+        overlap /= weight
+    return true_positives, false_positives, tied, overlap, passed

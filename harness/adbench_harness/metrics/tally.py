@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 Scores = NDArray[np.floating[Any]]
 Keys = NDArray[np.signedinteger[Any]]
 Counts = NDArray[np.int64]
-Weights = NDArray[np.float64]
 
 DENSITY = 4
 """Minimum number of buckets per threshold: most buckets then need no comparison."""
@@ -41,6 +40,16 @@ def keys(scores: Scores) -> Keys:
     sign, _, largest, _ = _FORMS[bits.dtype]
     ordered: Keys = bits ^ (bits >> sign & largest)
     return ordered
+
+
+def sort(keys: Keys) -> tuple[Keys, NDArray[np.intp]]:
+    """The keys [P] in ascending order, and where each one stood; equal keys stay in their order."""
+    if keys.itemsize > 4 or len(keys) >= 2**32:
+        order = np.argsort(keys, kind="stable")
+        return keys[order], order
+    # Key and position in one integer: numpy sorts these ten times faster than it sorts positions.
+    both = np.sort((keys.astype(np.int64) << 32) | np.arange(len(keys)))
+    return (both >> 32).astype(keys.dtype), both & 0xFFFFFFFF
 
 
 class Tally:
@@ -105,12 +114,6 @@ class Tally:
         for start, end in zip(range(0, len(room), ROOM), ends, strict=True):
             _count(room[start:end], self._table, counts, spare)
         return counts
-
-    def weigh(self, keys: Keys, weights: Weights) -> Weights:
-        """Sums [U] of the ``weights`` of ``keys``, each of which is a threshold."""
-        sums = np.zeros(len(self.thresholds))
-        _weigh(keys, weights, self._table, sums)
-        return sums
 
 
 # The kernels index by unsigned integers: otherwise numba checks for negative ones, which takes a
@@ -179,12 +182,6 @@ def _count(keys: Any, table: Any, counts: Any, spare: Any) -> None:
     for i in range(rest):
         slot = _slot(spare[i], table)
         counts[np.uint64(2) * slot + np.uint64(padded[slot] == spare[i])] += 1
-
-
-@njit(nogil=True, cache=True)
-def _weigh(keys: Any, weights: Any, table: Any, sums: Any) -> None:
-    for i in range(len(keys)):
-        sums[_slot(keys[i], table)] += weights[i]
 
 
 @njit(nogil=True, cache=True, inline="always")
