@@ -16,6 +16,7 @@ from torch import Tensor
 from adbench_harness.nn.coreset import Ratio, greedy_coreset
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.nn.training import train_epochs
 from adbench_harness.types import (
     Batch,
     FeatureRequest,
@@ -131,44 +132,29 @@ class PatchAE(Model):
 
     def _train(self, train: TrainSet, tools: Tools) -> None:
         """Minimise equation 3 over the training images, with pseudo-anomalies if available."""
-        # Stored separately, since a backbone's state has the names of its weights file.
-        parts = dict(self.network.named_children())
-        optimiser = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
-        start = 0
-        if state := tools.checkpoint.load():
-            for name, part in parts.items():
-                part.load_state_dict(state["network"][name])
-            optimiser.load_state_dict(state["optimiser"])
-            tools.generator.set_state(state["generator"])
-            start = state["epochs"]
-        for epoch in range(start, self.epochs):
-            total, seen = 0.0, 0
-            for batch in train.batches(self.batch, tools.generator):
-                images = batch.images
-                if tools.augmenter is not None:
-                    images = tools.augmenter.augment(batch, tools.generator).images
-                loss = reconstruction_loss(
-                    self.network(images),
-                    images,
-                    self.network.patch,
-                    self.alpha,
-                    unbiased=self.unbiased,
-                )
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                total += loss.item() * len(batch)
-                seen += len(batch)
-                tools.progress(epoch * len(train) + seen, self.epochs * len(train))
-            tools.log("loss", total / seen)
-            tools.checkpoint.save(
-                {
-                    "epochs": epoch + 1,
-                    "network": {name: part.state_dict() for name, part in parts.items()},
-                    "optimiser": optimiser.state_dict(),
-                    "generator": tools.generator.get_state(),
-                }
+
+        def loss_of(batch: Batch) -> Tensor:
+            images = batch.images
+            if tools.augmenter is not None:
+                images = tools.augmenter.augment(batch, tools.generator).images
+            return reconstruction_loss(
+                self.network(images),
+                images,
+                self.network.patch,
+                self.alpha,
+                unbiased=self.unbiased,
             )
+
+        train_epochs(
+            loss_of,
+            # Stored separately, since a backbone's state has the names of its weights file.
+            dict(self.network.named_children()),
+            torch.optim.Adam(self.network.parameters(), lr=self.learning_rate),
+            train,
+            tools,
+            epochs=self.epochs,
+            batch=self.batch,
+        )
 
     def _memory(self, train: TrainSet, tools: Tools) -> Tensor:
         """The coreset [M, D] of the features of the clean training images."""

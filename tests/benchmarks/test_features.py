@@ -141,8 +141,8 @@ def test_features(
     catalogue = load(asked.plugins)
     weights = asked.trials[0].weights[0]
     backbone = catalogue.get("backbone", name)()
-    # The same network for both, made beforehand.
-    normalised = features.load(backbone, layers, weights, machine.device)
+    # The same network for both, made beforehand; the process keeps it.
+    normalised = features.FeatureStore(backbone, weights, machine.device).network(layers)
     whole = get_model(name, weights=None)
     network = create_feature_extractor(whole, list(layers)).eval()
     network.load_state_dict(normalised.state_dict())
@@ -153,7 +153,6 @@ def test_features(
             shutil.rmtree(cache.folder(), ignore_errors=True)
         material = Material(asked, catalogue, machine.device, lambda *_: None)
         store = features.FeatureStore(backbone, weights, machine.device)
-        store._networks[layers] = normalised
         material._stores[name, SPEC] = store
         material.prepare()
         rows = [store._rows[handle] for handle in material.inputs[SPEC].handles.tolist()]
