@@ -9,6 +9,7 @@ from pathlib import Path
 from adbench_harness import session
 from adbench_harness.engines.inline import Inline
 from adbench_harness.listener import Listener
+from adbench_harness.planning import suite
 from adbench_harness.planning.locations import Locations
 from adbench_harness.results.store import TrialResult
 
@@ -39,7 +40,9 @@ def prepared(toys: str, slow: str, folder: Path) -> session.Prepared:
         "keep_maps": True,
         "set": {"slow.number": list(range(COUNT)), "slow.note": str(folder / "note")},
     }
-    return session.prepare(content, Locations(), out=folder / "out", device="cpu", source="test")
+    return session.prepare(
+        suite.validate(content, "test"), Locations(), out=folder / "out", device="cpu"
+    )
 
 
 def perform(toys: str, slow: str, folder: Path) -> None:

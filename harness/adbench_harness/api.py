@@ -119,11 +119,10 @@ def run(
     with Display() as display:
         fetcher = Fetcher(accepted=accept_license, listener=display) if fetch else None
         prepared = session.prepare(
-            content,
+            suites.validate(content, "run()"),
             Locations.given(folders, named, weights, fetcher),
             out=out,
             device=device,
-            source="run()",
         )
         results = session.perform(prepared, engine=chosen, progress=display)
     return Results._of(_trials(results), results, prepared.store.root)

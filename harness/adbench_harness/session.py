@@ -10,11 +10,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from adbench_harness.errors import Interrupted, UserError
 from adbench_harness.listener import Listener
@@ -50,40 +50,33 @@ class Prepared:
 
 
 def prepare(
-    content: Mapping[str, Any],
-    locations: Locations,
-    *,
-    out: str | Path,
-    device: str = "auto",
-    source: str,
+    suite: Suite, locations: Locations, *, out: str | Path, device: str = "auto"
 ) -> Prepared:
-    """Check a suite's ``content``, load its plugins, and plan its trials.
+    """Load a suite's plugins, and plan its trials.
 
-    ``out`` is the folder of results. Messages name ``source`` as the origin of mistakes in
-    ``content``. Nothing is run and no result is stored. Missing data sets and weights are
-    downloaded if ``locations.fetch`` allows it. Raises UserError.
+    ``out`` is the folder of results. Nothing is run and no result is stored. Missing data sets and
+    weights are downloaded if ``locations.fetch`` allows it. Raises UserError.
     """
-    # Mistakes are reported before anything heavy is imported.
-    from adbench_harness.planning import plugins, suite
+    from adbench_harness.planning import plugins
 
-    checked = suite.validate(content, source)
-    plugins.check_names(checked.plugins)
+    # Mistakes are reported before anything heavy is imported.
+    plugins.check_names(suite.plugins)
     from adbench_harness.planning import plan
     from adbench_harness.results.store import Store
 
     store = Store(Path(out))
     with _no_silent_exit():
-        catalogue = plugins.sound(checked.plugins)
+        catalogue = plugins.sound(suite.plugins)
         locations.check(catalogue.offers["dataset"])
         _check_device(device)
         made = plan.make(
-            checked,
+            suite,
             catalogue,
             locations,
             device=device,
             checkpoints=str(store.root / "checkpoints"),
         )
-    return Prepared(checked, catalogue, store, made)
+    return Prepared(suite, catalogue, store, made)
 
 
 def perform(

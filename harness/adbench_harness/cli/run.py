@@ -108,8 +108,8 @@ def handle(given: argparse.Namespace) -> int:
         )
     from adbench_harness.planning import plugins, suite
 
-    # Before anything heavy is started.
-    plugins.check_names(suite.validate(content, "command line").plugins)
+    asked = suite.validate(content, "command line")
+    plugins.check_names(asked.plugins)  # before anything heavy is started
     if not given.explain:
         from adbench_harness.engines import template
 
@@ -121,11 +121,10 @@ def handle(given: argparse.Namespace) -> int:
     with Display() as display:
         fetcher = Fetcher(accepted=given.accept_license, listener=display)
         prepared = session.prepare(
-            content,
+            asked,
             options.locations(given, fetcher if given.fetch else None),
             out=given.out,
             device=given.device,
-            source="command line",
         )
         if given.explain:
             return _explain(prepared)
