@@ -62,11 +62,10 @@ dataset mini · 2 categories · scorer knn · backbone embedded · cpu · 1 seed
 - failed: vae · knn \[grass\]: fit: no memory (traceback: runs/trials/{id}.json)
 """
 LATEX = r"""
-% crop: padim · knn
 % failed: vae · knn [grass]: fit: no memory (traceback: runs/trials/{id}.json)
 \begin{table}
 \centering
-\caption{Dataset mini $\cdot$ 2 categories $\cdot$ scorer knn $\cdot$ backbone embedded $\cdot$ cpu $\cdot$ 1 seed $\cdot$ scores in \% $\cdot$ best in bold. Image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed).}
+\caption{Dataset mini $\cdot$ 2 categories $\cdot$ scorer knn $\cdot$ backbone embedded $\cdot$ cpu $\cdot$ 1 seed $\cdot$ scores in \% $\cdot$ best in bold. Image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed). Crop: padim $\cdot$ knn.}
 \begin{tabular}{lllrrr}
 \toprule
 \# & model & failed & image AUROC $\uparrow$ & pixel AUROC $\uparrow$ & ms/image $\downarrow$ \\
@@ -279,6 +278,7 @@ def test_results_on_different_images_are_told_apart(result):
     assert "mini [images 33333333]" in text
     assert "*" not in text, "neither is the best of anything"
     assert "one data set was run on different images" in text
+    assert "One data set was run on different images" in render(rows, format="latex")
     pivot = render(rows, rows=["method"], columns="category", format="markdown")
     assert "**" not in pivot
     assert "**" not in render(rows, rows=["dataset", "model"], format="markdown")
@@ -300,6 +300,14 @@ def test_a_note_of_the_results_is_below_once_with_its_categories(result):
         for one in (result(0.9, category="brick"), result(0.9, category="grass"))
     ]
     assert "mini/brick, mini/grass: 3 images are copies" in render(rows, width=100)
+
+
+def test_a_paper_has_what_its_reader_should_know_in_the_caption(result):
+    row = result(0.9, flags=("unverified weights my_net",))
+    row = replace(row, provenance={**row.provenance, "notes": ["3 masks of a_b are 50% grey"]})
+    head, _, _ = render([row], format="latex").partition(r"\begin{tabular}")
+    assert r"Mini/brick: 3 masks of a\_b are 50\% grey. Unverified weights my\_net.}" in head
+    assert "%" not in head.replace(r"\%", "")
 
 
 @pytest.mark.parametrize("name", ["model", "scorer", "category", "dataset"])

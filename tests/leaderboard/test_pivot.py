@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from adbench_harness.errors import UserError
+from adbench_harness.leaderboard import render
 from adbench_harness.leaderboard.frame import frame
-from adbench_harness.leaderboard.pivot import grid, pivot
+from adbench_harness.leaderboard.pivot import grid, listing, pivot
+from adbench_harness.results.trial import EvaluationSettings
 
 
 def table(results, rows, columns, metric="image_auroc"):
@@ -113,3 +115,68 @@ def test_a_cell_never_mixes_combinations(result):
 def test_an_axis_is_used_once(result):
     with pytest.raises(UserError, match="both 'model'"):
         grid(frame([result(0.5)]), ["model", "model"])
+
+
+def on_two(result):
+    """Two methods, of which the second is better, with two evaluation sizes."""
+    sizes = (EvaluationSettings(), EvaluationSettings(size=128))
+    return [
+        result(value + i / 100, model=model, category=category, evaluation=size)
+        for i, size in enumerate(sizes)
+        for model, value in (("a", 0.8), ("b", 0.9))
+        for category in ("brick", "grass")
+    ]
+
+
+def test_methods_on_other_settings_are_sections(result):
+    shown = table(on_two(result), "method", "category")
+    assert shown.headers == ["dataset", "method", "brick", "grass", "mean of 2"]
+    assert [row[:3] for row in shown.rows] == [
+        ["mini [maps scored at 128 px]", "b · knn", "91.0"],
+        ["mini [maps scored at 128 px]", "a · knn", "81.0"],
+        ["mini [maps scored at full size]", "b · knn", "90.0"],
+        ["mini [maps scored at full size]", "a · knn", "80.0"],
+    ]
+    assert shown.labels == 2
+    assert shown.sections == {2}
+    assert shown.best == {(i, j) for i in (0, 2) for j in (2, 3, 4)}
+    assert shown.latex().count(r"\midrule") == 2  # below the headers, and between the sections
+
+
+def test_methods_on_other_settings_are_sections_of_several_metrics(result):
+    text = render(on_two(result), rows=["method"], metrics=["image_auroc"], all=True)
+    lines = [line for line in text.splitlines() if line.startswith("mini")]
+    assert [line.split("]")[1].split() for line in lines] == [
+        *(["b", "·", "knn", "*91.0"], ["a", "·", "knn", "81.0"]),
+        *(["b", "·", "knn", "*90.0"], ["a", "·", "knn", "80.0"]),
+    ]
+    assert text.splitlines()[5] == ""
+
+
+def test_rows_of_data_sets_follow_one_another(result):
+    """Whatever the order of the axes, and although no axis names the data set."""
+    results = [
+        result(0.9, dataset=dataset, category=dataset[0], model=model)
+        for dataset in ("y", "x")
+        for model in ("b", "a")
+    ]
+    by_model = listing(frame(results), ["model", "dataset"], ["image_auroc"], {})
+    assert [row[:2] for row in by_model.rows] == [["a", "x"], ["b", "x"], ["a", "y"], ["b", "y"]]
+    assert by_model.sections == {2}
+    by_category = listing(frame(results[::2]), ["category"], ["image_auroc"], {})
+    assert [row[:2] for row in by_category.rows] == [["x", "x"], ["y", "y"]]
+    assert by_category.sections == {1}
+    assert not by_category.best
+
+
+def test_methods_on_several_data_sets_are_columns_next_to_their_rivals(result):
+    values = {("x", "a"): 0.7, ("y", "a"): 0.95, ("x", "b"): 0.8, ("y", "b"): 0.9}
+    shown = table(
+        [result(v, dataset=d, category=d, model=m) for (d, m), v in values.items()],
+        "category",
+        "method",
+    )
+    columns = ["x · b · knn", "x · a · knn", "y · a · knn", "y · b · knn"]
+    assert shown.headers == ["dataset", "category", *columns]
+    assert shown.rows[0] == ["x", "x", "80.0", "70.0", "–", "–"]
+    assert shown.sections == {1, 2}

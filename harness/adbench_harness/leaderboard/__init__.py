@@ -78,13 +78,14 @@ def render(
     if format != "csv":
         trials, parameters = relabelled(trials, results, but=but, names=labels)
     failures = list(_failures(trials, results, store or Path()))
-    said = list(_notes(trials, results))
+    images = list(_notes(trials, results))
     if reported:
         reported, left_out = _comparable(reported, trials, axes)
         trials, short = beside(trials, reported)
         failures += [*left_out, *short]
     own = trials[~trials["reported"]]
-    remarks = [*said, *_flags(own), *_hidden(own), *failures]
+    facts = [*parameters, *images, *_flags(own), *_versions(own)]
+    remarks = [*_hidden(own), *failures]
     names = list(metrics) or measured(trials)
     measured(trials, metrics)
     chosen = names if metrics or all else main(names)
@@ -117,7 +118,7 @@ def render(
         )
         table = merged(table)
         table = table if metrics or all else _abridged(table, chosen, len(names))
-    table = replace(table, notes=(*table.notes, *parameters), remarks=remarks)
+    table = replace(table, notes=(*table.notes, *facts), remarks=remarks)
     table = renamed(table, labels)
     if format == "terminal":
         return table.terminal(width, color)
@@ -228,6 +229,10 @@ def _hidden(trials: pd.DataFrame) -> Iterator[str]:
             f"{count} older result{'s are' if count > 1 else ' is'} not shown: a newer one has the "
             "same labels, but other metrics or other code"
         )
+
+
+def _versions(trials: pd.DataFrame) -> Iterator[str]:
+    """A line that says so if the images of a data set differ between its sections."""
     if trials["dataset"].str.contains(r"\bimages [0-9a-f]{8}\b").any():
         yield (
             "one data set was run on different images; each set of images is named by its "

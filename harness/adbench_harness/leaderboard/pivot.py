@@ -57,12 +57,18 @@ def listing(
     metrics: Sequence[str],
     headings: Mapping[str, Heading],
 ) -> Table:
-    """One row per combination of ``keys``, one column per metric; only measured numbers compete."""
-    trials = _with_method(means_first(trials), keys)
+    """One row per combination of ``keys``, one column per metric; only measured numbers compete.
+
+    Each data set is a section. If there are several and none is named, they get their own column.
+    """
+    trials = means_first(trials)
+    if "dataset" not in keys and trials["dataset"].nunique() > 1:
+        keys = ["dataset", *keys]
+    trials = _with_method(trials, keys)
     summary = _grid(trials, keys)
     shown = [column(name, headings) for name in metrics]
     first = summary.mean[metrics[0]].where(summary.whole[metrics[0]])
-    worth = _worth(first, shown[0]) if list(keys) == ["method"] else {}
+    worth = _worth(first, shown[0]) if "method" in keys and {*keys} <= {"dataset", "method"} else {}
     order = sorted(summary.mean.index, key=_sorting(trials, keys, worth))
     index = pd.Index(order, name=keys[0]) if len(keys) == 1 else pd.MultiIndex.from_tuples(order)
     mean, spread, seen, whole = (
@@ -93,6 +99,9 @@ def listing(
         ],
         labels=len(keys),
         best=frozenset((int(i), int(j) + len(keys)) for j, i in np.argwhere(best)),
+        sections=_starts([key[keys.index("dataset")] for key in labels])
+        if "dataset" in keys
+        else frozenset(),
         caption=_caption(trials, shown, keys),
         notes=footnotes.notes,
     )
@@ -105,7 +114,8 @@ def pivot(
 
     The columns compete for the best number. If only the columns are averaged, the rows compete, and
     the mean is a column. Numbers that used the test images are marked with a dagger. They do not
-    compete, and neither do printed numbers, whose mean is the printed one.
+    compete, and neither do printed numbers, whose mean is the printed one. Rows on several data
+    sets are sections, with a column of the data sets.
     """
     turned = columns in _AVERAGED and rows not in _AVERAGED
     across, down = (rows, columns) if turned else (columns, rows)
@@ -123,9 +133,11 @@ def pivot(
     if "method" in (across, down):
         other = columns if rows == "method" else rows
         every = mean.where(summary.whole[metric]).unstack(other)
-        worth = _worth(every.mean(axis=1).where(every.notna().all(axis=1)), shown)
+        homes = _homes(everything, "method")
+        rivals = every.notna().groupby(lambda label: homes.get(label, "")).transform("any")
+        worth = _worth(every.mean(axis=1).where((every.notna() | ~rivals).all(axis=1)), shown)
     names, places = (
-        sorted(some[axis].unique(), key=_sorting(some, [axis], worth if axis == "method" else {}))
+        _ordered(some, axis, worth if axis == "method" else {})
         for axis, some in ((across, everything), (down, trials))
     )
 
@@ -165,15 +177,51 @@ def pivot(
     )
     if turned:
         cells, best = cells.T, best.T
+    homes = {} if "dataset" in (rows, columns) else _homes(everything, rows)
+    labels = [
+        [homes.get(label, ""), str(label).removeprefix(f"{homes.get(label)} · ")]
+        if homes
+        else [str(label)]
+        for label in cells.index
+    ]
+    sections = _starts([dataset for dataset, _ in labels]) if homes else frozenset()
+    if down in _AVERAGED and not turned:
+        sections |= {len(places)}
     return Table(
-        headers=[rows, *map(str, cells.columns)],
-        rows=[[str(label), *row] for label, *row in cells.itertuples(name=None)],
-        labels=1,
-        best=frozenset((int(i), int(j) + 1) for i, j in np.argwhere(best)),
-        sections=frozenset({len(places)}) if down in _AVERAGED and not turned else frozenset(),
+        headers=["dataset"] * bool(homes) + [rows, *map(str, cells.columns)],
+        rows=[
+            [*label, *row]
+            for label, row in zip(labels, cells.itertuples(index=False, name=None), strict=True)
+        ],
+        labels=1 + bool(homes),
+        best=frozenset((int(i), int(j) + 1 + bool(homes)) for i, j in np.argwhere(best)),
+        sections=sections,
         caption=f"{shown.header} · {_caption(everything, [shown], [rows, columns])}",
         notes=footnotes.notes,
     )
+
+
+def _homes(trials: pd.DataFrame, axis: str) -> dict[Any, str]:
+    """The data set of each value of an axis, if there are several and each value has only one."""
+    found = trials.groupby(axis)["dataset"].unique()
+    if trials["dataset"].nunique() == 1 or found.map(len).gt(1).any():
+        return {}
+    return {value: str(names[0]) for value, names in found.items()}
+
+
+def _ordered(trials: pd.DataFrame, axis: str, worth: Mapping[Any, float]) -> list[Any]:
+    """The values of an axis, sorted; those of one data set are next to each other."""
+    homes = _homes(trials, axis)
+    first, then = _sorting(trials, ["dataset"], {}), _sorting(trials, [axis], worth)
+    return sorted(
+        trials[axis].unique(),
+        key=lambda value: (first(homes[value]) if homes else [], then(value)),
+    )
+
+
+def _starts(datasets: Sequence[str]) -> frozenset[int]:
+    """The rows at which another data set starts."""
+    return frozenset(i for i in range(1, len(datasets)) if datasets[i] != datasets[i - 1])
 
 
 def _datasets(trials: pd.DataFrame, keys: Sequence[str]) -> pd.Series[str]:
@@ -210,7 +258,7 @@ def _worth(means: pd.Series[float], shown: Column) -> dict[Any, float]:
 def _sorting(
     trials: pd.DataFrame, keys: Sequence[str], worth: Mapping[Any, float]
 ) -> Callable[[Any], Any]:
-    """A sort key: by ``worth`` if given; then numbers by value.
+    """A sort key: the data set, then ``worth`` if given; then numbers by value.
 
     Labels that were only printed come last, in printed order.
     """
@@ -221,12 +269,19 @@ def _sorting(
         if not (trials[key].eq(value) & ~trials["reported"]).any()
     }
 
-    def one(value: Any) -> tuple[Any, ...]:
+    def one(key: str, value: Any, label: Any) -> tuple[Any, ...]:
         if value in positions:
             return (2, positions[value])
-        return (0, worth.get(value, 0.0), *natural(value))
+        best_first = worth.get(label, 0.0) if key == "method" else 0.0
+        return (0, best_first, *natural(value))
 
-    return lambda label: [one(value) for value in (label if len(keys) > 1 else (label,))]
+    order = sorted(range(len(keys)), key=lambda i: keys[i] != "dataset")
+
+    def whole(label: Any) -> list[tuple[Any, ...]]:
+        parts = label if len(keys) > 1 else (label,)
+        return [one(keys[i], parts[i], label) for i in order]
+
+    return whole
 
 
 def natural(value: Any) -> tuple[int, float, str]:

@@ -56,8 +56,8 @@ class Table:
     ``best`` has the (row, column) of the best numbers, ``tied`` those of rows that a test cannot
     tell from the best, ``sections`` the rows that start a section. ``optional``
     are columns that a terminal may leave out, the first one first, and ``more`` is the number of
-    columns that the table leaves out already. ``notes`` explain the numbers; ``remarks`` are about
-    the results behind them.
+    columns that the table leaves out already. ``notes`` are what a reader of the numbers should
+    know; ``remarks`` are about results that the table does not show, such as failed ones.
     """
 
     headers: Sequence[str]
