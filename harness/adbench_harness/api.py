@@ -125,7 +125,8 @@ def run(
             device=device,
         )
         results = session.perform(prepared, engine=chosen, progress=display)
-    return Results._of(_trials(results), results, prepared.store.root)
+    asked = prepared.suite.metrics or ()
+    return Results._of(_trials(results), results, prepared.store.root, asked=asked)
 
 
 def leaderboard(

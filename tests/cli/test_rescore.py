@@ -91,6 +91,7 @@ def test_rescored_results_can_be_rescored(rescored, toys, tmp_path):
 
 def test_without_maps_the_metrics_of_images_remain(rescored):
     old, new, said = rescored("--metrics", "image_ap,pixel_auroc")
+    assert "AP ↑" in said.out, "a metric that was asked for is shown"
     assert f"{len(old)} of {len(old)} trials stored no maps" in said.err
     for before, after in zip(old, new, strict=True):
         assert after.metrics["image_ap"] == before.metrics["image_ap"]
@@ -112,6 +113,33 @@ def test_what_cannot_be_rescored_is_refused(rescored, error, toys, tmp_path):
     image.write_bytes(image.read_bytes() + b"\0")
     arguments = (*arguments, tmp_path / "x", "--data", f"toy-data={changed}")
     assert "are not those that the results were measured on" in error(*arguments)
+
+
+def test_the_plugins_of_the_run_give_the_metrics(toys, plugin_file, tmp_path, capsys):
+    """Not every installed one; and those that are named are added."""
+    lower = plugin_file("lower", LOWER_IS_BETTER)
+    other = plugin_file("other", LOWER_IS_BETTER.replace("normal_score", "other_score"))
+    models = ("--models", "toy-mean", "--scorers", "toy-map", "--device", "cpu")
+    chosen = ("--plugins", f"{toys},{lower}", "--datasets", "toy-data/dark", *models)
+    assert main(["run", *chosen, "--preprocessors", "none", "--out", str(tmp_path / "old")]) == 0
+
+    def names(folder, *options):
+        arguments = ["rescore", str(tmp_path / "old"), "--out", str(tmp_path / folder)]
+        capsys.readouterr()
+        assert main([*arguments, *options]) == 0
+        (result,) = results(tmp_path / folder)
+        metrics = [metric.partition("@")[0] for metric in result.trial.metrics]
+        return result.trial.id, metrics, capsys.readouterr().err
+
+    (old,) = results(tmp_path / "old")
+    found, again, said = names("again", "--plugins", lower)
+    assert found == old.trial.id
+    assert again[-1] == "normal_score"
+    assert "not installed" not in said
+    assert names("more", "--plugins", f"{lower},{other}")[1] == [*again, "other_score"]
+    _, fewer, said = names("fewer")
+    assert fewer == again[:-1]
+    assert "left out: normal_score, since the plugin is not installed" in said
 
 
 def test_a_metric_that_is_better_if_lower_stays_so(toys, plugin_file, tmp_path, capsys):

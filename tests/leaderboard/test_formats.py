@@ -212,6 +212,17 @@ def test_by_default_a_terminal_shows_one_block_of_the_main_metrics(result):
     assert re.search(r"^1 +patchcore ·  ", narrow, re.MULTILINE), "labels fold between parts"
 
 
+def test_what_a_run_was_asked_for_is_shown_if_it_was_measured(result):
+    names = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro", "ms_per_image")
+    results = [result(dict.fromkeys(names, 0.5), model=model) for model in ("a", "b")]
+    asked = ["pixel_ap", "pixel_f1", "image_ap"]
+    for width, left_out in ((120, 0), (44, 3)):
+        text = render(results, asked=asked, width=width)
+        assert text.count("────\n") == 1
+        assert text.count("AP ↑") == 2
+        assert (f"{left_out} more columns with --all" in " ".join(text.split())) == (left_out > 0)
+
+
 def test_parameters_that_all_rows_share_are_below(result):
     shared = {"resize": 224, "layers": ["layer2", "layer3"]}
     results = [result(0.9, params={**shared, "coreset_ratio": ratio}) for ratio in (0.1, 0.01)]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adbench_harness.engines import Engine
     from adbench_harness.planning.locations import Locations
     from adbench_harness.planning.plugins import Catalogue
+    from adbench_harness.results.store import TrialResult
 
 _NUMBER = re.compile(r"[\d.]*")
 _WORD = 30
@@ -248,6 +249,17 @@ def loaded(given: argparse.Namespace) -> Catalogue:
         plugins.check_names(names)
         return plugins.load(names)
     return sound(plugins.available())
+
+
+def recorded(given: argparse.Namespace, results: Iterable[TrialResult]) -> Catalogue:
+    """The catalogue of ``--plugins`` and of the installed ones that the results were made with."""
+    from adbench_harness.planning import grammar, plugins
+
+    named = grammar.names(given.plugins or "")
+    own = plugins.load(named).plugins
+    used = {name: None for result in results for name in result.provenance.get("plugins", ())}
+    installed = plugins.available()
+    return sound([*(name for name in used if name in installed and name not in own), *named])
 
 
 def sound(names: Iterable[str]) -> Catalogue:

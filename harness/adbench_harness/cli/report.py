@@ -39,13 +39,8 @@ def handle(given: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from adbench_harness import report
-    from adbench_harness.planning import plugins
 
-    if given.plugins is None:
-        used = {name for result in store.read() for name in result.provenance.get("plugins", ())}
-        catalogue = options.sound(sorted(used & plugins.available().keys()))
-    else:
-        catalogue = options.loaded(given)
+    catalogue = options.recorded(given, store.read())
     locations.check(catalogue.offers["dataset"])
     start = time.monotonic()
     console = Console(stderr=True)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
 from adbench_harness.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adbench_harness.planning.plugins import Catalogue
+    from adbench_harness.results.store import TrialResult
+    from adbench_harness.types import Metric
 
 SUMMARY = "Compute metrics again from stored scores and maps, without running a model."
 
@@ -18,7 +26,9 @@ SUMMARY = "Compute metrics again from stored scores and maps, without running a 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_results(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the new results")
-    parser.add_argument("--metrics", metavar="NAMES", help="metrics (default: all that apply)")
+    parser.add_argument(
+        "--metrics", metavar="NAMES", help="metrics (default: those of the run's plugins)"
+    )
     parser.add_argument(
         "--eval-size", type=int, metavar="PX", help="longer side at which maps are scored"
     )
@@ -36,31 +46,37 @@ def handle(given: argparse.Namespace) -> int:
 
     old = Store.existing(given.results)
     from adbench_harness import leaderboard
-    from adbench_harness.planning import grammar, suite
+    from adbench_harness.planning import grammar, plugins, suite
     from adbench_harness.results.trial import EvaluationSettings
     from adbench_harness.running.rescore import rescore
 
     new = Store(Path(given.out))
     if new.root.resolve() == old.root.resolve():
         raise UserError("--out is the folder of the old results; name another")
-    asked = {"size": given.eval_size, "border": given.eval_border or "full"}
-    checked = suite.validate({"plugins": ["any"], "evaluation": asked}, "command line")
+    evaluation = {"size": given.eval_size, "border": given.eval_border or "full"}
+    checked = suite.validate({"plugins": ["any"], "evaluation": evaluation}, "command line")
     settings = EvaluationSettings(**checked.evaluation.model_dump())
-    catalogue = options.loaded(given)
-    metrics = catalogue.metrics(grammar.names(given.metrics or "") or None)
+    finished = [result for result in old.read() if result.status == "ok"]
+    if not finished:
+        raise UserError(f"no finished trial in '{given.results}'")
+    catalogue = options.recorded(given, finished)
+    asked = grammar.names(given.metrics or "")
+    if not asked:
+        _tell_unknown(finished, catalogue)
+    own = plugins.load(grammar.names(given.plugins or "")).plugins.values()
     images = _Images(given, catalogue)
     done, bare = [], 0
-    for result in sorted(old.read(), key=lambda result: _place(result.trial)):
-        if result.status != "ok":
-            continue
+    for result in sorted(finished, key=lambda result: _place(result.trial)):
+        used = {plugin.name: plugin.origin for plugin in own}
+        used |= result.provenance.get("plugins", {})
+        result = replace(result, provenance={**result.provenance, "plugins": used})
+        metrics = catalogue.metrics(asked) if asked else _metrics(result, catalogue)
         stored = old.maps(result.trial) is not None
-        bare += not stored
+        bare += not stored and any(metric.needs in ("map", "regions") for metric in metrics)
         here = images.of(result.trial) if stored else None
         done.append(rescore(result, old, here, metrics, settings))
         new.write(done[-1])
-    if not done:
-        raise UserError(f"no finished trial in '{given.results}'")
-    if bare and any(metric.needs in ("map", "regions") for metric in metrics):
+    if bare:
         print(
             f"{bare} of {counted(len(done), 'trial')} stored no maps, so their pixel metrics are "
             "left out; run them with --keep-maps",
@@ -70,12 +86,35 @@ def handle(given: argparse.Namespace) -> int:
     print(
         leaderboard.render(
             done,
+            asked=asked,
             store=new.root,
             width=shutil.get_terminal_size((80, 24)).columns,
             color=sys.stdout.isatty(),
         )
     )
     return 0
+
+
+def _metrics(result: TrialResult, catalogue: Catalogue) -> list[Metric]:
+    """The default metrics of the plugins that a result records, and those that it was run with."""
+    offered = catalogue.brought("metric", result.provenance["plugins"])
+    return [metric for metric in offered if metric.default or metric.name in _run_with(result)]
+
+
+def _run_with(result: TrialResult) -> set[str]:
+    """The names of the metrics that a result was run with."""
+    return {metric.partition("@")[0] for metric in result.trial.metrics}
+
+
+def _tell_unknown(results: Sequence[TrialResult], catalogue: Catalogue) -> None:
+    """Print the metrics of the results that no plugin provides here."""
+    names = set().union(*map(_run_with, results)) - catalogue.offers["metric"].keys()
+    if names:
+        print(
+            f"adbench: left out: {', '.join(sorted(names))}, since the plugin is not installed; "
+            "name its file with --plugins",
+            file=sys.stderr,
+        )
 
 
 def _place(trial: Any) -> tuple[Any, ...]:

@@ -212,6 +212,7 @@ def _show(found: Sequence[TrialResult], prepared: Prepared, *, per_category: boo
         print(
             leaderboard.render(
                 found,
+                asked=prepared.suite.metrics or (),
                 per_category=detailed,
                 labels=prepared.suite.labels,
                 store=prepared.store.root,

@@ -38,6 +38,7 @@ def render(
     rows: Sequence[str] = (),
     columns: str | None = None,
     metrics: Sequence[str] = (),
+    asked: Sequence[str] = (),
     all: bool = False,  # noqa: A002  # as the flag is called
     only: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
@@ -50,10 +51,10 @@ def render(
     """The leaderboard of ``results`` as text.
 
     ``metrics`` are the columns, and the first one ranks. If none are named, the table shows those
-    that most readers need, or, with ``all``, everything that was measured. ``rows`` or ``columns``
-    (axes of ``PIVOTS``, or parameters, which are then left out of the labels) makes a table of one
-    metric; if only one of them is given, the other axis is the method, or the category. ``rows``
-    with several metrics makes one column per metric.
+    that most readers need and those that the run was ``asked`` for, or, with ``all``, everything
+    that was measured. ``rows`` or ``columns`` (axes of ``PIVOTS``, or parameters, which are then
+    left out of the labels) makes a table of one metric; if only one of them is given, the other
+    axis is the method, or the category. ``rows`` with several metrics makes one column per metric.
 
     ``only`` keeps the trials (and printed numbers) whose axes have these values. ``labels`` has
     display names of components, or of whole labels. ``reported`` adds printed numbers as rows or
@@ -88,14 +89,14 @@ def render(
     remarks = [*_hidden(own), *failures]
     names = list(metrics) or measured(trials)
     measured(trials, metrics)
-    chosen = names if metrics or all else main(names)
+    chosen = names if metrics or all else main(names, asked)
     if len(rows) > 1 or (rows and (len(metrics) > 1 or all)):
         if format == "csv":
             cells = grid(trials, rows)
             wanted = list(metrics) or names
             return cells.mean[wanted].where(cells.whole[wanted]).to_csv()
         table = listing(trials, rows, chosen, known)
-        table = table if metrics or all else _abridged(table, chosen, len(names))
+        table = table if metrics or all else _abridged(table, chosen, asked, len(names))
     elif rows or columns:
         down = rows[0] if rows else _opposite(columns)
         across = columns or _opposite(down)
@@ -117,7 +118,7 @@ def render(
             metrics=chosen,
         )
         table = merged(table)
-        table = table if metrics or all else _abridged(table, chosen, len(names))
+        table = table if metrics or all else _abridged(table, chosen, asked, len(names))
     table = replace(table, notes=(*table.notes, *facts), remarks=remarks)
     table = renamed(table, labels)
     if format == "terminal":
@@ -173,17 +174,19 @@ def _comparable(
     return [row for row in reported if row.dataset in datasets], lines
 
 
-def _abridged(table: Table, metrics: Sequence[str], measured: int) -> Table:
+def _abridged(table: Table, metrics: Sequence[str], asked: Sequence[str], measured: int) -> Table:
     """A table of the main ``metrics``, which says how many of those ``measured`` it leaves out.
 
-    If there is little room, it also leaves out the interval, then costs, then other scores.
+    If there is little room, it also leaves out the interval, then costs, then other scores, but
+    nothing that the run was ``asked`` for.
     """
     numbers = range(table.labels, len(table.headers))
     interval = [j for j in numbers if table.headers[j] == INTERVAL_HEADER]
     scores = [j for j in numbers if j not in interval]
-    costs = [j for name, j in zip(metrics, scores, strict=True) if name in COSTS]
-    others = [j for j in scores if j not in costs]
-    optional = [*interval, *reversed(costs), *reversed(others[1:])]
+    free = [(name, j) for name, j in zip(metrics, scores, strict=True) if name not in asked]
+    costs = [j for name, j in free if name in COSTS]
+    others = [j for _, j in free if j not in costs and j != scores[0]]
+    optional = [*interval, *reversed(costs), *reversed(others)]
     return replace(table, optional=optional, more=measured - len(metrics))
 
 

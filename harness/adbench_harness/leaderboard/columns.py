@@ -134,8 +134,8 @@ def primary(metrics: Sequence[str]) -> str:
     return next((name for name in PRIMARY if name in metrics), metrics[0])
 
 
-def main(metrics: Sequence[str]) -> list[str]:
-    """The ones of these metrics that a table shows if none are named.
+def main(metrics: Sequence[str], asked: Sequence[str] = ()) -> list[str]:
+    """The ones of these metrics that a table shows by default: the main ones and those ``asked``.
 
     If no metric is among those that can rank a table, all scores are shown.
     """
@@ -143,7 +143,7 @@ def main(metrics: Sequence[str]) -> list[str]:
     return [
         name
         for name in metrics
-        if name in MAIN or name not in METRICS or (not ranks and name not in COSTS)
+        if name in (*MAIN, *asked) or name not in METRICS or (not ranks and name not in COSTS)
     ]
 
 
