@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adbench_harness.wording import counted, duration, fold, longest
+from adbench_harness.wording import counted, duration, fold, longest, wrapped
 
 
 def test_one_trial_has_no_plural() -> None:
@@ -39,3 +39,18 @@ def test_lines_end_where_a_reader_expects_it(text: str, width: int, lines: list[
 
 def test_the_longest_part_is_the_least_width() -> None:
     assert longest("patchcore(coreset_ratio=0.1) · nn") == len("coreset_ratio=0.1) ·")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("no masks", ["no masks"]),
+        ("nn-reweighted is not nn", ["nn-reweighted is", "  not nn"]),
+        ("patchcore nn · knn · a", ["patchcore nn ·", "  knn · a"]),
+        ("  one two three four", ["  one two three", "  four"]),
+        ("a folder /home/me/a/long/path it is", ["a folder", "  /home/me/a/long/path", "  it is"]),
+        ("of padim(dimensions=64,size=3)", ["of", "  padim(", "  dimensions=64,", "  size=3)"]),
+    ],
+)
+def test_a_sentence_is_wrapped_between_words(text: str, lines: list[str]) -> None:
+    assert wrapped(text, 16, "  ").split("\n") == lines

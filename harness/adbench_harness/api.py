@@ -15,7 +15,6 @@ print.
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,7 @@ from adbench_harness.planning import suite as suites
 from adbench_harness.planning.locations import Locations
 from adbench_harness.results import FOLDER
 from adbench_harness.results.store import Store, TrialResult
+from adbench_harness.wording import terminal_width
 
 __all__ = ["Results", "leaderboard", "run"]
 
@@ -62,7 +62,7 @@ class Results(pd.DataFrame):
         return made
 
     def __repr__(self) -> str:
-        return self._board(width=shutil.get_terminal_size((80, 24)).columns)
+        return self._board(width=terminal_width())
 
     def _repr_html_(self) -> str:
         return self._board(format="html")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from textwrap import wrap
 
 # A dot between the parts of a label stays at the end of a line.
 _BREAK = re.compile(r"(?<=[,(\[+])(?=.)|(?<=[^:/ ]/)(?=[^/])|(?<= )(?!·)")
@@ -18,6 +20,33 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def terminal_width() -> int:
+    """The width of the terminal, or 80 if standard output is something else."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def wrapped(text: str, width: int, indent: str = "") -> str:
+    """A sentence in lines of at most ``width``; those after the first start with ``indent``.
+
+    Lines end between words. Only a word that is longer than a line is folded, unless it is a path
+    or an address, which a reader may want to copy.
+    """
+    text = text.replace(" · ", "\N{NO-BREAK SPACE}· ")
+    lines = wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    folded = (
+        part
+        for number, line in enumerate(lines)
+        for part in ([line] if "/" in line else _indented(line, width, indent * (number > 0)))
+    )
+    return "\n".join(folded).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _indented(line: str, width: int, indent: str) -> list[str]:
+    return [indent + part for part in fold(line.removeprefix(indent), width - len(indent))]
 
 
 def fold(text: str, width: int) -> list[str]:

@@ -72,7 +72,7 @@ def test_a_worse_one_fails_with_its_reports(board, run, capsys, tmp_path):
     assert main(["compare", str(board), str(new), *options]) == 1
     out = capsys.readouterr().out
     assert "worse: toy-data/dark · none · toy-mean · toy-map · seed 0\n  pixel AUROC " in out
-    assert out.endswith("\n2 worse\n")
+    assert out.startswith("2 worse\n\n")
     assert files["markdown"].read_text().startswith("### ❌ adbench: 2 worse\n")
     assert ET.parse(files["junit"]).getroot().get("failures") == "2"
     assert json.loads(files["json"].read_text())["tolerance"]["noise"] == 1000
@@ -92,7 +92,9 @@ def test_a_new_run_is_accepted(board, run, capsys):
     new = run("new")
     spoil(new)
     assert main(["compare", str(board), str(new), "--accept"]) == 0
-    assert capsys.readouterr().out.endswith(f"2 worse\naccepted: 2 trials in {board / 'results'}\n")
+    said = capsys.readouterr().out
+    assert said.startswith("2 worse\n")
+    assert said.endswith(f"\naccepted: 2 trials in {board / 'results'}\n")
     assert main(["compare", str(board), str(new)]) == 0
     assert {path.name for path in (board / "results").iterdir()} == {"trials"}
     accepted = {path.name for path in (board / "results/trials").iterdir()}

@@ -20,6 +20,11 @@ BY_HAND = ("mvtec_ad_2", "mpdd")
 LICENSE = "--accept-license"
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+
+
 def rows(text):
     """First column -> the whole row, wrapped lines left out."""
     table = text.partition("\n\n")[0]

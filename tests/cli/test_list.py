@@ -4,6 +4,7 @@ import json
 from importlib.metadata import version
 
 import adbench_padim
+from adbench_harness.cli import main
 from adbench_harness.planning.plugins import KINDS, available, load
 
 
@@ -37,6 +38,15 @@ def test_components_of_the_plugins_asked_for(adbench, toys):
         (kind, offer.name, offer.plugin) for kind in KINDS for offer in expected[kind].values()
     }
     assert all(row["summary"] for row in rows)
+
+
+def test_components_of_one_kind(capsys, toys, error):
+    for kind in ("models", "model"):
+        assert main(["list", kind, "--json", "--plugins", toys]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert {row["name"] for row in rows} == set(load([toys]).offers["model"])
+    said = error("list", "modles", "--plugins", toys)
+    assert "no kind of component 'modles' (did you mean 'models'?); choose from datasets" in said
 
 
 def test_a_broken_plugin_that_nobody_asked_for_is_left_out(adbench, tmp_path):

@@ -55,7 +55,10 @@ def test_it_draws_a_file_and_prints_how_a_page_shows_it(results, tmp_path, capsy
     [
         ([], "plot needs either --x NAME or --curves"),
         (["--x", "size", "--curves"], "plot needs either --x NAME or --curves"),
-        (["--x", "color"], "no axis 'color'"),
+        (["--x", "color"], "no axis, parameter or metric 'color'"),
+        (["--x", "color"], ", or a metric or cost (image_auroc)"),
+        (["--x", "image_aurok"], "(did you mean 'image_auroc'?)"),
+        (["--x", "size", "--y", "image_auro"], "(did you mean 'image_auroc'?)"),
         (["--x", "size", "--only", "model"], "--only 'model' is not COLUMN=VALUE"),
     ],
 )

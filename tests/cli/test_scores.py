@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from adbench_harness.cli import main
+from adbench_harness.images import folders
 from adbench_harness.results.store import Store
 
 TOYS = str(Path(__file__).parents[1] / "toys.py")
@@ -26,7 +28,8 @@ def test_scores_are_those_of_the_results(results, tmp_path, capsys):
     assert main(["scores", str(results), "-o", str(tmp_path / "a.csv")]) == 0
     rows = list(csv.DictReader((tmp_path / "a.csv").open()))
     assert (
-        f"{len(rows)} images, 1 row of the board: {tmp_path / 'a.csv'}" in capsys.readouterr().out
+        f"{len(rows)} images, 1 column of scores from 1 row of the board: {tmp_path / 'a.csv'}"
+        in capsys.readouterr().out
     )
     store = Store(results)
     for result in store.read():
@@ -63,6 +66,20 @@ def test_mistakes_are_one_line(results, error, tmp_path):
     )
     typo = ("--maps", tmp_path, "--data", f"toy={tmp_path}")
     assert f"--data toy={tmp_path}: no data set 'toy'" in error("scores", results, *typo)
+
+
+def test_a_refusal_leaves_nothing(results, toys, error, tmp_path):
+    """Although the first category was written when the second was not found."""
+    own = shutil.copytree(folders.cache_folder() / "data" / "toy-data", tmp_path / "own")
+    image = max(own.rglob("*.png"))
+    image.write_bytes(image.read_bytes() + b"\0")
+    where = ("--plugins", toys, "--data", f"toy-data={own}")
+    said = error("scores", results, "--maps", tmp_path / "maps", *where)
+    assert "; or select other results with --only" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+    first = ("--only", f"category={min(path.name for path in own.iterdir())}")
+    assert main(["scores", str(results), "--maps", str(tmp_path / "maps"), *where, *first]) == 0
+    assert list((tmp_path / "maps").rglob("*.tiff"))
 
 
 def test_without_maps_it_says_how_to_get_them(results, toys, error, tmp_path):

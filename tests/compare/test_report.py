@@ -40,12 +40,12 @@ TITLES = [TITLE.replace("seed 0", f"seed {n}") for n in range(8)]
 
 
 def test_a_terminal_gets_a_line_a_trial_and_its_reasons(comparison):
-    *lines, last = text(comparison).splitlines()
-    assert last == (
+    first, *lines = text(comparison, 200).splitlines()
+    assert first == (
         "1 failed, 1 missing, 1 worse, 1 changed, 1 re-baseline, 1 better, 1 as good, 1 new"
     )
     verdicts = ("failed", "missing", "worse", "changed", "re-baseline", "better")
-    assert [line for line in lines if not line.startswith(" ")] == [
+    assert [line for line in lines if line and not line.startswith(" ")] == [
         f"{verdict}: {title}" for verdict, title in zip(verdicts, TITLES, strict=False)
     ]
     for reason in (
@@ -55,7 +55,7 @@ def test_a_terminal_gets_a_line_a_trial_and_its_reasons(comparison):
         "  FLOPs 5,000,000 → 4,000,000 (better; no growth allowed)",
     ):
         assert reason in lines
-    missing = "  in the baseline, but not in the new run; the nearest trial there differs: "
+    missing = "  in the baseline, but not in the new run; the most similar trial there differs: "
     assert f"{missing}seed: 1 → 7" in lines
     assert any(
         line.startswith("  image AUROC 90.00 → 87.00 (0.50 allowed, paired test p = 0.")
@@ -70,12 +70,12 @@ def test_the_images_that_flipped_are_named(comparison):
         "grass/test/003.png",
         "grass/test/025.png",
     }
-    for report in (text(comparison), markdown(comparison), json_text(comparison)):
+    for report in (text(comparison, 200), markdown(comparison), json_text(comparison)):
         for flip in changed.images.flips:
             assert flip.path in report
     flip = changed.images.flips[0]
     line = f"{flip.path}: {flip.was} {flip.old:.4g} → {flip.now} {flip.new:.4g}"
-    assert f"    {line}" in text(comparison).splitlines()
+    assert f"    {line}" in text(comparison, 200).splitlines()
     assert f"  - {line}" in markdown(comparison).splitlines()
 
 
@@ -83,7 +83,7 @@ def test_a_text_names_a_few_and_counts_the_rest(stored):
     found = compare(stored("old", result()), stored("new", result(score=-scores())), Tolerance())
     (pair,) = found.pairs
     assert len(pair.images.flips) > NAMED
-    lines = text(found).splitlines()
+    lines = text(found, 200).splitlines()
     assert sum(".png: " in line for line in lines) == NAMED
     assert f"    and {len(pair.images.flips) - NAMED} more" in lines
 
@@ -225,3 +225,19 @@ def test_an_empty_comparison_can_be_written(stored):
     assert markdown(nothing)
     assert ET.fromstring(junit(nothing).encode()).get("tests") == "0"
     assert json.loads(json_text(nothing))["trials"] == []
+
+
+def test_trials_with_the_same_reason_are_together(stored):
+    dataset, other = (replace(TRIAL, dataset=Choice(name, 1, {})) for name in ("old", "new"))
+    old = [result(replace(dataset, seed=n)) for n in range(NAMED + 2)]
+    lines = text(compare(stored("old", *old), stored("new", result(other)), Tolerance()), 80)
+    first, blank, *trials, more, reason, last = lines.splitlines()
+    assert first == f"{NAMED + 2} missing, 1 new"
+    assert blank == ""
+    assert len(trials) == NAMED
+    assert all(line.startswith("missing: old/") for line in trials)
+    assert more == "missing: and 2 more"
+    assert [reason, last] == [
+        "  each: in the baseline, but not in the new run; the most similar trial there",
+        "    differs: data set: old → new",
+    ]

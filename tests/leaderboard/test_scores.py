@@ -32,7 +32,7 @@ def written(tmp_path, results):
 
 
 def test_a_column_for_each_row_and_a_row_for_each_image(scored, tmp_path):
-    found, without = table(
+    found, rows, without = table(
         *written(
             tmp_path,
             [
@@ -43,6 +43,7 @@ def test_a_column_for_each_row_and_a_row_for_each_image(scored, tmp_path):
         ),
         {},
     )
+    assert rows == 2
     assert without == []
     assert found.columns.tolist() == ["padim · knn", "patchcore · knn"]
     flat = found.reset_index()
@@ -58,13 +59,15 @@ def test_a_column_for_each_row_and_a_row_for_each_image(scored, tmp_path):
 
 
 def test_repeats_have_their_own_columns(scored, tmp_path):
-    found, _ = table(*written(tmp_path, [scored([1, 2, 3]), scored([4, 5, 6], seed=1)]), {})
+    results = [scored([1, 2, 3]), scored([4, 5, 6], seed=1)]
+    found, rows, _ = table(*written(tmp_path, results), {})
+    assert rows == 1
     assert found.columns.tolist() == ["patchcore · knn · seed 0", "patchcore · knn · seed 1"]
 
 
 def test_rows_without_scores_are_named_and_none_is_an_error(scored, result, tmp_path):
     bare = result(0.5, model="bare")
     results, store = written(tmp_path, [scored([1, 2, 3]), bare])
-    assert table(results, store, {})[1] == ["bare · knn"]
+    assert table(results, store, {})[2] == ["bare · knn"]
     with pytest.raises(UserError, match="has image scores"):
         table(results, store, {"model": "bare"})

@@ -24,6 +24,7 @@ from adbench_harness.cli import (
     fill,
     leaderboard,
     new,
+    options,
     plot,
     reference,
     report,
@@ -52,7 +53,8 @@ class Parser(argparse.ArgumentParser):
         words = message.removeprefix("unrecognized arguments: ").split()
         match = difflib.get_close_matches(words[0], self._option_string_actions, n=1)
         hint = f"; did you mean '{match[0]}'?" if match and words[0].startswith("-") else ""
-        self.exit(2, f"{self.prog}: error: {message}{hint} (see {self.prog} --help)\n")
+        options.tell(f"error: {message}{hint} (see {self.prog} --help)", self.prog)
+        self.exit(2)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -100,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()  # a closed pipe raises here and not at exit
     except (UserError, ContractError) as error:
-        print(f"adbench: error: {error}", file=sys.stderr)
+        options.tell(f"error: {error}")
         return 2
     except KeyboardInterrupt as error:
         print("adbench: interrupted; run the same command again to continue", file=sys.stderr)

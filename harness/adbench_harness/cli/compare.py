@@ -9,7 +9,7 @@ from typing import Any
 
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.results import FOLDER
-from adbench_harness.wording import counted
+from adbench_harness.wording import counted, terminal_width
 
 SUMMARY = "Compare results with accepted ones; exit 0: as good, 1: worse or changed, 2: impossible."
 
@@ -61,7 +61,7 @@ def handle(given: argparse.Namespace) -> int:
     for name, write in writers.items():
         if getattr(given, name):
             _write(Path(getattr(given, name)), write(found))
-    print(compare.text(found))
+    print(compare.text(found, terminal_width()))
     return _accept(baseline, new, accepted) if accepted else found.exit_code
 
 

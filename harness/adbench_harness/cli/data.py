@@ -114,17 +114,17 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
     wrong = 0
     for category in [only] if only else categories:
         found = verify.category(dataset, root, category)
-        print(f"  {category}: {_counted(dataset, category, found)}", flush=True)
+        options.say(f"  {category}: {_counted(dataset, category, found)}", "    ")
         for note in found.notes:
-            print(f"    note: {note}")
+            options.say(f"    note: {note}", "      ")
         wrong += _print_mistakes(found.wrong)
     if only or not dataset.archives:
         return wrong
     files = verify.files(root)
-    print(f"  checksums: {_checked(dataset, files)}")
+    options.say(f"  checksums: {_checked(dataset, files)}", "    ")
     wrong += _print_mistakes(files.wrong)
     if missing := verify.missing(dataset, categories):
-        print(f"  not found: {', '.join(missing)}")
+        options.say(f"  not found: {', '.join(missing)}", "    ")
     return wrong + len(missing)
 
 
@@ -152,7 +152,7 @@ def _checked(dataset: Any, files: Findings) -> str:
 
 def _print_mistakes(wrong: Sequence[str]) -> int:
     for line in wrong[:SHOWN]:
-        print(f"    wrong: {line}")
+        options.say(f"    wrong: {line}", "      ")
     if len(wrong) > SHOWN:
         print(f"    wrong: and {len(wrong) - SHOWN} more")
     return len(wrong)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 
 from adbench_harness.cli import options
+from adbench_harness.wording import terminal_width
 
 SUMMARY = "Show stored results as a table: terminal, Markdown, LaTeX, CSV or HTML."
 FORMATS = ("terminal", "markdown", "latex", "csv", "html")
@@ -66,7 +66,7 @@ def handle(given: argparse.Namespace) -> int:
         reported=reported,
         per_category=given.per_category,
         store=store.root,
-        width=shutil.get_terminal_size((80, 24)).columns,
+        width=terminal_width(),
         color=sys.stdout.isatty(),
     )
     print(text.rstrip("\n"))

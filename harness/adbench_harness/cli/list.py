@@ -1,4 +1,4 @@
-"""``adbench list``: lists plugins without importing them; ``--components`` loads them."""
+"""``adbench list``: lists plugins without importing them; ``--components`` or a kind loads them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from adbench_harness.cli import options
+from adbench_harness.errors import UserError, nearest
 
 SUMMARY = "List the installed plugins, or the components that they provide."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "kind",
+        nargs="?",
+        metavar="KIND",
+        help="components of one kind: datasets, models, metrics ...",
+    )
     options.add_plugins(parser)
     parser.add_argument(
         "--components", action="store_true", help="load the plugins and list their components"
@@ -24,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(given: argparse.Namespace) -> int:
-    rows = _components(given) if given.components else _plugins()
+    rows = _components(given) if given.components or given.kind else _plugins()
     if given.json:
         print(json.dumps(rows, indent=1))
     else:
@@ -66,6 +73,15 @@ def _summary(entry: EntryPoint) -> str:
 
 
 def _components(given: argparse.Namespace) -> list[dict[str, Any]]:
+    from adbench_harness.planning.plugins import KINDS
+
+    wanted = (given.kind or "").lower().removesuffix("s")
+    if wanted not in ("", *KINDS):
+        kinds = [f"{kind}s" for kind in KINDS]
+        raise UserError(
+            f"list: no kind of component '{given.kind}'{nearest(given.kind, kinds)}; choose from "
+            f"{', '.join(kinds)}, or see one component with 'adbench show NAME'"
+        )
     catalogue = options.loaded(given)
     return [
         {
@@ -75,5 +91,6 @@ def _components(given: argparse.Namespace) -> list[dict[str, Any]]:
             "summary": offer.component.summary,
         }
         for kind, offers in catalogue.offers.items()
+        if wanted in ("", kind)
         for offer in offers.values()
     ]

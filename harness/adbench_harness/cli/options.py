@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adbench_harness.engines.choice import NAMES
 from adbench_harness.errors import NotInstalled, UserError
 from adbench_harness.results import FOLDER
+from adbench_harness.wording import fold, longest, terminal_width, wrapped
 
 if TYPE_CHECKING:
     from adbench_harness.downloads.fetcher import Fetcher
@@ -240,6 +241,17 @@ def whereabouts(dataset: Any, locations: Locations) -> str | None:
     return f"{part} categor{'y' if published == 1 else 'ies'} in {root}"
 
 
+def say(text: str, indent: str = "") -> None:
+    """Print a line, wrapped at the terminal's width."""
+    print(wrapped(text, terminal_width(), indent), flush=True)
+
+
+def tell(text: str, who: str = "adbench") -> None:
+    """Print an error or a remark on stderr: one line for a program, wrapped for a reader."""
+    line = f"{who}: {text}"
+    print(wrapped(line, terminal_width(), "  ") if sys.stderr.isatty() else line, file=sys.stderr)
+
+
 def loaded(given: argparse.Namespace) -> Catalogue:
     """The catalogue of ``--plugins``, or of every installed plugin; broken ones are left out."""
     from adbench_harness.planning import grammar, plugins
@@ -274,7 +286,7 @@ def sound(names: Iterable[str]) -> Catalogue:
         except NotInstalled:
             pass
         except UserError as error:
-            print(f"adbench: left out: {error}", file=sys.stderr)
+            tell(f"left out: {error}")
     return plugins.load(found)
 
 
@@ -282,11 +294,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Rows as plain text; texts are folded where the terminal is too narrow for them."""
     if not rows:
         return "nothing"
-    import shutil
-
     from tabulate import tabulate
-
-    from adbench_harness.wording import fold, longest
 
     columns = list(rows[0])
     texts = [[str(row[column]) for column in columns] for row in rows]
@@ -296,7 +304,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         for j, column in enumerate(columns)
     ]
     widths = [max(least[j], *(len(row[j]) for row in texts)) for j in range(len(columns))]
-    room = shutil.get_terminal_size((80, 24)).columns - 2 * (len(columns) - 1)
+    room = terminal_width() - 2 * (len(columns) - 1)
     while sum(widths) > room and widths != least:
         loose = [j for j in range(len(columns)) if widths[j] > least[j]]
         widths[max(loose, key=lambda j: widths[j])] -= 1
@@ -313,12 +321,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> str:
     """Lines ``text: names``, each text once, from pairs of a name and its text."""
-    import shutil
-    from textwrap import fill
-
     names: dict[str, list[str]] = {}
     for name, text in pairs:
         names.setdefault(text, []).append(name)
-    width = shutil.get_terminal_size((80, 24)).columns
     lines = (f"{text}: {', '.join(found)}" for text, found in names.items() if text)
-    return "\n".join(fill(line, width, subsequent_indent="  ") for line in lines)
+    return "\n".join(wrapped(line, terminal_width(), "  ") for line in lines)

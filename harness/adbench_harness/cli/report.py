@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def handle(given: argparse.Namespace) -> int:
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     for reason in written.missing:
-        print(f"adbench: images left out: {reason}", file=sys.stderr)
+        options.tell(f"images left out: {reason}")
     print(
         f"{written.rows} row{'s' * (written.rows > 1)} in {time.monotonic() - start:.0f} s; "
         f"open {Path(given.output) / 'index.html'}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
-from adbench_harness.wording import counted
+from adbench_harness.wording import counted, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,10 +76,9 @@ def handle(given: argparse.Namespace) -> int:
         done.append(rescore(result, old, here, metrics, settings))
         new.write(done[-1])
     if bare:
-        print(
+        options.tell(
             f"{bare} of {counted(len(done), 'trial')} stored no maps, so their pixel metrics are "
-            "left out; run them with --keep-maps",
-            file=sys.stderr,
+            "left out; run them with --keep-maps"
         )
     print(f"{counted(len(done), 'trial')} rescored; results in {new.root}\n")
     print(
@@ -88,7 +86,7 @@ def handle(given: argparse.Namespace) -> int:
             done,
             asked=asked,
             store=new.root,
-            width=shutil.get_terminal_size((80, 24)).columns,
+            width=terminal_width(),
             color=sys.stdout.isatty(),
         )
     )
@@ -110,10 +108,9 @@ def _tell_unknown(results: Sequence[TrialResult], catalogue: Catalogue) -> None:
     """Print the metrics of the results that no plugin provides here."""
     names = set().union(*map(_run_with, results)) - catalogue.offers["metric"].keys()
     if names:
-        print(
-            f"adbench: left out: {', '.join(sorted(names))}, since the plugin is not installed; "
-            "name its file with --plugins",
-            file=sys.stderr,
+        options.tell(
+            f"left out: {', '.join(sorted(names))}, since the plugin is not installed; name its "
+            "file with --plugins"
         )
 
 

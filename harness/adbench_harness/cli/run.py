@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
 from adbench_harness.results import FOLDER
-from adbench_harness.wording import counted
+from adbench_harness.wording import counted, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,7 +181,7 @@ def _explain(prepared: Prepared) -> int:
     plan, bundles = prepared.plan, prepared.left()
     for note in plan.notes:
         if not note.startswith("left out: "):  # they are listed below
-            print(note)
+            options.say(note, "  ")
     todo = sum(len(bundle.trials) for bundle in bundles)
     print(
         f"{counted(len(plan.trials), 'trial')}, {todo} to do, in {counted(len(bundles), 'bundle')}"
@@ -193,15 +192,15 @@ def _explain(prepared: Prepared) -> int:
             chain = [trial.model.label, trial.scorer.label, f"seed {trial.seed}"]
             if trial.augmenter:
                 chain.insert(0, trial.augmenter.label)
-            print(f"  {trial.id}  {' · '.join(chain)}  [{trial.backbone}]")
+            options.say(f"  {trial.id}  {' · '.join(chain)}  [{trial.backbone}]", " " * 20)
     if plan.left_out:
         print("\nleft out:")
         for reason in plan.left_out:
-            print(f"  {reason}")
+            options.say(f"  {reason}", "    ")
     if plan.failed:
         print("\nfailed:")
         for trial in plan.broken(()):
-            print(f"  {trial.id}  {trial.title}: {plan.failed[trial.id].message}")
+            options.say(f"  {trial.id}  {trial.title}: {plan.failed[trial.id].message}", " " * 20)
     return _broken(prepared, failed=bool(plan.failed))
 
 
@@ -216,7 +215,7 @@ def _show(found: Sequence[TrialResult], prepared: Prepared, *, per_category: boo
                 per_category=detailed,
                 labels=prepared.suite.labels,
                 store=prepared.store.root,
-                width=shutil.get_terminal_size((80, 24)).columns,
+                width=terminal_width(),
                 color=sys.stdout.isatty(),
             )
         )
@@ -227,5 +226,5 @@ def _broken(prepared: Prepared, *, failed: bool) -> int:
     """Print the plugins that are left out; returns 1 if there are any, or if a trial ``failed``."""
     broken = prepared.catalogue.broken.values()
     for reason in broken:
-        print(f"left out: {reason}")
+        options.say(f"left out: {reason}", "  ")
     return int(failed or bool(broken))

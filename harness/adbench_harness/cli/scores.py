@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +63,15 @@ def _write_scores(
 ) -> None:
     from adbench_harness.leaderboard import scores
 
-    table, without = scores.table(results, store, only)
+    table, rows, without = scores.table(results, store, only)
     if without:
-        print(f"adbench: no image scores, left out: {', '.join(without)}", file=sys.stderr)
-    try:
+        options.tell(f"no image scores, left out: {', '.join(without)}")
+    with _writing(path):
         table.to_csv(path)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be written: {error.strerror}") from None
+    columns = counted(len(table.columns), "column")
     print(
-        f"{counted(len(table), 'image')}, {counted(len(table.columns), 'row')} of the board: {path}"
+        f"{counted(len(table), 'image')}, {columns} of scores from {counted(rows, 'row')} of the "
+        f"board: {path}"
     )
 
 
@@ -87,29 +90,65 @@ def _write_maps(
     locations.check(catalogue.offers["dataset"])
     written: dict[Path, str] = {}
     bare = 0
-    for index, row in scores.columns(results, only).iterrows():
-        trial = results[int(str(index))].trial
-        maps = store.maps(trial)
-        if maps is None:
-            bare += 1
-            continue
-        images = TrialImages(trial, catalogue, locations)
-        place = folder / _file_name(row["title"]) / MAPS
-        paths = store.images(trial)["path"].tolist()
-        for name, values in zip(paths, maps.values, strict=True):
-            path = (place / name).with_suffix(".tiff")
-            if path in written:
-                raise UserError(
-                    f"'{path}' would be the map of '{written[path]}' and of '{name}'; select one "
-                    "data set with --only, or rename an image"
-                )
-            written[path] = name
-            _write_map(path, values, images.image(name).shape[:2], maps.spec, given.bits)
-    if not written:
-        raise UserError(f"no result in '{store.root}' has maps; run it again with --keep-maps")
+    with _whole(folder) as part:
+        for index, row in scores.columns(results, only).iterrows():
+            trial = results[int(str(index))].trial
+            maps = store.maps(trial)
+            if maps is None:
+                bare += 1
+                continue
+            try:
+                images = TrialImages(trial, catalogue, locations)
+            except UserError as error:
+                raise UserError(f"{error}; or select other results with --only") from None
+            place = Path(_file_name(row["title"])) / MAPS
+            paths = store.images(trial)["path"].tolist()
+            for name, values in zip(paths, maps.values, strict=True):
+                path = (place / name).with_suffix(".tiff")
+                if path in written:
+                    raise UserError(
+                        f"'{folder / path}' would be the map of '{written[path]}' and of '{name}'; "
+                        "select one data set with --only, or rename an image"
+                    )
+                written[path] = name
+                size = images.image(name).shape[:2]
+                with _writing(folder / path):
+                    _write_map(part / path, values, size, maps.spec, given.bits)
+        if not written:
+            raise UserError(
+                f"no result in '{store.root}' that is selected has maps; run it again with "
+                "--keep-maps, or select others with --only"
+                if only
+                else f"no result in '{store.root}' has maps; run it again with --keep-maps"
+            )
     if bare:
-        print(f"adbench: {counted(bare, 'trial')} stored no maps, left out", file=sys.stderr)
+        options.tell(f"{counted(bare, 'trial')} stored no maps, left out")
     print(f"{counted(len(written), 'map')} in {folder}")
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A new folder whose files are moved into ``folder`` at the end, unless there is an error."""
+    with _writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield part
+        with _writing(folder):
+            for file in [path for path in part.rglob("*") if path.is_file()]:
+                target = folder / file.relative_to(part)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be written: {error.strerror}") from None
 
 
 def _write_map(path: Path, values: Any, size: tuple[int, int], spec: Any, bits: int) -> None:
@@ -121,13 +160,10 @@ def _write_map(path: Path, values: Any, size: tuple[int, int], spec: Any, bits: 
     scores = from_input(values, spec, size)
     if bits == 16:
         if np.abs(scores).max() > np.finfo(np.float16).max:
-            raise UserError(f"'{path}': the scores do not fit 16 bits; write --bits 32")
+            raise UserError(f"the scores of '{path.name}' do not fit 16 bits; write --bits 32")
         scores = scores.astype(np.float16)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tiff.write(path, scores)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be written: {error.strerror}") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tiff.write(path, scores)
 
 
 def _file_name(title: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError, nearest
+from adbench_harness.wording import terminal_width, wrapped
 
 SUMMARY = "Show a component: parameters with types, defaults and meaning; paper; license."
 
@@ -36,10 +37,11 @@ def handle(given: argparse.Namespace) -> int:
 
 
 def _text(offer: Any, catalogue: Any) -> str:
-    lines = [f"{offer.kind} {offer.name}: {offer.component.summary}"]
-    lines += [f"  {key:<10} {value}" for key, value in facts(offer, catalogue).items() if value]
-    for name, said in presets(offer).items():
-        lines.append(f"  {'preset':<10} {name}: {said}")
+    width = terminal_width()
+    lines = [wrapped(f"{offer.kind} {offer.name}: {offer.component.summary}", width, "  ")]
+    told = [(key, str(value)) for key, value in facts(offer, catalogue).items() if value]
+    told += [("preset", f"{name}: {said}") for name, said in presets(offer).items()]
+    lines += [wrapped(f"  {key:<10} {value}", width, " " * 13) for key, value in told]
     rows = parameters(offer)
     if rows:
         lines += ["", options.table(rows)]

@@ -174,9 +174,14 @@ def _names(trial: Trial) -> str:
 
 
 def _changes(old: Trial, new: Trial) -> Iterator[str]:
-    """In which respects two trials of any kind differ, apart from versions."""
+    """In which respects two trials of any kind differ, apart from versions.
+
+    If they are on different data sets, nothing else matters.
+    """
+    if old.dataset.name != new.dataset.name:
+        yield f"data set: {old.dataset.name} → {new.dataset.name}"
+        return
     for what, before, now in (
-        ("data set", old.dataset.name, new.dataset.name),
         ("category", old.category, new.category),
         ("setting", old.setting or old.protocol, new.setting or new.protocol),
         ("preprocessor", _chain(old), _chain(new)),

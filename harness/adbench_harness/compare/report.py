@@ -13,10 +13,11 @@ from adbench_harness.compare.comparison import VERDICTS, Comparison, Difference,
 from adbench_harness.leaderboard.columns import ABSENT, COUNTS, METRICS, Column, column, headings
 from adbench_harness.leaderboard.table import Table, escaped
 from adbench_harness.statistics.significance import LEVEL
+from adbench_harness.wording import wrapped
 
 SCHEMA = 1
 NAMED = 10
-"""Maximum number of flipped images listed per trial in a text; the JSON file lists all."""
+"""Maximum number of trials, and of flipped images, listed in a text; the JSON file lists all."""
 ACCEPT = "compared again once a new baseline is accepted (adbench compare --accept)"
 
 
@@ -25,20 +26,32 @@ def title(comparison: Comparison) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in comparison.counts.items())
 
 
-def text(comparison: Comparison) -> str:
-    """One line for each trial that is not as good, with the reasons below it, and the totals."""
-    lines = []
+def text(comparison: Comparison, width: int = 80) -> str:
+    """The totals; then each trial that is not as good, and the reasons below it.
+
+    Trials with the same verdict and reasons are together.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[Pair]] = {}
     for pair in _shown(comparison):
-        lines.append(f"{pair.verdict}: {pair.trial.title}")
-        lines += [f"  {reason}" for reason in reasons(pair)]
-    return "\n".join([*lines, title(comparison)])
+        groups.setdefault((pair.verdict, tuple(reasons(pair))), []).append(pair)
+    lines = [wrapped(title(comparison), width)]
+    for (verdict, found), pairs in groups.items():
+        lines += [
+            "",
+            *(wrapped(f"{verdict}: {one.trial.title}", width, "    ") for one in pairs[:NAMED]),
+        ]
+        if len(pairs) > NAMED:
+            lines.append(f"{verdict}: and {len(pairs) - NAMED} more")
+        each = "each: " * (len(pairs) > 1)
+        lines += [wrapped(f"  {each}{reason}", width, "    ") for reason in found]
+    return "\n".join(lines)
 
 
 def reasons(pair: Pair) -> list[str]:
     """The reasons for a trial's verdict, one line each."""
     if pair.new is None:
         missing = "in the baseline, but not in the new run"
-        nearest = f"; the nearest trial there differs: {', '.join(pair.versions)}"
+        nearest = f"; the most similar trial there differs: {', '.join(pair.versions)}"
         return [missing + nearest * bool(pair.versions)]
     if pair.verdict == "failed":
         return [f"{failure.stage}: {failure.message}" for failure in pair.new.failures]

@@ -124,17 +124,28 @@ def select(
     return trials
 
 
-def check_axes(results: Sequence[TrialResult], named: Mapping[str, Sequence[str]]) -> None:
-    """Raise UserError for an axis that no table of ``results`` has; ``named`` are its arguments."""
+def check_axes(
+    results: Sequence[TrialResult],
+    named: Mapping[str, Sequence[str]],
+    metrics: Collection[str] = (),
+) -> None:
+    """Raise UserError for an axis that no table of ``results`` has; ``named`` are its arguments.
+
+    ``metrics`` are those that the user may have meant instead.
+    """
     if all(name in AXIS_NAMES for names in named.values() for name in names):
         return
     found = {key for r in results for choice in components(r) for key in choice.params}
     for argument, names in named.items():
         for name in names:
             if name not in (*AXIS_NAMES, SETTING, *found):
+                what = "axis, parameter or metric" if metrics else "axis"
+                known = [*AXIS_NAMES, *found, *metrics]
+                kinds = [f"a metric or cost ({', '.join(metrics)})"] if metrics else []
+                kinds = [f"a parameter ({', '.join(sorted(found))})", *kinds]
                 raise UserError(
-                    f"{argument}: no axis {name!r}{nearest(name, [*AXIS_NAMES, *found])}; choose "
-                    f"from {', '.join(AXIS_NAMES)}, or a parameter ({', '.join(sorted(found))})"
+                    f"{argument}: no {what} {name!r}{nearest(name, known)}; choose from "
+                    f"{', '.join(AXIS_NAMES)}, or {', or '.join(kinds)}"
                 )
 
 
@@ -170,7 +181,10 @@ def measured(trials: pd.DataFrame, wanted: Sequence[str] = ()) -> list[str]:
     names = values.columns[values.notna().any()].tolist()
     for name in wanted:
         if name not in names:
-            raise UserError(f"no result has the metric {name!r}; choose from {', '.join(names)}")
+            raise UserError(
+                f"no result has the metric {name!r}{nearest(name, names)}; choose from "
+                f"{', '.join(names)}"
+            )
     return names or [PRIMARY[0]]
 
 

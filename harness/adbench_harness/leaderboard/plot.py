@@ -55,7 +55,8 @@ def sweep(
     known = headings(results)
     if x in known:
         return _tradeoff(results, output, x=x, by=by, metrics=metrics, only=only or {})
-    check_axes(results, {"--x": [x], "--by": by})
+    check_axes(results, {"--x": [x]}, sorted(known))
+    check_axes(results, {"--by": by})
     axes = [axis for axis in (x, *by) if axis not in PIVOTS]
     trials = select(results, axes, only or {})
     wanted = list(metrics) or measured(trials)[:1]

@@ -15,35 +15,38 @@ REPEATS = {"seed": "seed", "split_seed": "split", "shot_seed": "draw"}
 
 
 def columns(results: Sequence[TrialResult], only: Mapping[str, str]) -> pd.DataFrame:
-    """The trials that ran and that ``only`` selects, with the column ``title`` of each.
+    """The trials that ran and that ``only`` selects, with the columns ``row`` and ``title``.
 
-    A title is the label of the row on the board, with its seeds if there are several. The index is
-    that in ``results``.
+    ``row`` is the label of the row on the board, and ``title`` has its seeds if there are several.
+    The index is that in ``results``.
     """
     trials = select(results, (), only)
     trials, _ = relabelled(trials, results)
-    titles = method(trials, but="dataset")  # which has a column of its own
+    rows = titles = method(trials, but="dataset")  # which has a column of its own
     for key, name in REPEATS.items():
         if trials[key].nunique() > 1:
-            titles += f" · {name} " + trials[key].astype(str)
-    return trials.assign(title=titles)[trials["status"].eq("ok")]
+            titles = titles + f" · {name} " + trials[key].astype(str)
+    return trials.assign(row=rows, title=titles)[trials["status"].eq("ok")]
 
 
 def table(
     results: Sequence[TrialResult], store: Store, only: Mapping[str, str]
-) -> tuple[pd.DataFrame, list[str]]:
-    """One row per image and one column per row of the board; and the rows without image scores.
+) -> tuple[pd.DataFrame, int, list[str]]:
+    """One line per image, with a column per row of the board and seed; and the number of the rows.
 
-    ``label`` is 0 for a normal image, 1 for an anomalous one, and empty if it is unknown. A score
-    is empty if the row did not see the image. Raises UserError if no row has image scores.
+    The third value names the rows without image scores. ``label`` is 0 for a normal image, 1 for an
+    anomalous one, and empty if it is unknown. A score is empty if the row did not see the image.
+    Raises UserError if no row has image scores.
     """
     parts: dict[str, list[pd.Series[float]]] = {}
+    rows: set[tuple[str, str]] = set()
     without: dict[str, None] = {}
     for index, row in columns(results, only).iterrows():
         images = store.images(results[int(str(index))].trial)
         if "score" not in images:
             without[row["title"]] = None
             continue
+        rows.add((row["dataset"], row["row"]))
         place = pd.DataFrame(
             {
                 "dataset": row["dataset"],
@@ -60,4 +63,4 @@ def table(
         raise UserError(f"no result in '{store.root}' has image scores")
     together = pd.DataFrame({title: pd.concat(parts[title]) for title in sorted(parts)})
     together.index.names = ["dataset", "category", "image", "label", "defect"]
-    return together, list(without)
+    return together, len(rows), list(without)

@@ -7,11 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from textwrap import fill
 
 from tabulate import tabulate
 
-from adbench_harness.wording import fold, longest
+from adbench_harness.wording import fold, longest, wrapped
 
 # A private code point: escaping does not change it, and printable text never contains it.
 _TIE = "\ue002"
@@ -94,7 +93,7 @@ class Table:
             f"{more} more column{'s' * (more > 1)} with --all" if more else "",
         ]
         lines = [" · ".join(filter(None, parts)), *self.notes, *self.remarks]
-        footer = "\n".join(fill(_printable(line), width) for line in lines)
+        footer = "\n".join(wrapped(_printable(line), width) for line in lines)
         return "\n\n".join([*blocks, footer]) + "\n"
 
     def markdown(self) -> str:
