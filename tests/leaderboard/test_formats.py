@@ -43,7 +43,8 @@ TERMINAL = """\
 
 dataset mini · 2 categories · scorer knn · backbone embedded · cpu · 1 seed ·
 scores in % · * best · 1 more column with --all
-image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed)
+image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed);
+ranks follow the numbers, not a test
 crop: padim · knn
 failed: vae · knn [grass]: fit: no memory (traceback:
 runs/trials/{id}.json)
@@ -57,15 +58,15 @@ MARKDOWN = r"""
 
 dataset mini · 2 categories · scorer knn · backbone embedded · cpu · 1 seed · scores in %
 
-- image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed)
+- image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed); ranks follow the numbers, not a test
 - crop: padim · knn
 - failed: vae · knn \[grass\]: fit: no memory (traceback: runs/trials/{id}.json)
-"""
+"""  # noqa: E501  # as it reads
 LATEX = r"""
 % failed: vae · knn [grass]: fit: no memory (traceback: runs/trials/{id}.json)
 \begin{table}
 \centering
-\caption{Dataset mini $\cdot$ 2 categories $\cdot$ scorer knn $\cdot$ backbone embedded $\cdot$ cpu $\cdot$ 1 seed $\cdot$ scores in \% $\cdot$ best in bold. Image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed). Crop: padim $\cdot$ knn.}
+\caption{Dataset mini $\cdot$ 2 categories $\cdot$ scorer knn $\cdot$ backbone embedded $\cdot$ cpu $\cdot$ 1 seed $\cdot$ scores in \% $\cdot$ best in bold. Image AUROC: 2 categories are too few to say which of 2 rows differ (6 needed); ranks follow the numbers, not a test. Crop: padim $\cdot$ knn.}
 \begin{tabular}{lllrrr}
 \toprule
 \# & model & failed & image AUROC $\uparrow$ & pixel AUROC $\uparrow$ & ms/image $\downarrow$ \\

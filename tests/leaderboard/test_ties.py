@@ -80,9 +80,23 @@ def test_the_best_is_said_to_be_better(scored):
 
 def test_at_auroc_1_nothing_is_decided(scored):
     shown = table([scored(LABELS + 0.0, model="a"), scored(scores(0.3, 3), model="b")])
-    assert shown.notes[0].startswith("at AUROC 1 the test cannot decide between a and b")
+    assert shown.notes[0].startswith(
+        "at AUROC 1 the test cannot decide between a and b, whose ranks follow the numbers ("
+    )
     assert ranks(shown) == {"a": "1", "b": "2"}  # by what they look like
     assert shown.rows[0][shown.headers.index("95% CI")] == "–"
+
+
+def test_a_metric_without_a_test_on_one_category_says_so(result):
+    shown = table([result({"accuracy": v}, model=m) for m, v in (("a", 0.9), ("b", 0.8))])
+    assert ranks(shown) == {"a": "1", "b": "2"}
+    assert shown.notes == [
+        (
+            "accuracy: no test says which rows differ on one category; ranks follow the numbers, "
+            "not a test"
+        )
+    ]
+    assert table([result({"accuracy": 0.9})]).notes == [], "one row is ranked by nothing"
 
 
 def test_seeds_are_averaged_and_add_no_certainty(scored):
@@ -102,7 +116,12 @@ def test_without_the_same_images_nothing_is_claimed(scored, change):
     else:
         images[change] = images[change][::-1]
     shown = table([one, replace(other, images=images)])
-    assert list(shown.notes) == []
+    assert shown.notes == [
+        (
+            "image AUROC: no test says which rows differ, since some lack scores of the same "
+            "images; ranks follow the numbers, not a test"
+        )
+    ]
     assert ranks(shown) == {"a": "1", "b": "2"}
 
 
@@ -121,7 +140,10 @@ def test_categories_are_the_sample_where_there_are_enough(result):
     few = {(m, c): v for (m, c), v in values.items() if c in "abcde"}
     shown = table([result(v, model=m, category=c) for (m, c), v in few.items()])
     assert shown.notes == [
-        "image AUROC: 5 categories are too few to say which of 3 rows differ (7 needed)"
+        (
+            "image AUROC: 5 categories are too few to say which of 3 rows differ (7 needed); ranks "
+            "follow the numbers, not a test"
+        )
     ]
 
 
@@ -158,7 +180,13 @@ def test_sections_are_named_and_many_names_are_counted(scored):
     assert [note.partition(": ")[0] for note in shown.notes] == ["mini/x", "mini/y"]
     assert "and 4 others are a tie at 95%" in shown.notes[0]
     crowd = [scored(scores(3, i), model=f"m{i}") for i in range(51)]
-    assert table(crowd).notes == ["51 rows are too many to test every pair"]
+    assert (
+        table(crowd)
+        .notes[0]
+        .startswith(
+            "image AUROC: 51 rows are too many to test every pair; ranks follow the numbers"
+        )
+    )
 
 
 def test_intervals_are_those_of_the_mean_over_categories(scored):

@@ -144,6 +144,16 @@ def test_image_metrics_equal_their_references(case: Pixels) -> None:
 
 
 @settings(deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.floats(0.001, 1))
+def test_no_area_exceeds_one(positives: int, negatives: int, limit: float) -> None:
+    """Although the sum of many fractions may, as with 30 positives."""
+    labels = np.arange(negatives + positives) >= negatives
+    ranking = Ranking.of_images(np.arange(len(labels), dtype="f4"), labels)
+    for area in (ranking.auroc(), ranking.aupro(limit)):
+        assert 1 - 1e-12 <= area <= 1
+
+
+@settings(deadline=None)
 @given(pixels())
 def test_only_the_order_of_scores_counts(case: Pixels) -> None:
     maps, masks = case

@@ -46,32 +46,39 @@ def ties(
     several, the categories are the sample (Wilcoxon). All pairs are corrected for their number
     (Holm).
     """
-    if not 1 < len(rows) <= MOST:
-        many = f"{len(rows)} rows are too many to test every pair" if len(rows) > MOST else ""
-        return Ties(None, many)
+    if len(rows) < 2:
+        return Ties(None, "")
+    if len(rows) > MOST:
+        return _untested(shown, f"{len(rows)} rows are too many to test every pair")
     by_category = [row.groupby("category")[metric].mean() for row in rows]
     values = pd.DataFrame(by_category).to_numpy() * (1 if shown.higher_is_better else -1)
     count = values.shape[1]
     if count > 1:
         needed = significance.needed(len(rows))
         if count < needed:
-            return Ties(
-                None,
-                f"{shown.title}: {count} categories are too few to say which of {len(rows)} rows "
-                f"differ ({needed} needed)",
+            return _untested(
+                shown,
+                f"{count} categories are too few to say which of {len(rows)} rows differ "
+                f"({needed} needed)",
             )
         p = significance.holm(significance.wilcoxon(values))
         how = f"Wilcoxon signed-rank tests over {count} categories, Holm"
     elif metric != TESTED:
-        return Ties(None, "")
+        return _untested(shown, "no test says which rows differ on one category")
     else:
         placements = _placements(rows, images)
         if placements is None:
-            return Ties(None, "")
+            return _untested(
+                shown, "no test says which rows differ, since some lack scores of the same images"
+            )
         p = significance.holm(delong.paired(placements))
         how = "paired DeLong tests on the same images, Holm"
     ranks = significance.ranks(values.mean(axis=1), p)
     return Ties(ranks, _sentence(names, values, p, f"{shown.title}; {how}"), p)
+
+
+def _untested(shown: Column, reason: str) -> Ties:
+    return Ties(None, f"{shown.title}: {reason}; ranks follow the numbers, not a test")
 
 
 def _placements(
@@ -112,7 +119,8 @@ def _sentence(
     if undecided:
         at_one = values.shape[1] == 1 and np.isclose(values, 1, atol=1e-9).any()
         where = "at AUROC 1 the test" if at_one else "the test"
-        parts.append(f"{where} cannot decide between {first} and {_listed(undecided)}")
+        pair = f"{first} and {_listed(undecided)}"
+        parts.append(f"{where} cannot decide between {pair}, whose ranks follow the numbers")
     return f"{'; '.join(parts)} ({how})"
 
 
