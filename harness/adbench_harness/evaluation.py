@@ -51,8 +51,11 @@ class Evaluation:
     saturation: Sequence[Sequence[float | None]] | None = None
     validation: NDArray[np.float32] | None = None
 
-    def has(self, needs: str) -> bool:
-        """Whether the fields that a metric ``needs`` are present (see ``Metric.needs``)."""
+    def has(self, needs: str, defects: Sequence[str] = ()) -> bool:
+        """Whether the fields that a metric ``needs`` are present, and images of all ``defects``.
+
+        See ``Metric``.
+        """
         present = {
             "image": (self.scores,),
             "map": (self.maps,),
@@ -60,7 +63,8 @@ class Evaluation:
             "validation": (self.scores, self.validation),
             "regions": (self.maps, self.regions),
         }
-        return all(value is not None for value in present[needs])
+        fields = all(value is not None for value in present[needs])
+        return fields and {*defects} <= {*self.defects}
 
     @cached_property
     def images(self) -> Ranking:

@@ -675,13 +675,13 @@ class Metric:
 
     ``needs`` names what must be present: "image" (image scores), "validation" (also those of
     held-out normal images), "map" (maps and masks), "regions" (also each mask separately) or
-    "classes". A result lacks the metric if that is missing, or if its value is nan. ``defects``
-    are the defect types of which it needs test images (empty: any). ``chance`` returns the
-    metric's value for constant scores, given the share of anomalous images; it is None if the
-    metric is not a ranking metric. ``interval`` computes the ends of a 95% confidence interval from
-    the same test images. ``title`` is the heading of its column (empty: its name), and ``unit``
-    says how its numbers are shown. If ``default`` is False, a run computes the metric only if it is
-    named.
+    "classes". ``defects`` are the defect types that test images must show, each at least one
+    (empty: any). A result lacks the metric if something is missing, or if its value is nan.
+    ``chance`` returns the metric's value for constant scores, given the share of anomalous images;
+    it is None if the metric is not a ranking metric. ``interval`` computes the ends of a 95%
+    confidence interval from the same test images. ``title`` is the heading of its column (empty:
+    its name), and ``unit`` says how its numbers are shown. If ``default`` is False, a run computes
+    the metric only if it is named.
     """
 
     name: str

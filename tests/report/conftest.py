@@ -59,7 +59,7 @@ def results(parts, tmp_path_factory) -> Path:
     store = Store(out)
     first = next(r for r in store.read() if r.status == "ok")
     model = replace(first.trial.model, name=SCRIPT, params={SCRIPT: SCRIPT}, changed=(SCRIPT,))
-    weights = {"weights": [], "commit": SCRIPT, "images": {"train": SCRIPT}}
+    weights = {"weights": [], "commit": SCRIPT, "images": {"train": SCRIPT}, "notes": [SCRIPT]}
     hostile = replace(
         first,
         trial=replace(first.trial, model=model),

@@ -93,6 +93,14 @@ def test_a_row_says_everything_about_its_trials(page_of, site, results, read):
     assert "Traceback" in failed.words()
 
 
+def test_notes_on_the_images_are_on_the_board_and_the_row(page_of, site, read):
+    board, *_ = pages = read(site)
+    note = f"folder/parts & <b>more: {SCRIPT}"
+    assert f"1 note on the images {note}" in board.words()
+    assert note in page_of(pages, SCRIPT).words()
+    assert note not in page_of(pages, "toy-mean(gain=2.0)").words()
+
+
 def test_pages_are_for_everyone(site, whole):
     for page in whole(site):
         assert page.tags[0] == ("html", {"lang": "en"})

@@ -16,6 +16,7 @@ from adbench_harness.leaderboard.board import INTERVAL_HEADER, board, merged
 from adbench_harness.leaderboard.columns import COSTS, KEYS, flag_text, headings, main, primary
 from adbench_harness.leaderboard.frame import aggregate, check_axes, frame, measured, select
 from adbench_harness.leaderboard.labels import relabelled, renamed
+from adbench_harness.leaderboard.notes import image_notes
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, listing, pivot
 from adbench_harness.leaderboard.printed import beside
 from adbench_harness.leaderboard.table import Table
@@ -79,7 +80,7 @@ def render(
     if format != "csv":
         trials, parameters = relabelled(trials, results, but=but, names=labels)
     failures = list(_failures(trials, results, store or Path()))
-    images = list(_notes(trials, results))
+    images = list(image_notes(trials, results))
     if reported:
         reported, left_out = _comparable(reported, trials, axes)
         trials, short = beside(trials, reported)
@@ -212,17 +213,6 @@ def _flags(trials: pd.DataFrame) -> Iterator[str]:
         if some and bearers["dataset"].str.contains(text, regex=False).all():
             continue
         yield f"{text}: {', '.join(sorted(bearers['method'].unique()))}" if some else text
-
-
-def _notes(trials: pd.DataFrame, results: Sequence[TrialResult]) -> Iterator[str]:
-    """What a reader should know of the images: each sentence once, with its categories."""
-    said: dict[str, dict[str, None]] = {}
-    for label, index in zip(trials["dataset"], trials.index, strict=True):
-        result = results[index]
-        for note in result.provenance.get("notes", ()):
-            said.setdefault(note, {})[f"{label}/{result.trial.category}"] = None
-    for note, places in sorted(said.items()):
-        yield f"{', '.join(sorted(places))}: {note}"
 
 
 def _hidden(trials: pd.DataFrame) -> Iterator[str]:

@@ -28,11 +28,11 @@ def choices(result: TrialResult) -> list[tuple[str, Choice]]:
 
 
 def provenance(results: Sequence[TrialResult]) -> dict[str, list[str]]:
-    """Provenance by name, with each distinct value once."""
+    """Provenance by name, with each distinct value once, but for the notes on the images."""
     found: dict[str, dict[str, None]] = {}
     for result in results:
         for name, value in result.provenance.items():
-            if name in ("images", "finished", "weights") or value is None:
+            if name in ("images", "finished", "weights", "notes") or value is None:
                 continue
             if isinstance(value, Mapping):
                 value = ", ".join(f"{key}: {item}" for key, item in value.items())

@@ -12,6 +12,7 @@ import pandas as pd
 from adbench_harness.leaderboard.board import INTERVAL, board
 from adbench_harness.leaderboard.columns import ABSENT, AXES, Column, column, primary
 from adbench_harness.leaderboard.frame import measured, method, summarise
+from adbench_harness.leaderboard.notes import image_notes
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.report import groups
 from adbench_harness.report.differences import Candidate, Differences, differences
@@ -49,7 +50,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Row:
-    """A combination on the board; ``page`` is where its trials are, relative to the root."""
+    """A combination on the board; ``page`` is where its trials are, relative to the root.
+
+    ``images`` are notes on its images.
+    """
 
     label: str
     rank: str
@@ -57,6 +61,7 @@ class Row:
     axes: Mapping[str, str]
     cells: Sequence[Cell]
     flags: Sequence[str]
+    images: Sequence[str]
     trials: pd.DataFrame
 
 
@@ -66,12 +71,13 @@ class Section:
 
     ``metric`` is the title of the metric that ranks and ``axis`` its column, None if nothing does.
     ``groups`` are titles of groups of columns by name. ``tradeoff`` is the data of the plot of
-    accuracy against cost.
+    accuracy against cost. ``images`` are notes on the images of all rows.
     """
 
     dataset: str
     caption: str
     notes: Sequence[str]
+    images: Sequence[str]
     flags: Sequence[str]
     heads: Sequence[Head]
     groups: Mapping[str, str]
@@ -125,7 +131,8 @@ class Sections:
             page = f"rows/{named(label, *key)}.html"
             axes = dict(zip(AXES, key, strict=True))
             rank = told["#"] if lead else ABSENT
-            rows.append(Row(label, rank, page, axes, cells, flags, own))
+            images = list(image_notes(own, self._results))
+            rows.append(Row(label, rank, page, axes, cells, flags, images, own))
             keys.append(key)
         if lead is None:
             by_name = sorted(range(len(rows)), key=lambda i: rows[i].label)
@@ -142,6 +149,7 @@ class Sections:
             caption=table.caption,
             # Of the board's notes, the one on the metric that would have ranked is left out.
             notes=[note for note in table.notes if lead or columns[first].title not in note],
+            images=list(image_notes(trials, self._results)),
             flags=sorted(shared),
             heads=heads,
             groups=groups.present(name for head in heads for name in head.groups),

@@ -390,7 +390,7 @@ class _Runner:
                 seen = evaluating.with_maps(seen, maps, truth, spec, one.trial.evaluation)
             for name in one.trial.metrics:
                 metric = self.catalogue.get("metric", name.partition("@")[0])
-                if seen.has(metric.needs):
+                if seen.has(metric.needs, metric.defects):
                     # Metrics share the arrays, and this package's are tested to leave them alone.
                     own = self.catalogue.offers["metric"][metric.name].plugin == plugins.BASIC
                     with (

@@ -33,7 +33,7 @@ def rescore(
     ranges: dict[str, tuple[float, float]] = {}
     failures = []
     for metric in metrics:
-        if not seen.has(metric.needs):
+        if not seen.has(metric.needs, metric.defects):
             continue
         try:
             found[metric.name] = float(metric.compute(seen))
