@@ -331,3 +331,26 @@ def test_nothing_is_printed(
         results = session.perform(prepare(broken, models="toy-mean,toy-raises"))
         assert {result.status for result in results} == {"ok", "failed"}
     assert capfd.readouterr() == ("", "")
+
+
+def test_deterministic_algorithms_are_recorded_and_repeated(toys: str, out: Path) -> None:
+    content = {"plugins": [toys], "datasets": "toy-data/dark", "models": "toy-mean"}
+    content |= {"preprocessors": "none", "augmenters": "none", "scorers": "toy-map"}
+    kinds = {}
+    for deterministic in (False, True):
+        prepared = session.prepare(
+            content,
+            Locations(),
+            out=out / str(deterministic),
+            device="cpu",
+            deterministic=deterministic,
+            source="test",
+        )
+        (kinds[deterministic],) = session.perform(prepared)
+    assert kinds[False].trial.id == kinds[True].trial.id
+    assert kinds[False].metrics["aupro"] == kinds[True].metrics["aupro"]
+    for record, asked in ((kinds[True], False), (kinds[False], True), (kinds[False], False)):
+        new = session.repeat(record, Locations(), plugins=[toys], deterministic=asked)
+        recorded = record.provenance.get("deterministic", False)
+        assert new.provenance.get("deterministic", False) == (recorded or asked)
+        assert new.metrics["aupro"] == record.metrics["aupro"]

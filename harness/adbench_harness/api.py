@@ -75,6 +75,7 @@ def run(
     weights: str | Path | None = None,
     out: str | Path = FOLDER,
     device: str = "auto",
+    deterministic: bool = False,
     fetch: bool = False,
     accept_license: bool = False,
     engine: str = "local",
@@ -123,6 +124,7 @@ def run(
             Locations.given(folders, named, weights, fetcher),
             out=out,
             device=device,
+            deterministic=deterministic,
         )
         results = session.perform(prepared, engine=chosen, progress=display)
     asked = prepared.suite.metrics or ()

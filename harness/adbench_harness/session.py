@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +50,12 @@ class Prepared:
 
 
 def prepare(
-    suite: Suite, locations: Locations, *, out: str | Path, device: str = "auto"
+    suite: Suite,
+    locations: Locations,
+    *,
+    out: str | Path,
+    device: str = "auto",
+    deterministic: bool = False,
 ) -> Prepared:
     """Load a suite's plugins, and plan its trials.
 
@@ -74,6 +79,7 @@ def prepare(
             catalogue,
             locations,
             device=device,
+            deterministic=deterministic,
             checkpoints=str(store.root / "checkpoints"),
         )
     return Prepared(suite, catalogue, store, made)
@@ -119,6 +125,48 @@ def perform(
         progress.finished(time.monotonic() - start)
     stored = {result.trial.id: result for result in store.read()}
     return [stored[trial.id] for trial in plan.trials]
+
+
+def repeat(
+    stored: TrialResult,
+    locations: Locations,
+    *,
+    plugins: Sequence[str] = (),
+    device: str | None = None,
+    deterministic: bool = False,
+    progress: Listener | None = None,
+) -> TrialResult:
+    """Run one stored trial again, from its own record, and return the new result.
+
+    It runs in a worker process with as many threads as it had, and nothing is written. ``plugins``
+    replace those that the record names; ``device`` is by default of the same kind. Raises UserError
+    if the record lacks something, or if what it was measured on is not here.
+    """
+    from adbench_harness.planning import again
+    from adbench_harness.planning import plugins as plugins_
+
+    trial = stored.trial
+    names, threads = again.plugins(stored, plugins), again.threads(stored)
+    plugins_.check_names(names)
+    from adbench_harness.engines.local import Local
+    from adbench_harness.planning import plan
+    from adbench_harness.results.store import Failure
+    from adbench_harness.running.bundle import refused
+
+    device = device or ("cpu" if stored.provenance.get("device") == "cpu" else "auto")
+    deterministic = deterministic or bool(stored.provenance.get("deterministic"))
+    progress = progress or Listener()
+    with _no_silent_exit():
+        catalogue = plugins_.load(names)
+        locations.check(catalogue.offers["dataset"])
+        _check_device(device)
+        suite = again.suite(trial, names)
+        made = plan.make(suite, catalogue, locations, device=device, deterministic=deterministic)
+        found = again.bundle(trial, made)
+    if isinstance(found, Failure):
+        return refused(trial, found, catalogue)
+    (result,) = Local(1, threads)([found], lambda bundle: bundle, progress.stage)
+    return result
 
 
 class _Work:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +25,8 @@ def test_what_one_needs_to_run_a_trial_again(trial, toys):
     told = provenance.provenance(trial, load((toys,)), torch.device("cpu"), {"train": 4})
     assert told["device"] == "cpu"
     assert told["torch"] == torch.__version__
+    assert told["libraries"]["numpy"] == np.__version__
+    assert told["processor"]
     assert told["images"] == {"train": 4}
     assert set(told["plugins"]) == {"toys", "basic"}
     assert "/" not in told["plugins"]["toys"], "no path of this machine"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from adbench_harness.running.surroundings import Surroundings
+from adbench_harness.running.surroundings import Surroundings, deterministic
 
 CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "folder": (os.getcwd, lambda: os.chdir("/")),
@@ -38,6 +38,21 @@ def test_a_change_is_undone(what: str) -> None:
     assert read() != before
     here.restore()
     assert read() == before
+
+
+def test_deterministic_algorithms_end_with_the_block() -> None:
+    before = dict(os.environ)
+    with deterministic(True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        here = Surroundings()
+        torch.use_deterministic_algorithms(False)
+        here.restore()
+        assert torch.are_deterministic_algorithms_enabled(), "a component cannot leave it"
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert dict(os.environ) == before
+    with deterministic(False):
+        assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_deleted_working_directory_is_left(

@@ -28,6 +28,7 @@ from adbench_harness.cli import (
     plot,
     reference,
     report,
+    rerun,
     rescore,
     run,
     scores,
@@ -39,7 +40,7 @@ from adbench_harness.cli import list as list_
 from adbench_harness.errors import ContractError, Interrupted, UserError
 
 _COMMANDS = (
-    *(run, leaderboard, plot, report, compare, scores, rescore, timings, fill),
+    *(run, leaderboard, plot, report, compare, rerun, scores, rescore, timings, fill),
     *(list_, show, data, weights, new, check, reference, doctor),
 )
 

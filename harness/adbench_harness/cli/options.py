@@ -160,6 +160,15 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--address", help="Ray cluster, such as auto (default: a local one)")
 
 
+def add_deterministic(parser: argparse._ActionsContainer) -> None:
+    """``--deterministic``."""
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="only algorithms that repeat their bits on the same GPU; others fail the trial",
+    )
+
+
 def engine(given: argparse.Namespace) -> Engine:
     """The engine of ``add_engine``'s options."""
     from adbench_harness.engines import choice

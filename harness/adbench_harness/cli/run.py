@@ -88,6 +88,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_locations(parser)
     parser.add_argument("--out", default=FOLDER, metavar="DIR", help="folder for results")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    options.add_deterministic(parser)
     options.add_engine(parser)
     parser.add_argument("--fetch", action="store_true", help="download what is missing")
     options.add_license(parser)
@@ -124,6 +125,7 @@ def handle(given: argparse.Namespace) -> int:
             options.locations(given, fetcher if given.fetch else None),
             out=given.out,
             device=given.device,
+            deterministic=given.deterministic,
         )
         if given.explain:
             return _explain(prepared)

@@ -19,8 +19,14 @@ import numpy as np
 from adbench_harness.compare.images import ImageChanges, changes
 from adbench_harness.leaderboard.columns import COUNTS
 from adbench_harness.planning.suite import Tolerance
+from adbench_harness.results.differences import (
+    changed_materials,
+    changed_values,
+    changed_versions,
+    components,
+)
 from adbench_harness.results.store import Store, TrialResult
-from adbench_harness.results.trial import NONE, Choice, Trial, show
+from adbench_harness.results.trial import NONE, Trial, show
 from adbench_harness.statistics.significance import LEVEL
 
 Verdict = Literal[
@@ -168,7 +174,7 @@ def _names(trial: Trial) -> str:
         [
             *(trial.dataset.name, trial.category, trial.protocol, trial.setting),
             *(trial.seed, trial.split_seed, trial.shot_seed),
-            [choice.name for choice in _components(trial)],
+            [choice.name for choice in components(trial)],
         ]
     )
 
@@ -194,74 +200,18 @@ def _changes(old: Trial, new: Trial) -> Iterator[str]:
     ):
         if before != now:
             yield f"{what}: {show(before)} → {show(now)}"
-    yield from _settings(old, new)
-    for before, now in zip(_components(old), _components(new), strict=False):
-        if before.name == now.name:
-            yield from _parameters(before, now)
+    yield from changed_values(old, new)
 
 
 def _chain(trial: Trial) -> str:
     return "+".join(choice.name for choice in trial.preprocessors) or NONE
 
 
-def _settings(old: Trial, new: Trial) -> Iterator[str]:
-    """How the backbones and the settings of the evaluation differ."""
-    if old.backbone != new.backbone:
-        yield f"backbone: {old.backbone} → {new.backbone}"
-    for name, value in asdict(old.evaluation).items():
-        now = getattr(new.evaluation, name)
-        if value != now:
-            yield f"evaluation {name}: {show(value)} → {show(now)}"
-
-
 def _versions(old: Trial, new: Trial) -> Iterator[str]:
-    """Reasons other than code for different numbers; additions do not count."""
-    for before, after in zip(_components(old), _components(new), strict=True):
-        yield from _choices(before, after)
-    yield from _settings(old, new)
-    for used, now in zip(old.weights, new.weights, strict=False):
-        if used.backbone != now.backbone:
-            continue
-        if used.version != now.version:
-            yield f"version of {used.backbone}: {used.version} → {now.version}"
-        if used.sha256 != now.sha256:
-            yield f"weights of {used.backbone}: {_print(used.sha256)} → {_print(now.sha256)}"
-    if old.fingerprint != new.fingerprint:
-        images = f"{old.dataset.name}/{old.category}"
-        yield f"images of {images}: {_print(old.fingerprint)} → {_print(new.fingerprint)}"
-    prints = dict(new.auxiliary)
-    for name, found in old.auxiliary:
-        if found != prints.get(name):
-            yield f"images of {name}: {_print(found)} → {_print(prints.get(name))}"
-    versions = dict(name.split("@") for name in new.metrics)
-    for name, version in (metric.split("@") for metric in old.metrics):
-        if version != versions.get(name, version):
-            yield f"version of {name}: {version} → {versions[name]}"
-
-
-def _components(trial: Trial) -> Iterator[Choice]:
-    yield from (trial.dataset, *trial.preprocessors)
-    yield from (trial.augmenter,) if trial.augmenter else ()
-    yield from (trial.model, trial.scorer)
-
-
-def _choices(old: Choice, new: Choice) -> Iterator[str]:
-    if old.version != new.version:
-        yield f"version of {old.name}: {old.version} → {new.version}"
-    yield from _parameters(old, new)
-
-
-def _parameters(old: Choice, new: Choice) -> Iterator[str]:
-    for key, value in old.params.items():
-        now = new.params.get(key)
-        if isinstance(value, Mapping) and isinstance(now, Mapping) and value["name"] == now["name"]:
-            yield from _choices(Choice.of(value), Choice.of(now))
-        elif value != now:
-            yield f"{key} of {old.name}: {show(value)} → {show(now)}"
-
-
-def _print(text: str | None) -> str:
-    return (text or "none")[:8]
+    """Reasons other than code for different numbers."""
+    yield from changed_values(old, new)
+    yield from changed_versions(old, new)
+    yield from changed_materials(old, new)
 
 
 def _growth(matched: Sequence[tuple[TrialResult | None, TrialResult | None]]) -> dict[Any, float]:

@@ -57,6 +57,7 @@ def make(
     locations: Locations,
     *,
     device: str = "auto",
+    deterministic: bool = False,
     checkpoints: str | None = None,
 ) -> Plan:
     """The plan of ``suite``. Raises UserError.
@@ -81,6 +82,7 @@ def make(
                 samples=group.images.samples,
                 categories=group.images.categories,
                 device=device,
+                deterministic=deterministic,
                 keep_maps=suite.keep_maps,
                 checkpoints=checkpoints,
                 auxiliary=planner.data.auxiliary_roots(sound),

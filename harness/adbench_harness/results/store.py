@@ -228,33 +228,10 @@ class Store:
 
     def read(self) -> Iterator[TrialResult]:
         """Every stored result, without its arrays, in the order of file names."""
-        for content in self._contents():
-            del content["schema"], content["id"]
-            yield TrialResult(
-                **{
-                    **content,
-                    "trial": Trial.from_json(content["trial"]),
-                    "intervals": {n: tuple(i) for n, i in content["intervals"].items()},
-                    "columns": {n: Heading(**h) for n, h in content["columns"].items()},
-                    "flags": tuple(content["flags"]),
-                    "failures": tuple(Failure(**failure) for failure in content["failures"]),
-                }
-            )
+        yield from map(_result, self._contents())
 
     def _contents(self) -> Iterator[dict[str, Any]]:
-        for path in sorted(self.trials.glob("*.json")):
-            try:
-                content = json.loads(path.read_bytes())
-            except ValueError as error:
-                raise UserError(
-                    f"{path}: not a result ({said(error)}); delete it, and its trial runs again"
-                ) from None
-            if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-                raise UserError(
-                    f"{path}: written by another version of adbench; run the suite again into "
-                    "a new folder (--out)"
-                )
-            yield content
+        yield from map(_content, sorted(self.trials.glob("*.json")))
 
     def curves(self, trial: Trial) -> dict[str, NDArray[Any]]:
         """What the training of a trial logged; empty if it logged nothing."""
@@ -272,16 +249,64 @@ class Store:
         return decode(arrays) if arrays else None
 
     def _arrays(self, trial: Trial, name: str) -> dict[str, NDArray[Any]]:
-        import numpy as np
-
-        path = self._file(trial.id, _ARRAYS[name])
-        if not path.exists():
-            return {}
-        with np.load(path) as file:
-            return {key: file[key] for key in file.files}
+        return _load(self._file(trial.id, _ARRAYS[name]))
 
     def _file(self, trial_id: str, suffix: str) -> Path:
         return self.trials / f"{trial_id}.{suffix}"
+
+
+def read_file(path: Path) -> TrialResult:
+    """One stored result, with its images' arrays if they are beside it; raises UserError."""
+    try:
+        content = _content(path)
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read ({error.strerror}); name a result") from None
+    result = _result(content)
+    if content["id"] != result.trial.id:
+        raise UserError(
+            f"{path}: its trial has the id {result.trial.id}, but the file says {content['id']}, "
+            "so it was changed; name a file as 'adbench run' wrote it"
+        )
+    return replace(result, images=_load(path.with_suffix(f".{_ARRAYS['images']}")))
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
+    if not path.exists():
+        return {}
+    with np.load(path) as file:
+        return {key: file[key] for key in file.files}
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The content of a result's file; raises UserError if it is not one."""
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(
+            f"{path}: not a result ({said(error)}); delete it, and its trial runs again"
+        ) from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise UserError(
+            f"{path}: written by another version of adbench; run the suite again into "
+            "a new folder (--out)"
+        )
+    return content
+
+
+def _result(content: dict[str, Any]) -> TrialResult:
+    kept = {key: value for key, value in content.items() if key not in ("schema", "id")}
+    return TrialResult(
+        **{
+            **kept,
+            "trial": Trial.from_json(content["trial"]),
+            "intervals": {n: tuple(i) for n, i in content["intervals"].items()},
+            "columns": {n: Heading(**h) for n, h in content["columns"].items()},
+            "flags": tuple(content["flags"]),
+            "failures": tuple(Failure(**failure) for failure in content["failures"]),
+        }
+    )
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:

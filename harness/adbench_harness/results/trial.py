@@ -61,7 +61,7 @@ class Choice:
 
 def show(value: Any) -> str:
     """A parameter's value in the grammar of the command line."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and "changed" in value:  # otherwise it is just a mapping
         return Choice.of(value).label
     if isinstance(value, list | tuple):
         return f"[{','.join(map(show, value))}]"
@@ -223,7 +223,8 @@ class Bundle:
     A bundle is plain data, so that any process can run it. ``samples`` are the images under
     ``root``, and ``categories`` has the category of each sample (several if one model learns them
     all). ``chains`` are the other chains of preprocessors that the run applies to these images.
-    ``notes`` are what a reader should know of each category's files.
+    ``notes`` are what a reader should know of each category's files. ``deterministic`` allows only
+    algorithms that give the same bits each time.
     """
 
     plugins: tuple[str, ...]
@@ -232,6 +233,7 @@ class Bundle:
     samples: tuple[Sample, ...] = field(repr=False)
     categories: tuple[str, ...] = field(repr=False)
     device: str = "auto"
+    deterministic: bool = False
     keep_maps: bool = False
     checkpoints: str | None = None
     auxiliary: tuple[tuple[str, str], ...] = ()

@@ -27,7 +27,7 @@ from adbench_harness.running import contract, cost, evaluating, learned
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.running.material import Material
 from adbench_harness.running.provenance import flags, provenance
-from adbench_harness.running.surroundings import Surroundings
+from adbench_harness.running.surroundings import Surroundings, deterministic
 from adbench_harness.running.watch import Watch
 from adbench_harness.types import (
     Batch,
@@ -50,7 +50,8 @@ def run_bundle(bundle: Bundle, watch: Watch | None = None) -> Iterator[TrialResu
 
     A plugin's error becomes a failed result; only KeyboardInterrupt is raised.
     """
-    yield from _Runner(bundle, watch or Watch()).run()
+    with deterministic(bundle.deterministic):
+        yield from _Runner(bundle, watch or Watch()).run()
 
 
 def refused(trial: Trial, failure: Failure, catalogue: plugins.Catalogue) -> TrialResult:
@@ -484,7 +485,8 @@ class _Runner:
             split: len(chosen) for split, chosen in self.material.index.items()
         }
         notes = [*self.bundle.notes.get(trial.category, ()), *self.material.notes(trial)]
-        return provenance(trial, self.catalogue, self.device, counts, notes)
+        found = provenance(trial, self.catalogue, self.device, counts, notes)
+        return found | ({"deterministic": True} if self.bundle.deterministic else {})
 
 
 @contextmanager

@@ -6,8 +6,10 @@ import platform
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,11 @@ import torch
 
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.results.trial import SHORTENED, EvaluationSettings, Trial
+
+_LIBRARIES = (
+    *("numpy", "scipy", "opencv-python", "pillow", "numba", "scikit-image", "scikit-learn"),
+    *("torchvision", "faiss-cpu", "faiss-gpu", "timm", "anomalib", "pyod"),
+)
 
 
 def provenance(
@@ -24,16 +31,18 @@ def provenance(
     images: Mapping[str, int],
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Device, versions, commit, weights, and the number of ``images`` of each split.
+    """Device, processor, versions, commit, weights, and the number of ``images`` of each split.
 
     ``device`` is None for a trial that was not run. ``notes`` are what a reader should know of
     the images.
     """
     return {
         **({} if device is None else {"device": device_name(device)}),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "libraries": libraries(),
         "plugins": {
             plugin.name: f"{Path(plugin.distribution).name} {plugin.version}"
             for plugin in catalogue.plugins.values()
@@ -49,6 +58,27 @@ def provenance(
 def device_name(device: torch.device) -> str:
     """The GPU's name, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+@cache
+def processor() -> str:
+    """The processor's name; two processors may round differently."""
+    with suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def libraries() -> dict[str, str]:
+    """The versions of the installed distributions that may change a number, by name."""
+    found = {}
+    for name in _LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def flags(trial: Trial, model: Any, scorer: Any | None) -> tuple[str, ...]:

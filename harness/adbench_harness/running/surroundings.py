@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +54,28 @@ _SETTINGS = (
     _Setting(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     _Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
 )
+
+_CUBLAS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""What makes cuBLAS deterministic; torch's documentation asks for it."""
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """If ``wanted``, let torch use only algorithms that give the same bits each time.
+
+    An operation that has none on this device then raises RuntimeError.
+    """
+    if not wanted:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), dict(os.environ)
+    os.environ.update(_CUBLAS)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        _environment(before[1])
 
 
 class Surroundings:
