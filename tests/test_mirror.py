@@ -51,6 +51,7 @@ ACROSS = {
     "report/test_browser.py": "the site in a browser",
     "running/test_settings.py": "the settings of docs/settings.md in a run",
     "test_docs.py": "the documentation",
+    "test_gpu.py": "tests/gpu.sh, as far as a CPU can",
     "test_gate.py": "the gate of docs/ci.md",
     "test_imports.py": "what an import costs",
     "test_interruption.py": "kills, full disks and second runs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 
@@ -12,6 +13,8 @@ from adbench_harness.types import Augmented, Batch, Tools, TrainSet
 
 SAVES = 100
 """Number of saved states, and of points of a loss curve, per stage."""
+SECONDS = 10.0
+"""A state is saved at least this often, so that an interruption costs little."""
 RESTATED = 8
 """Images per batch whose statistics are averaged."""
 
@@ -50,6 +53,10 @@ def train_stages(
             start = state["step"]
         stage.train()
         total, shares = torch.zeros((), device=tools.device), []
+        if start % window:  # the state was saved between two points of the curve
+            total += state["total"]
+            shares.append(state["shares"].to(tools.device))
+        saved = time.monotonic()
         for step, images in zip(
             range(start, steps), _batches(train, batch, seed + number, start), strict=False
         ):
@@ -65,7 +72,8 @@ def train_stages(
             optimiser.step()
             total += loss.detach()
             tools.progress(number * steps + step + 1, len(stages) * steps)
-            if (step + 1) % window == 0:
+            is_point = (step + 1) % window == 0
+            if is_point:
                 tools.log(f"loss {number + 1}", float(total) / window)
                 total.zero_()
                 if number == 0:  # how many anomalous pixels an image has, and how much that varies
@@ -73,14 +81,18 @@ def train_stages(
                     tools.log("anomalous pixels", float(share.mean()))
                     tools.log("anomalous pixels, deviation", float(share.std(correction=0)))
                 shares.clear()
+            if is_point or time.monotonic() - saved > SECONDS:
                 tools.checkpoint.save(
                     {
                         "stage": number,
                         "step": step + 1,
                         "stages": stages.state_dict(),
                         "optimiser": optimiser.state_dict(),
+                        "total": total,
+                        "shares": torch.cat(shares) if shares else torch.empty(0),
                     }
                 )
+                saved = time.monotonic()
         if restate:
             _restate(stage, loss_of, train)
         stage.eval()

@@ -18,7 +18,14 @@ from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.running.learned import take
 from adbench_harness.testing import fitting
 from adbench_harness.types import AnomalyMap, Augmented, Batch
-from adbench_twostage import adbench_recipes, adbench_reported, augmenters, model, refinement
+from adbench_twostage import (
+    adbench_recipes,
+    adbench_reported,
+    augmenters,
+    model,
+    refinement,
+    training,
+)
 from adbench_twostage.augmenters import Perlin, PerlinSuperpixel, Superpixel
 from adbench_twostage.dtd import DescribableTextures
 from adbench_twostage.model import PRESETS, Stage1, TwoStage
@@ -412,9 +419,15 @@ def test_paper_passes_over_the_training_images(monkeypatch):
     assert (built.batch, built.learning_rate) == (1, 1e-4)
 
 
+@pytest.mark.parametrize("points", [100, 2])
 @pytest.mark.parametrize("fails_at", [2, 5, 7, 11])
-def test_interrupted_training_ends_the_same(tmp_path, fails_at):
-    """Seven images in batches of two: interruptions fall within and between epochs and stages."""
+def test_interrupted_training_ends_the_same(tmp_path, monkeypatch, fails_at, points):
+    """Seven images in batches of two: interruptions fall within and between epochs and stages.
+
+    With two points a stage, they fall between the points of a curve too.
+    """
+    monkeypatch.setattr(training, "SAVES", points)
+    monkeypatch.setattr(training, "SECONDS", -1.0)
     whole = FileCheckpoint(None)
     expected = trained(TwoStage, checkpoint=whole)
     cut = FileCheckpoint(tmp_path / "state.pt")
