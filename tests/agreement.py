@@ -18,6 +18,7 @@ from adbench_harness.compare.images import changes
 from adbench_harness.errors import said
 from adbench_harness.planning import plugins
 from adbench_harness.planning.locations import Locations
+from adbench_harness.planning.suite import validate
 from adbench_harness.results.store import TrialResult
 from installed import in_tree
 
@@ -51,7 +52,8 @@ def models(wanted: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 def compared(suite: dict[str, Any], device: str) -> Iterator[tuple[TrialResult, TrialResult]]:
     """Each trial's result on the device, and its repetition on the CPU."""
     with tempfile.TemporaryDirectory() as folder:
-        prepared = session.prepare(suite, LOCATIONS, out=folder, device=device, source="suite")
+        checked = validate(suite, "suite")
+        prepared = session.prepare(checked, LOCATIONS, out=folder, device=device)
         for result in session.perform(prepared):
             images = prepared.store.images(result.trial)
             there = TrialResult(**{**vars(result), "images": images})

@@ -339,12 +339,11 @@ def test_deterministic_algorithms_are_recorded_and_repeated(toys: str, out: Path
     kinds = {}
     for deterministic in (False, True):
         prepared = session.prepare(
-            content,
+            suite.validate(content, "test"),
             Locations(),
             out=out / str(deterministic),
             device="cpu",
             deterministic=deterministic,
-            source="test",
         )
         (kinds[deterministic],) = session.perform(prepared)
     assert kinds[False].trial.id == kinds[True].trial.id
