@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,12 +123,12 @@ def _sample(row: Row, root: Path) -> Sample:
 
 def _image(row: Row, column: str, text: str, root: Path) -> Path:
     path = root / text
-    if "\\" in text and not path.exists():
+    if "\\" in text and not os.path.exists(path):
         path = root / text.replace("\\", "/")
     if path.suffix.lower() not in layout.SUFFIXES:
         known = ", ".join(sorted(layout.SUFFIXES))
         raise row.error(column, f"{text!r} is not an image file ({known})")
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path's method, it takes a name of any length
         raise row.error(column, f"file {str(path)!r} not found")
     return path
 

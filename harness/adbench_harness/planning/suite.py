@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from adbench_harness.errors import UserError, nearest
+from adbench_harness.errors import UserError, message, nearest
 from adbench_harness.planning import grammar
 from adbench_harness.types import ProtocolName
 
@@ -147,8 +147,8 @@ def read(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"suite file '{path}' does not exist") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"suite file '{path}' cannot be read: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:  # deep nesting, or a huge number
+        raise UserError(f"suite file '{path}' cannot be read: {message(error)}") from None
     validate({"plugins": ["any"], **content}, str(path))
     return content
 
@@ -167,6 +167,6 @@ def validate(content: Mapping[str, Any], source: str) -> Suite:
                 f"{source}: unknown key '{dotted}'{nearest(key, fields)};"
                 f" valid: {', '.join(fields)}"
             ) from None
-        message = first["msg"].removeprefix("Value error, ")
+        reason = first["msg"].removeprefix("Value error, ")
         subject = f"{source}: '{dotted}'" if dotted else source
-        raise UserError(f"{subject}: {message[0].lower()}{message[1:]}") from None
+        raise UserError(f"{subject}: {reason[0].lower()}{reason[1:]}") from None

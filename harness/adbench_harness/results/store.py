@@ -228,10 +228,14 @@ class Store:
 
     def read(self) -> Iterator[TrialResult]:
         """Every stored result, without its arrays, in the order of file names."""
-        yield from map(_result, self._contents())
+        for path in self._files():
+            yield _result(path, _content(path))
 
     def _contents(self) -> Iterator[dict[str, Any]]:
-        yield from map(_content, sorted(self.trials.glob("*.json")))
+        yield from map(_content, self._files())
+
+    def _files(self) -> list[Path]:
+        return sorted(self.trials.glob("*.json"))
 
     def curves(self, trial: Trial) -> dict[str, NDArray[Any]]:
         """What the training of a trial logged; empty if it logged nothing."""
@@ -246,7 +250,13 @@ class Store:
         from adbench_harness.results.maps import decode
 
         arrays = self._arrays(trial, "maps")
-        return decode(arrays) if arrays else None
+        try:
+            return decode(arrays) if arrays else None
+        except Exception as error:
+            raise UserError(
+                f"{self._file(trial.id, _ARRAYS['maps'])}: not the maps of a result "
+                f"({said(error)}); delete the trial's files, and it runs again"
+            ) from None
 
     def _arrays(self, trial: Trial, name: str) -> dict[str, NDArray[Any]]:
         return _load(self._file(trial.id, _ARRAYS[name]))
@@ -261,13 +271,7 @@ def read_file(path: Path) -> TrialResult:
         content = _content(path)
     except OSError as error:
         raise UserError(f"'{path}' cannot be read ({error.strerror}); name a result") from None
-    result = _result(content)
-    if content["id"] != result.trial.id:
-        raise UserError(
-            f"{path}: its trial has the id {result.trial.id}, but the file says {content['id']}, "
-            "so it was changed; name a file as 'adbench run' wrote it"
-        )
-    return replace(result, images=_load(path.with_suffix(f".{_ARRAYS['images']}")))
+    return replace(_result(path, content), images=_load(path.with_suffix(f".{_ARRAYS['images']}")))
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
@@ -275,15 +279,21 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 
     if not path.exists():
         return {}
-    with np.load(path) as file:
-        return {key: file[key] for key in file.files}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except Exception as error:  # each layer of the format has errors of its own
+        raise UserError(
+            f"{path}: not the arrays of a result ({type(error).__name__}); delete the trial's "
+            "files, and it runs again"
+        ) from None
 
 
 def _content(path: Path) -> dict[str, Any]:
     """The content of a result's file; raises UserError if it is not one."""
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: not a result ({said(error)}); delete it, and its trial runs again"
         ) from None
@@ -295,18 +305,30 @@ def _content(path: Path) -> dict[str, Any]:
     return content
 
 
-def _result(content: dict[str, Any]) -> TrialResult:
+def _result(path: Path, content: dict[str, Any]) -> TrialResult:
     kept = {key: value for key, value in content.items() if key not in ("schema", "id")}
-    return TrialResult(
-        **{
-            **kept,
-            "trial": Trial.from_json(content["trial"]),
-            "intervals": {n: tuple(i) for n, i in content["intervals"].items()},
-            "columns": {n: Heading(**h) for n, h in content["columns"].items()},
-            "flags": tuple(content["flags"]),
-            "failures": tuple(Failure(**failure) for failure in content["failures"]),
-        }
-    )
+    try:
+        found = TrialResult(
+            **{
+                **kept,
+                "trial": Trial.from_json(content["trial"]),
+                "intervals": {n: tuple(i) for n, i in content["intervals"].items()},
+                "columns": {n: Heading(**h) for n, h in content["columns"].items()},
+                "flags": tuple(content["flags"]),
+                "failures": tuple(Failure(**failure) for failure in content["failures"]),
+            }
+        )
+        unchanged = found.trial.id == content["id"]
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not a result ({said(error)}); delete it, and its trial runs again"
+        ) from None
+    if not unchanged:
+        raise UserError(
+            f"{path}: its id is not that of its trial, so it was changed; delete it, and its trial "
+            "runs again"
+        )
+    return found
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
