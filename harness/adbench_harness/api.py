@@ -91,11 +91,12 @@ def run(
     ``keys`` are the keys of a suite file (``plugins``, ``datasets``, ``models``, ``set``,
     ``seeds``, ``evaluation`` ...), as text in the command line's grammar or as lists and dicts;
     they replace those of the file ``suite``. ``data`` is a folder of data sets, or maps the name of
-    each to its folder. ``fetch`` downloads what is missing, and ``accept_license`` accepts its
-    license. ``engine`` and what follows it are the command's options, with seconds and bytes as
-    numbers. The index has the trials' ids, which are also the names of their files in ``out``. The
-    columns are the axes, the parameters that differ from the defaults, seeds, status, and metrics
-    as fractions. A failed trial has a row too. Raises UserError.
+    each to its folder. ``deterministic`` allows only algorithms that repeat their bits. ``fetch``
+    downloads what is missing, and ``accept_license`` accepts its license. ``engine`` and what
+    follows it are the command's options, with seconds and bytes as numbers. The index has the
+    trials' ids, which are also the names of their files in ``out``. The columns are the axes, the
+    parameters that differ from the defaults, seeds, status, and metrics as fractions. A failed
+    trial has a row too. Raises UserError.
     """
     content = {**({} if suite is None else suites.read(Path(suite))), **keys}
     if unknown := sorted(keys.keys() - suites.Suite.model_fields.keys()):

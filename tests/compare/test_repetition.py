@@ -56,7 +56,7 @@ def result(
             "score": scores,
         },
     )
-    return replace(made, **(changes or {}))
+    return replace(made, **{"chosen": {"dimension": 4}, **(changes or {})})
 
 
 def test_the_same_numbers_match_and_seconds_are_not_compared() -> None:
@@ -74,7 +74,7 @@ def test_the_same_numbers_match_and_seconds_are_not_compared() -> None:
         (result(added=1.0), ("added",)),
         (result(flops=11.0), ("flops",)),
         (result(scores=np.nextafter(SCORES, np.float32(2))), ("image scores",)),
-        (result(changes={"chosen": {"dimension": 3}}), ("chosen parameters",)),
+        (result(changes={"chosen": {"dimension": 3}}), ("chosen dimension (4 → 3)",)),
         (result(changes={"failures": (Failure("fit", "no", ""),)}), ("failures",)),
     ],
 )
@@ -115,11 +115,10 @@ def test_a_gpu_repeats_its_bits_only_with_deterministic_algorithms() -> None:
 
 
 def test_an_older_record_is_compared_with_what_it_has() -> None:
-    old = result(provenance={"libraries": None, "processor": None})
-    assert repetition(old, result()).others == (
-        "processor: not recorded → one",
-        "libraries: not recorded → numpy 2.0",
-    )
+    old = result(provenance={"libraries": None, "processor": None}, changes={"chosen": {}})
+    found = repetition(old, result())
+    assert found.others == ("processor: not recorded → one", "libraries: not recorded → numpy 2.0")
+    assert found.mismatches == ()
 
 
 def test_a_trial_that_cannot_be_planned_says_nothing_of_its_images() -> None:

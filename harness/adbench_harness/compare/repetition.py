@@ -57,8 +57,12 @@ def repetition(stored: TrialResult, new: TrialResult) -> Repetition:
     mismatches = [value.metric for value in values if value.matches is False]
     if changes(stored.images, new.images, allowed.scores).moved:
         mismatches.append(_SCORES)
-    if _plain(stored.chosen) != _plain(new.chosen):
-        mismatches.append("chosen parameters")
+    # An older record has no chosen values.
+    mismatches += [
+        f"chosen {name} ({value} → {new.chosen.get(name)})"
+        for name, value in stored.chosen.items()
+        if value != new.chosen.get(name)
+    ]
     if _failures(stored) != _failures(new):
         mismatches.append("failures")
     return Repetition(stored, new, others, not others, values, tuple(mismatches))
@@ -134,11 +138,6 @@ def _said(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {item}" for key, item in value.items())
     return "not recorded" if value is None else str(value)
-
-
-def _plain(chosen: Mapping[str, object]) -> dict[str, object]:
-    """As JSON has it."""
-    return {n: list(v) if isinstance(v, tuple) else v for n, v in chosen.items()}
 
 
 def _failures(result: TrialResult) -> list[tuple[str, str]]:
