@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
+from adbench_harness.wording import terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,8 @@ def handle(given: argparse.Namespace) -> int:
             deterministic=given.deterministic,
         )
         found = compare.repetition(result, new)
-        print("\n" * bool(number) + compare.repetition_text(found), flush=True)
+        text = compare.repetition_text(found, terminal_width())
+        print("\n" * bool(number) + text, flush=True)
         code = max(code, int(bool(found.mismatches)))
     return code
 

@@ -12,7 +12,7 @@ from adbench_harness.leaderboard.columns import COUNTS
 from adbench_harness.planning.suite import Tolerance
 from adbench_harness.results.differences import changed_versions
 from adbench_harness.results.store import TrialResult
-from adbench_harness.wording import counted
+from adbench_harness.wording import counted, wrapped
 
 _SCORES = "image scores"
 _ONE_BY_ONE = ("plugins", "libraries")
@@ -68,10 +68,10 @@ def repetition(stored: TrialResult, new: TrialResult) -> Repetition:
     return Repetition(stored, new, others, not others, values, tuple(mismatches))
 
 
-def text(found: Repetition) -> str:
-    """Every number with its stored and its new value, and the verdict."""
+def text(found: Repetition, width: int = 80) -> str:
+    """Every number with its stored and its new value, and the verdict, for a terminal."""
     trial, tolerance = found.stored.trial, Tolerance()
-    lines = [
+    about = [
         f"{trial.title}  {trial.id}",
         "images: not compared, since the trial cannot be planned"
         if any(failure.stage == "plan" for failure in found.new.failures)
@@ -81,8 +81,8 @@ def text(found: Repetition) -> str:
         if found.exact
         else f"allowed: {tolerance.metrics:g} of a metric, {tolerance.scores:g} standard "
         "deviations of a score, since a device or a version differs",
-        "",
     ]
+    lines = [*(wrapped(line, width, "  ") for line in about), ""]
     rows = [("metric", "stored", "new", "difference", "")]
     words = {True: "ok", False: "differs", None: "not compared"}
     for value in found.values:
@@ -101,7 +101,8 @@ def text(found: Repetition) -> str:
     for name, *cells, word in rows:
         numbers = (c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))
         lines.append("  ".join((name.ljust(widths[0]), *numbers, word)).rstrip())
-    lines += ["", *_about_images(found), *_about_failures(found)]
+    seen = (*_about_images(found), *_about_failures(found))
+    lines += ["", *(wrapped(line, width, "  ") for line in seen)]
     verdict = f"does not match: {', '.join(found.mismatches)}" if found.mismatches else "matches"
     return "\n".join([*lines, verdict])
 
