@@ -500,7 +500,7 @@ def test_a_broken_plugin_is_named_and_the_others_run(broken, plugin_file, tmp_pa
     ):
         lines.append((plugin_file(f"{name}_breaks", body), f"plugin '{name}_breaks'"))
     axes = ("--models", "toy-mean,theirs", "--datasets", "toy-data/dark")
-    done = broken(*axes, plugins=[path for path, _ in lines])
+    done = broken(*axes, plugins=[path for path, _ in lines], COLUMNS="400")
     assert done.code == 1
     said = done.err.splitlines()[: len(lines)]
     left = [line for line in done.out.splitlines() if line.startswith("left out: ")]
