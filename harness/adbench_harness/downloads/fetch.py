@@ -1,22 +1,17 @@
-"""Download and unpack: the only module that uses the network."""
+"""Downloads files: the only module that uses the network."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import lzma
 import re
 import shutil
-import stat
-import tarfile
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
 from http.client import HTTPException
 from os import SEEK_END
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -31,7 +26,6 @@ DownloadProgress = Callable[[int, int | None], None]
 TIMEOUT_SECONDS = 30.0
 RETRIES = 3
 BACKOFF_SECONDS = 1.0
-MAX_RATIO = 100
 CHUNK = 1 << 16
 
 
@@ -173,91 +167,3 @@ def _mismatch(path: Path, hashes: dict[str, str | None]) -> str | None:
             if not actual.startswith(expected.lower()):
                 return f"its {name} is {actual}, not {expected}"
     return None
-
-
-def extract(
-    archives: Sequence[Path],
-    destination: Path,
-    *,
-    max_bytes: int | None,
-    progress: DownloadProgress | None = None,
-    finish: Callable[[Path], object] | None = None,
-) -> None:
-    """Unpack zip or tar archives (plain, gzip, bzip2, xz) into one folder, `destination`.
-
-    The folder appears only when it is complete, so an existing folder that is not empty is left
-    unchanged. `progress` counts bytes of an archive; `finish` adds to the folder before it appears.
-    Raises UserError for an archive that is damaged, that would unpack to more than `max_bytes`
-    (None: 100 times its own size), that contains anything but folders, files and, in tar, links
-    without `..`, or that contains a file of an earlier archive.
-    """
-    part, archive = Path(f"{destination}.part"), archives[0]
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{destination}.lock"):
-            if destination.exists() and any(destination.iterdir()):
-                return
-            shutil.rmtree(part, ignore_errors=True)  # left by a killed process
-            part.mkdir()
-            try:
-                for archive in archives:
-                    _unpack(archive, part, max_bytes, progress)
-                if finish:
-                    finish(part)
-                part.replace(destination)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-    except (
-        *(OSError, EOFError, RuntimeError, ValueError, zlib.error, lzma.LZMAError),
-        *(tarfile.TarError, zipfile.BadZipFile),
-    ) as error:
-        reason = str(error).partition(":\n")[0]
-        raise UserError(
-            f"{archive}: cannot be unpacked ({reason}); fix this, or delete it and fetch it again"
-        ) from error
-
-
-def _unpack(
-    archive: Path, folder: Path, max_bytes: int | None, progress: DownloadProgress | None
-) -> None:
-    size = archive.stat().st_size
-    limit = MAX_RATIO * size if max_bytes is None else max_bytes
-    earlier = {path for path in folder.rglob("*") if path.is_file()}
-    with archive.open("rb") as raw:
-        members = _zip_members if raw.read(4) in (b"PK\3\4", b"PK\5\6") else _tar_members
-        raw.seek(0)
-        for names, length, write in members(raw, folder):
-            for path in map(PureWindowsPath, names):  # handles "/", "\\" and drive letters
-                if path.anchor or ".." in path.parts:
-                    raise ValueError(f"'{path}' may point outside the folder: do not trust it")
-            if folder / names[0] in earlier:
-                raise ValueError(f"'{names[0]}' is also in an earlier archive")
-            limit -= length
-            if limit < 0:
-                raise ValueError("it would unpack to more bytes than allowed: do not trust it")
-            write()
-            if progress:
-                progress(raw.tell(), size)
-
-
-_Member = tuple[tuple[str, ...], int, Callable[[], object]]
-"""Names to check, unpacked size in bytes, and a function that writes the member."""
-
-
-def _tar_members(raw: BinaryIO, folder: Path) -> Iterator[_Member]:
-    with tarfile.open(fileobj=raw) as tar:
-        for member in tar:
-            write = partial(tar.extract, member, folder, filter="data")
-            yield (member.name, member.linkname), member.size, write
-        # tarfile mistakes a damaged header for the end and never reaches the checksum after it.
-        while tar.fileobj and (rest := tar.fileobj.read(CHUNK)):
-            if rest.strip(b"\0"):
-                raise tarfile.ReadError("data after its end")
-
-
-def _zip_members(raw: BinaryIO, folder: Path) -> Iterator[_Member]:
-    with zipfile.ZipFile(raw) as archive:
-        for member in archive.infolist():
-            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise zipfile.BadZipFile(f"{member.filename!r} is neither a file nor a folder")
-            yield (member.filename,), member.file_size, partial(archive.extract, member, folder)
