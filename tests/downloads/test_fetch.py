@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import gzip
 import hashlib
 import os
 import shutil
@@ -9,7 +11,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import Request
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +23,7 @@ import adbench_harness
 from adbench_harness.downloads import fetch
 from adbench_harness.downloads.fetch import download
 from adbench_harness.errors import UserError
-from servers import BODY, Reply, Server
+from servers import BODY, Reply, Server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,10 +174,16 @@ class TestDownload:
         short = f"needs {len(BODY)} more bytes, but {len(BODY) - 1} are free"
         with pytest.raises(UserError, match=short):
             download(server.url, target, sha256=None)
-        assert part_of(target).stat().st_size == 0
+        assert not part_of(target).exists()
 
 
 class TestResume:
+    def test_more_cuts_than_tries(self, server: Server, target: Path) -> None:
+        """Only the failures without progress are counted."""
+        server.replies = [*[Reply(cut=100_000)] * (2 * fetch.RETRIES), Reply()]
+        download(server.url, target, sha256=SHA256)
+        assert target.read_bytes() == BODY
+
     def test_cut_connection(self, server: Server, target: Path) -> None:
         server.replies = [Reply(cut=300_000), Reply()]
         download(server.url, target, sha256=SHA256)
@@ -189,8 +199,15 @@ class TestResume:
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
     @given(cuts=st.lists(st.integers(1, 400_000), max_size=8), ranges=st.booleans())
-    def test_any_cuts(self, server: Server, target: Path, cuts: list[int], ranges: bool) -> None:
-        # More cuts than RETRIES: only those without gain count; so without ranges, sort them.
+    def test_any_cuts(
+        self,
+        server: Server,
+        target: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        cuts: list[int],
+        ranges: bool,
+    ) -> None:
+        monkeypatch.setattr(fetch, "RETRIES", 8)
         server.replies = [
             *(Reply(cut=cut, ranges=ranges) for cut in (cuts if ranges else sorted(set(cuts)))),
             Reply(ranges=ranges),
@@ -344,6 +361,148 @@ class TestFailingServer:
             port = free.getsockname()[1]
             with pytest.raises(UserError, match="refused"):
                 download(f"http://127.0.0.1:{port}/x", target, sha256=None)
+
+
+def answer(status: str = "200 OK", body: bytes = b"", **fields: object) -> bytes:
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + body
+
+
+def redirect(location: str) -> Reply:
+    return Reply(status=302, location=location)
+
+
+MEGABYTE = bytes(1 << 20)
+HOSTILE: dict[str, tuple[Reply, str]] = {
+    "redirects to ftp": (redirect("ftp://127.0.0.1:1/x"), "redirected to ftp://127.0.0.1:1/x, ref"),
+    "redirects to a file": (
+        redirect("file:///etc/passwd"),
+        "url 'file:///etc/passwd' is not allowed",
+    ),
+    "redirects to data": (redirect("data:,x"), "url 'data:,x' is not allowed"),
+    "redirects to a host that does not answer": (redirect("http://127.0.0.1:1/x"), "refused"),
+    "redirects to no address": (redirect("http://["), "Invalid IPv6 URL"),
+    "redirects to a name with control characters": (redirect("http://a\x1b[2Jb/"), "."),
+    "redirects for ever": (redirect("/weights.pth"), "infinite loop"),
+    "redirects nowhere": (Reply(status=302), "302"),
+    "sends escape sequences in the status": (Reply(raw=answer("404 \x1b[2J\x1b]0;x\x07")), "404"),
+    "sends no status": (Reply(raw=b"\x1b[2Jhello\r\n\r\n"), "hello"),
+    "sends nothing": (Reply(raw=b""), "closed connection without response"),
+    "sends too many headers": (
+        Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200),
+        "got more than 100 headers",
+    ),
+    "sends a header without an end": (
+        Reply(raw=b"HTTP/1.1 200 OK\r\nA: ", endless=MEGABYTE.replace(b"\0", b"x")),
+        "got more than 65536 bytes",
+    ),
+    "resets the connection": (Reply(raw=b"", reset=True), "reset|closed"),
+    "says 404": (Reply(status=404), "HTTP Error 404"),
+    "says 416 to a request for the whole": (Reply(status=416), "HTTP Error 416"),
+    "says 500": (Reply(status=500), "HTTP Error 500"),
+    "says 204": (Reply(raw=answer("204 No Content")), "answered with status 204"),
+    "sends a range to a request for the whole": (
+        Reply(raw=answer("206 Partial", b"x", Content_Range="bytes 5-5/9", Content_Length=1)),
+        "another range",
+    ),
+    "sends fewer bytes than it says": (
+        Reply(raw=answer(body=b"x" * 99, Content_Length=100)),
+        r"ended after 99 of 100 bytes.*\(99 bytes are kept\)",
+    ),
+    "says a length that no disk has": (
+        Reply(raw=answer(body=b"x", Content_Length=10**18)),
+        "needs 1000000000000000000 more bytes",
+    ),
+    "says a length of 5,000 digits": (Reply(raw=answer(Content_Length="9" * 5000)), "its sha256"),
+    "says a length below zero": (Reply(raw=answer(body=b"x", Content_Length=-1)), "its sha256 is"),
+    "sends chunks that are none": (
+        Reply(raw=answer(Transfer_Encoding="chunked", body=b"zzz\r\nabc")),
+        "IncompleteRead|invalid literal",
+    ),
+    "sends without an end": (Reply(raw=answer(), endless=MEGABYTE), "without saying how many"),
+    "says Continue for ever": (
+        Reply(raw=b"", endless=b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.01),
+        "closed connection without response",
+    ),
+    "sends one byte of the headers at a time": (
+        Reply(raw=b"HTTP/1.1 200 OK\r\nA: ", endless=b"x", pause=0.02),
+        "the headers did not come in",
+    ),
+    "sends one byte at a time": (
+        Reply(raw=answer(Content_Length=10**6), endless=b"x", pause=0.02),
+        "fewer than 65536 bytes came in",
+    ),
+    "sends one byte in each answer": (
+        Reply(cut=1),
+        r"ended after \d of 1000003 bytes.*\(\d bytes are kept\)",
+    ),
+    "packs the body": (
+        Reply(raw=answer(body=gzip.compress(BODY), Content_Encoding="gzip")),
+        "its sha256 is",
+    ),
+    "sends another file": (Reply(raw=answer(body=b"another")), f"its sha256 is .*, not {SHA256}"),
+    "sends a page": (Reply(raw=answer(body=b"<html>log in", Content_Type="text/html")), "sha256"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_server_gets_one_line_and_leaves_only_a_part_to_resume(
+    server: Server, target: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "SLOW_SECONDS", 0.2)
+    room = shutil.disk_usage(".")._replace(free=fetch.RESERVE + (20 << 20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: room)
+    reply, reason = HOSTILE[kind]
+    server.replies = [reply]
+    with pytest.raises(UserError, match=reason) as caught:
+        download(server.url, target, sha256=SHA256)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+    left = {path.name for path in target.parent.iterdir()} - {f"{target.name}.lock"}
+    assert left == (
+        {f"{target.name}.part", f"{target.name}.part.json"}
+        if "kept)" in str(caught.value) and "(0 bytes" not in str(caught.value)
+        else set()
+    )
+    # The next try gets what there is.
+    server.replies = [Reply()]
+    download(server.url, target, sha256=SHA256)
+    assert target.read_bytes() == BODY
+
+
+def test_a_server_may_lead_to_another_one(server: Server, target: Path) -> None:
+    with serving() as mirror:
+        server.replies = [redirect(mirror.url)]
+        download(server.url, target, sha256=SHA256)
+    assert target.read_bytes() == BODY
+
+
+def test_https_does_not_lead_to_http() -> None:
+    follow = fetch._Redirects().redirect_request
+    old = Request("https://a/x")
+    assert follow(old, None, 302, "Found", {}, "https://b/x") is not None
+    with pytest.raises(HTTPError, match="redirected to http://b/x, refused"):
+        follow(old, None, 302, "Found", {}, "http://b/x")
+
+
+@pytest.mark.parametrize("note", ["[]", "[" * 10_000, '{"total": "x"}', '"', "\0"])
+def test_a_wrong_note_starts_over(server: Server, target: Path, note: str) -> None:
+    target.parent.mkdir()
+    part_of(target).write_bytes(b"x" * 10)
+    Path(f"{part_of(target)}.json").write_text(note)
+    download(server.url, target, sha256=SHA256)
+    assert target.read_bytes() == BODY
+
+
+def test_a_full_disk_asks_for_room(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(fetch, "_request", full)
+    with pytest.raises(UserError, match=r"No space left on device\); make room, and the same"):
+        download(server.url, target, sha256=SHA256)
 
 
 class TestProcesses:
