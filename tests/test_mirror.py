@@ -42,6 +42,7 @@ ELSEWHERE = {
 }
 """Modules without a test file of their own, each with the reason."""
 ACROSS = {
+    "cli/test_hostile.py": "damaged files, hostile names and full disks in every command",
     "images/test_cases.py": "files that people have, each with its line and exit code",
     "engines/test_misbehaving.py": "bad plugins, and their neighbours",
     "leaderboard/test_formats.py": "whole boards in each format",
