@@ -63,6 +63,7 @@ ACROSS = {
     "results/test_properties.py": "the store, for any result",
     "test_soak.py": "many trials with random faults",
     "test_real_data.py": "data sets as they are published",
+    "test_security.py": "what SECURITY.md says of the code",
     "test_workflows.py": "the workflows of the CI",
     "testing/test_in_tree.py": "the components of the repository",
 }

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -258,3 +261,64 @@ def test_a_folder_is_made_only_where_it_can_be_written_to(tmp_path: Path) -> Non
     (tmp_path / "trials").symlink_to("/proc")  # where not even root may write
     with pytest.raises(UserError, match=r"--out: '.*trials' cannot be written to \("):
         Store(tmp_path).make()
+
+
+def other(tmp_path: Path) -> Store:
+    found = Store(tmp_path / "new")
+    found.write(result(metrics={"image_auroc": 0.9}))
+    return found
+
+
+def test_there_are_accepted_results_at_every_moment(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(result())
+    new, moments = other(tmp_path), []
+    rename = Path.rename
+
+    def watched(path: Path, target: Path) -> Path:
+        done = rename(path, target)
+        moments.append({place.name for place in store.root.iterdir()})
+        # What a process that is killed here leaves is put right by whoever reads it next.
+        left = Path(shutil.copytree(store.root, tmp_path / f"left{len(moments)}"))
+        monkeypatch.setattr(Path, "rename", rename)
+        assert len(list(Store.existing(left).read())) == 1
+        assert not (left / "trials.old").exists()
+        monkeypatch.setattr(Path, "rename", watched)
+        return done
+
+    monkeypatch.setattr(Path, "rename", watched)
+    store.accept(new, [TRIAL.id])
+    assert moments == [{"trials.old", "trials.new"}, {"trials.old", "trials"}]
+    assert {place.name for place in store.root.iterdir()} == {"trials"}
+    assert next(store.read()).metrics == {"image_auroc": 0.9}
+
+
+def test_what_cannot_be_accepted_leaves_what_was(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(result())
+    new = other(tmp_path)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copy", full)
+    with pytest.raises(UserError, match=r"No space left on device\); make room, and the same comm"):
+        store.accept(new, [TRIAL.id])
+    assert {place.name for place in store.root.iterdir()} == {"trials"}
+    assert next(store.read()).metrics == result().metrics
+
+
+def test_a_disk_that_fills_while_a_result_is_written_leaves_no_part(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.make()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"No space left on device\); make room, and the same comm"):
+        store.write(result())
+    assert list(store.trials.iterdir()) == []

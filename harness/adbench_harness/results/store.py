@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from adbench_harness.errors import ContractError, UserError, clean, message, said
+from adbench_harness.errors import ContractError, UserError, clean, message, no_room, said
 from adbench_harness.results import reading
 from adbench_harness.results.reading import SCHEMA
 from adbench_harness.results.trial import Choice, Trial
@@ -145,6 +146,7 @@ class Store:
         """The results in ``folder``, or in that of a board; raises UserError if there are none."""
         board = (Path(folder) / "suite.toml").is_file()
         store = cls(Path(folder) / "results" if board else Path(folder))
+        store._restore()
         if not store.trials.is_dir():
             raise UserError(f"no results in '{folder}'; run 'adbench run' first or name its folder")
         return store
@@ -170,6 +172,38 @@ class Store:
         for folder in (self.trials, self.root / "checkpoints"):
             for path in folder.glob("*.tmp"):
                 path.unlink(missing_ok=True)
+
+    def accept(self, new: Store, ids: Iterable[str]) -> None:
+        """Replace all results by those of ``new`` with these ids; curves and maps are not kept."""
+        fresh, old = self.root / "trials.new", self.root / "trials.old"
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            fresh.mkdir(parents=True)
+            for name in (f"{id_}.{suffix}" for id_ in ids for suffix in ("json", "npz")):
+                if (new.trials / name).exists():
+                    shutil.copy(new.trials / name, fresh)
+            shutil.rmtree(old, ignore_errors=True)
+            if self.trials.is_dir():
+                self.trials.rename(old)
+            fresh.rename(self.trials)
+        except OSError as error:
+            step = "make room" if no_room(error) else "fix this"
+            raise UserError(
+                f"results cannot be accepted into '{self.root}' ({error.strerror}); {step}, and "
+                "the same command goes on"
+            ) from error
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+            self._restore()
+
+    def _restore(self) -> None:
+        """Finish, or take back, what a killed ``accept`` began."""
+        old = self.root / "trials.old"
+        if old.is_dir() and not self.trials.is_dir():
+            with suppress(OSError):
+                old.rename(self.trials)
+        if self.trials.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
 
     def stamps(self) -> dict[str, int]:
         """When each stored result was written, by trial id, in nanoseconds."""
