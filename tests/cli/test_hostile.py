@@ -221,7 +221,7 @@ QUIET: dict[str, Callable[[Path, Path], list[Any]]] = {
     "plot": FULL["a plot"][1],
     "list": lambda old, new: ["list"],
     "show": lambda old, new: ["show", "patchcore"],
-    "data": lambda old, new: ["data", "folder", "visa"],
+    "data": lambda old, new: ["data", "list", "folder", "visa"],
     "weights": lambda old, new: ["weights"],
     "doctor": lambda old, new: ["doctor"],
     "new": lambda old, new: ["new", "mine"],

@@ -17,9 +17,10 @@ def test_a_text_that_a_spreadsheet_would_run_is_text(text: str) -> None:
     assert first == [f"'{text}", f"'{text}", "1"]
 
 
-def test_a_text_is_clean() -> None:
-    frame = pd.DataFrame({"a": ["\r=x", "\x1b[2J"]})
-    assert csv(frame, index=False) == "a\n\ufffd=x\n\ufffd[2J\n"
+def test_a_text_is_utf_8_and_in_one_row() -> None:
+    frame = pd.DataFrame({"a": ["\r=x", "\udcff", "b\nc"]})
+    text = csv(frame, index=False)
+    assert text.encode() == b'a\n =x\n\\xff\n"b\nc"\n'
 
 
 def test_everything_else_is_as_pandas_writes_it() -> None:

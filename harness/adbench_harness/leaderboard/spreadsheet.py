@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from adbench_harness.errors import clean
+from adbench_harness.errors import printable
 
 
 def csv(frame: pd.DataFrame, *, index: bool = True) -> str:
@@ -23,5 +23,5 @@ def _shown(value: Any) -> Any:
     """A cell; numbers stay as they are, also those below zero."""
     if not isinstance(value, str):
         return value
-    text = clean(value)
+    text = printable(value).replace("\r", " ")  # which would end the row
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
