@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,9 @@ def test_a_record_under_another_name_is_not_counted_twice(store: Store) -> None:
     with pytest.raises(Damaged, match="its name is not the id of its trial"):
         list(store.read())
     assert store.finished() == {TRIAL.id}
+
+
+def test_a_parameter_may_be_infinite(store: Store) -> None:
+    model = replace(TRIAL.model, params={"limit": float("inf")})
+    store.write(result(trial=replace(TRIAL, model=model)))
+    assert len(store.finished()) == 2

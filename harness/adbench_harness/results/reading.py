@@ -46,9 +46,11 @@ def record(path: Path) -> Record:
         )
     del content["schema"]
     name = content.pop("id", None)
+    from pydantic_core import to_jsonable_python
+
     try:
         found = _adapter().validate_python(content)
-        plain = _adapter().dump_python(found, mode="json")
+        plain = to_jsonable_python(found, inf_nan_mode="constants")
     except (ValueError, RecursionError) as error:
         raise Damaged(path, _first(error)) from None
     # Fields that are younger than the file have their defaults.
