@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 BODY = random.Random(0).randbytes(1_000_003)
@@ -29,6 +31,9 @@ class Reply:
     location: str | None = None
     stall: float = 0.0  # seconds before the body
     pause: float = 0.0  # seconds between pieces of the body
+    raw: bytes | None = None  # the whole answer, byte by byte as it is
+    endless: bytes = b""  # sent after it again and again, until the client leaves
+    reset: bool = False  # end the connection with RST
 
 
 @dataclass
@@ -54,6 +59,9 @@ class Handler(BaseHTTPRequestHandler):
         state.requests.append({name.title(): value for name, value in self.headers.items()})
         reply = state.replies.pop(0) if len(state.replies) > 1 else state.replies[0]
         self.close_connection = True
+        if reply.raw is not None:
+            self.send_raw(reply)
+            return
         start, status = 0, reply.status or 200
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         condition = self.headers.get("If-Range")
@@ -68,6 +76,16 @@ class Handler(BaseHTTPRequestHandler):
             if reply.location:
                 self.send_header("Location", reply.location)
             self.end_headers()
+
+    def send_raw(self, reply: Reply) -> None:
+        with suppress(OSError):
+            self.wfile.write(reply.raw or b"")
+            while reply.endless:
+                self.wfile.write(reply.endless)
+                time.sleep(reply.pause)
+        if reply.reset:
+            self.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
 
     def send_validators_and_body(
         self, state: Server, whole: bytes, reply: Reply, start: int, status: int

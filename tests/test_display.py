@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from adbench_harness.display import Display
+from adbench_harness.errors import clean
 from adbench_harness.results.store import TrialResult
 from test_timeleft import bundles
 
@@ -117,3 +118,28 @@ def test_elsewhere_each_trial_is_a_line_and_the_third_says_the_time_left(
     left = [line.partition(": ok")[2] for line in lines]
     minutes = [f", about {n} min left" for n in range(7, 1, -1)]
     assert left == ["", "", *minutes, ", about 60 s left", ""]
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize(
+    "name", ["x[/b].csv", "[link=http://a]x", "[red]", "\x1b[2J\x07", "\u202ex"]
+)
+def test_no_name_is_markup_or_acts_on_the_terminal(
+    name: str, live: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if live:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+    with Display() as display:
+        display.note(name)
+        with display.transfer(name) as progress:
+            progress(1, 2)
+        display.started(0, 1, Path("out"))
+        display.bundle(name)
+        display.stage(name, 1, 2)
+        display.observer_failed("o", ValueError(name))
+        display.finished(1.0)
+    said = capsys.readouterr()
+    assert clean(name) in said.err
+    for acting in ("\x1b[2J", "\x07", "\u202e", "\x1b]8"):
+        assert acting not in said.err

@@ -42,6 +42,7 @@ ELSEWHERE = {
 }
 """Modules without a test file of their own, each with the reason."""
 ACROSS = {
+    "cli/test_hostile.py": "damaged files, hostile names and full disks in every command",
     "images/test_cases.py": "files that people have, each with its line and exit code",
     "engines/test_misbehaving.py": "bad plugins, and their neighbours",
     "leaderboard/test_formats.py": "whole boards in each format",
@@ -62,6 +63,7 @@ ACROSS = {
     "results/test_properties.py": "the store, for any result",
     "test_soak.py": "many trials with random faults",
     "test_real_data.py": "data sets as they are published",
+    "test_security.py": "what SECURITY.md says of the code",
     "test_workflows.py": "the workflows of the CI",
     "testing/test_in_tree.py": "the components of the repository",
 }

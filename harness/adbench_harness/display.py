@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from adbench_harness.errors import said
+from adbench_harness.errors import clean, said
 from adbench_harness.listener import Listener
+from adbench_harness.terminal import console
 from adbench_harness.timeleft import TimeLeft
 from adbench_harness.wording import counted, duration
 
@@ -39,9 +40,7 @@ class Display(Listener):
 
     @cached_property
     def _console(self) -> Console:
-        from rich.console import Console  # imported only when there is something to show
-
-        return Console(stderr=True)
+        return console()
 
     def __enter__(self) -> Self:
         return self
@@ -55,15 +54,23 @@ class Display(Listener):
         self._open.close()
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr)
+        print(clean(text), file=sys.stderr)
 
     @contextmanager
     def transfer(self, title: str) -> Iterator[Callable[[int, int | None], None]]:
         """A progress bar of bytes, only on a terminal."""
-        from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
 
         with Progress(
-            *Progress.get_default_columns()[:2],
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
@@ -71,7 +78,7 @@ class Display(Listener):
             transient=True,
             disable=not self._console.is_terminal,
         ) as shown:
-            task = shown.add_task(title, total=None)
+            task = shown.add_task(clean(title), total=None)
             yield lambda done, total: shown.update(task, completed=done, total=total)
 
     def started(self, stored: int, total: int, folder: Path) -> None:
@@ -89,7 +96,7 @@ class Display(Listener):
         notebook = self._console.is_jupyter and find_spec("ipywidgets") is not None
         self._live = self._total > 0 and (self._console.is_terminal or notebook)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             _remaining_column(),
@@ -110,10 +117,10 @@ class Display(Listener):
         return None if seconds is None else max(seconds - (time.monotonic() - self._last), 0.0)
 
     def bundle(self, title: str) -> None:
-        self._progress.update(self._trials, description=title)
+        self._progress.update(self._trials, description=clean(title))
 
     def stage(self, name: str, done: int, total: int) -> None:
-        task, title = self._progress.tasks[self._stage], f"  {name}"
+        task, title = self._progress.tasks[self._stage], f"  {clean(name)}"
         if title != task.description or done < task.completed:  # a new stage
             self._progress.reset(self._stage, description=title)
         self._progress.update(self._stage, completed=done, total=max(total, 1))
@@ -129,12 +136,12 @@ class Display(Listener):
         outcome = f"failed in {result.failures[0].stage}" if result.failures else "ok"
         line = f"[{self._done}/{self._total}] {result.trial.title}: {outcome}"
         if self._live:
-            self._progress.console.print(line, markup=False, highlight=False)
+            self._progress.console.print(clean(line), markup=False, highlight=False)
             return
         left = self._left()
         if left is not None and self._done < self._total:
             line += f", about {duration(left)} left"
-        print(line, file=sys.stderr, flush=True)
+        print(clean(line), file=sys.stderr, flush=True)
 
     def observer_failed(self, name: str, error: Exception) -> None:
         print(f"adbench: observer {name}: {said(error)}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 _LINE = 300
@@ -41,6 +42,11 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint for an error message: `` (did you mean 'x'?)``, or an empty string."""
     match = difflib.get_close_matches(name, list(valid), n=1)
     return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether the disk, or the user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def said(error: BaseException) -> str:

@@ -108,6 +108,9 @@ def perform(
     for note in (*catalogue.broken.values(), *plan.notes):
         progress.note(note)
     with _interrupts() as seen, _Work(prepared, progress) as work:
+        for trial in plan.trials:
+            if trial.id in work.damaged:
+                progress.note(f"{work.damaged[trial.id]}; now it runs again")
         broken, bundles = plan.broken(work.finished), work.left()
         todo = len(broken) + sum(len(bundle.trials) for bundle in bundles)
         progress.started(len(plan.trials) - todo, len(plan.trials), store.root)
@@ -123,8 +126,7 @@ def perform(
                 if seen:
                     raise Interrupted(seen[0])
         progress.finished(time.monotonic() - start)
-    stored = {result.trial.id: result for result in store.read()}
-    return [stored[trial.id] for trial in plan.trials]
+    return [store.result(trial.id) for trial in plan.trials]
 
 
 def repeat(
@@ -182,8 +184,9 @@ class _Work:
         self._claims = Claims(self._store.root / "claims")
         self._claims.enter(self._store.sweep)
         self._before = self._store.stamps()
-        self.finished = self._store.finished()
-        self._deadly = self._store.deadly()
+        found = self._store.survey()
+        self.finished, self._deadly = found.finished, found.deadly
+        self.damaged = found.damaged
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -168,6 +168,7 @@ def test_an_interrupted_build_is_done_again(
     assert not list(tmp_path.iterdir())
     (tmp_path / ".building-killed" / "1" / "metal").mkdir(parents=True)
     home = mini.build(tmp_path)
+    assert list(tmp_path.iterdir()) == [home], "what a killed process left is removed"
     assert len(list(home.rglob("test/**/*.png"))) == 52
 
 

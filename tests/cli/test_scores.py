@@ -59,6 +59,7 @@ def test_maps_lie_where_a_server_expects_them(results, toys, tmp_path, bits):
 
 def test_mistakes_are_one_line(results, error, tmp_path):
     assert "scores needs -o FILE" in error("scores", results)
+    (tmp_path / "none").touch()
     where = tmp_path / "none" / "a.csv"
     assert f"'{where}' cannot be written" in error("scores", results, "-o", where)
     assert "did you mean 'toy-mean'" in error(

@@ -241,3 +241,11 @@ def test_trials_with_the_same_reason_are_together(stored):
         "  each: in the baseline, but not in the new run; the most similar trial there",
         "    differs: data set: old → new",
     ]
+
+
+def test_a_name_with_control_characters_is_xml_too(stored):
+    trial = replace(TRIAL, category="a\x1b[2J\x00\udcff", dataset=Choice("x\x07", 1))
+    found = compare(stored("old", result(trial)), stored("new", failed(trial)), Tolerance())
+    case = ET.fromstring(junit(found).encode()).find(".//testcase")
+    assert case.get("classname") == "x /a [2J  "
+    assert json.loads(json_text(found).encode())["trials"][0]["title"].startswith("x\x07/a\x1b")

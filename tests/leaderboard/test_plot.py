@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from adbench_harness.results.store import Store
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were saved."""
     figures: list[Figure] = []
-    monkeypatch.setattr(plot, "_save", lambda figure, output: figures.append(figure))
+    monkeypatch.setattr(plot, "_save", lambda figure, output: figures.append(figure) or "")
     return figures
 
 
@@ -64,3 +67,26 @@ def test_curves_of_a_method_are_averaged_over_the_training(
 def test_a_file_that_cannot_be_written_is_refused(store, tmp_path) -> None:
     with pytest.raises(UserError, match=r"'.*/no/x.svg' cannot be drawn: "):
         plot.sweep(store, tmp_path / "no" / "x.svg", x="ratio", by=["model"])
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J\x00\x07", "<&>--", "$x^{$", "$a$ and $b$", "]]>", "_a"])
+@pytest.mark.filterwarnings("error")
+def test_any_name_makes_a_drawing_that_is_xml(tmp_path: Path, result: Any, name: str) -> None:
+    store = Store(tmp_path / "results")
+    for ratio in ("a", name):
+        params = {"ratio": ratio}
+        logged = {f"loss {name.replace(chr(0), '')}": np.array([3.0, 2.0])}
+        store.write(replace(result(0.5, model=name, params=params), curves=logged))
+    plot.sweep(store, tmp_path / "sweep.svg", x="ratio", by=["model"])
+    plot.curves(store, tmp_path / "curves.svg", by=["model"])
+    for drawing in ("sweep.svg", "curves.svg"):
+        assert ET.parse(tmp_path / drawing).getroot().tag.endswith("svg")
+
+
+@pytest.mark.filterwarnings("error")
+def test_characters_that_the_font_lacks_are_in_the_title(tmp_path: Path, result: Any) -> None:
+    store = Store(tmp_path / "results")
+    for ratio in (1, 2):
+        store.write(result(0.5, model="中文", params={"ratio": ratio}))
+    title = plot.sweep(store, tmp_path / "x.svg", x="ratio", by=["model"])
+    assert title == "image AUROC by ratio; the font of the plot has no 中文"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from adbench_harness.leaderboard.table import Table, escaped
 
 TABLE = Table(
@@ -65,6 +67,28 @@ def test_latex_is_a_table_below_its_remarks() -> None:
 
 def test_control_characters_become_spaces() -> None:
     assert escaped("a\x1b[2Jb\nc") == r"a \[2Jb c"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[a](http://b)", r"\[a\](http:<!-- -->//b)"),
+        ("![a](https://b)", r"!\[a\](https:<!-- -->//b)"),
+        ("www.a.b", "www<!-- -->.a.b"),
+        ("@someone", "@<!-- -->someone"),
+        ("a@b.c", "a@<!-- -->b.c"),
+        ("fixes #12", "fixes #<!-- -->12"),
+        ("*a* **b**", r"\*a\* \*\*b\*\*"),
+        ("_a_ __b__", r"\_a\_ \_\_b\_\_"),
+        ("mvtec_ad_2", "mvtec_ad_2"),
+        ("~~a~~", r"\~\~a\~\~"),
+        ("$x$", r"\$x\$"),
+        ("`a` | b", r"\`a\` \| b"),
+        ("<img src=x> &amp;", "&lt;img src=x&gt; &amp;amp;"),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text: str, shown: str) -> None:
+    assert escaped(text) == shown
 
 
 def test_labels_are_narrowed_only_as_far_as_they_must() -> None:

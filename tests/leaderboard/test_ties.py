@@ -36,7 +36,7 @@ def scored(result):
         return replace(
             result(value, **axes),
             intervals={"image_auroc": (low, high)},
-            images={"path": paths, "label": LABELS, "score": values},
+            images={"path": paths, "defect": paths, "label": LABELS, "score": values},
         )
 
     return make

@@ -52,3 +52,11 @@ def test_data_can_end_neither_their_script_nor_its_line(tmp_path):
 def test_names_that_look_alike_in_a_file_name_stay_apart():
     assert named("A(b)").startswith("a-b-")
     assert len({named("a b"), named("a_b"), named("a b", "c"), named("ü"), named("ö")}) == 5
+
+
+def test_an_unfinished_site_is_known_and_written_again(tmp_path):
+    """A disk that was full is no reason to name another folder."""
+    Folder(tmp_path / "s")
+    (tmp_path / "s" / "rows").mkdir()
+    Folder(tmp_path / "s")
+    assert not (tmp_path / "s" / "rows").exists()

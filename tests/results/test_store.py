@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -15,58 +18,9 @@ import numpy as np
 import pytest
 
 from adbench_harness.errors import UserError
-from adbench_harness.results.maps import Maps, encode
-from adbench_harness.results.store import SCHEMA, Failure, Heading, Store, TrialResult
-from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights
-from adbench_harness.types import InputSpec
-
-TRIAL = Trial(
-    dataset=Choice("mini", 1),
-    category="grass é",
-    fingerprint="0123",
-    protocol="unsupervised",
-    split_seed=0,
-    preprocessors=(Choice("mean", 1, {"size": 11}, ("size",)),),
-    augmenter=None,
-    model=Choice("patchcore", 1, {"layers": ["layer2"], "crop": None}, ("layers",)),
-    scorer=Choice("nn", 1),
-    weights=(Weights("resnet18", 1, None, "f370", False),),
-    seed=3,
-    evaluation=EvaluationSettings(256, "crop"),
-    metrics=("image_auroc@1",),
-)
-IMAGES: dict[str, Any] = {
-    "path": np.array(["test/good/0.png", "test/kratzer/é.png"]),
-    "defect": np.array(["good", "kratzer"]),
-    "label": np.array([0, -1], dtype=np.int8),
-    "score": np.array([0.1, 1e-30], dtype=np.float32),
-}
-MAPS = Maps(
-    np.linspace(-1.5, 2.5, 32, dtype=np.float32).reshape(2, 4, 4),
-    InputSpec((4, 6), (4, 4)),
-)
-CURVES: dict[str, Any] = {"loss": np.array([3.0, 1e-300])}
-
-
-def result(**changes: Any) -> TrialResult:
-    whole = TrialResult(
-        trial=TRIAL,
-        status="ok",
-        metrics={"image_auroc": 0.5, "params": 3.0},
-        columns={
-            "image_auroc": Heading("image AUROC"),
-            "params": Heading("params", "count", False),
-        },
-        intervals={"image_auroc": (0.25, 0.75)},
-        seconds_alone={"fit": 1.25},
-        provenance={"device": "cpu", "weights": [{"sha256": "f370"}], "commit": None},
-        flags=("border=crop",),
-        chosen={"crop": 224, "embedding": "means"},
-        images=IMAGES,
-        maps=MAPS,
-        curves=CURVES,
-    )
-    return replace(whole, **changes)
+from adbench_harness.results.maps import encode
+from adbench_harness.results.store import SCHEMA, Failure, Store
+from stored import CURVES, IMAGES, MAPS, TRIAL, result
 
 
 def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
@@ -174,19 +128,9 @@ def test_another_schema_is_refused(store: Store, schema: Any) -> None:
     path = store.trials / f"{TRIAL.id}.json"
     content = {**json.loads(path.read_text()), "schema": schema}
     path.write_text(json.dumps(content))
-    for read in (lambda: list(store.read()), store.finished):
+    for read in (lambda: list(store.read()), store.finished, store.survey):
         with pytest.raises(UserError, match=f"{TRIAL.id}.json: written by another version"):
             read()
-
-
-@pytest.mark.parametrize("text", ["", "<<<<<<< ours\n{}", "[1]", "\xff"])
-def test_a_file_that_is_no_result_is_named(store: Store, text: str) -> None:
-    store.write(result())
-    path = store.trials / f"{TRIAL.id}.json"
-    path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=rf"{TRIAL.id}.json: .*") as error:
-        store.finished()
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("length", [10, 100_000])
@@ -207,7 +151,7 @@ def test_of_a_long_traceback_the_beginning_and_the_end_are_kept(length: int) -> 
 WRITER = """
 import os, sys
 from pathlib import Path
-import test_store
+import stored
 from adbench_harness.results.maps import Maps, encode
 from adbench_harness.results.store import Store
 store = Store(Path(sys.argv[1]))
@@ -219,7 +163,7 @@ def child(tmp_path: Path, body: str) -> subprocess.Popen[str]:
         [sys.executable, "-c", WRITER + body, str(tmp_path / "results")],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[1],
     )
 
 
@@ -232,7 +176,7 @@ def test_a_writer_that_dies_half_way_leaves_the_last_result(
     die = child(
         tmp_path,
         f"import json, numpy as np\n{module}.{name} = lambda *_, **__: os._exit(9)\n"
-        "store.write(test_store.result(status='failed', metrics={}))",
+        "store.write(stored.result(status='failed', metrics={}))",
     )
     assert die.wait() == 9
     (found,) = store.read()
@@ -245,10 +189,12 @@ def test_a_writer_that_is_killed_leaves_whole_files(store: Store, tmp_path: Path
         tmp_path,
         "import itertools, numpy as np\n"
         "from dataclasses import replace\n"
-        "big = {'score': np.random.default_rng(0).random(200_000)}\n"
+        "scores = np.random.default_rng(0).random(200_000)\n"
+        "labels, names = np.zeros(len(scores), np.int8), np.full(len(scores), 'a')\n"
+        "big = {'score': scores, 'label': labels, 'path': names, 'defect': names}\n"
         "for seed in itertools.count():\n"
-        "    trial = replace(test_store.TRIAL, seed=seed % 5)\n"
-        "    store.write(test_store.result(trial=trial, images=big, maps=None, curves={}))\n"
+        "    trial = replace(stored.TRIAL, seed=seed % 5)\n"
+        "    store.write(stored.result(trial=trial, images=big, maps=None, curves={}))\n"
         "    print(seed, flush=True)\n",
     )
     assert writer.stdout is not None
@@ -267,8 +213,8 @@ def test_a_reader_never_sees_half_a_file(store: Store, tmp_path: Path) -> None:
     body = (
         "from dataclasses import replace\n"
         "for seed in range(60):\n"
-        "    trial = replace(test_store.TRIAL, seed=seed % 6)\n"
-        "    store.write(test_store.result(trial=trial))\n"
+        "    trial = replace(stored.TRIAL, seed=seed % 6)\n"
+        "    store.write(stored.result(trial=trial))\n"
     )
     writers = [child(tmp_path, body) for _ in range(3)]
     seen = 0
@@ -315,3 +261,64 @@ def test_a_folder_is_made_only_where_it_can_be_written_to(tmp_path: Path) -> Non
     (tmp_path / "trials").symlink_to("/proc")  # where not even root may write
     with pytest.raises(UserError, match=r"--out: '.*trials' cannot be written to \("):
         Store(tmp_path).make()
+
+
+def other(tmp_path: Path) -> Store:
+    found = Store(tmp_path / "new")
+    found.write(result(metrics={"image_auroc": 0.9}))
+    return found
+
+
+def test_there_are_accepted_results_at_every_moment(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(result())
+    new, moments = other(tmp_path), []
+    rename = Path.rename
+
+    def watched(path: Path, target: Path) -> Path:
+        done = rename(path, target)
+        moments.append({place.name for place in store.root.iterdir()})
+        # What a process that is killed here leaves is put right by whoever reads it next.
+        left = Path(shutil.copytree(store.root, tmp_path / f"left{len(moments)}"))
+        monkeypatch.setattr(Path, "rename", rename)
+        assert len(list(Store.existing(left).read())) == 1
+        assert not (left / "trials.old").exists()
+        monkeypatch.setattr(Path, "rename", watched)
+        return done
+
+    monkeypatch.setattr(Path, "rename", watched)
+    store.accept(new, [TRIAL.id])
+    assert moments == [{"trials.old", "trials.new"}, {"trials.old", "trials"}]
+    assert {place.name for place in store.root.iterdir()} == {"trials"}
+    assert next(store.read()).metrics == {"image_auroc": 0.9}
+
+
+def test_what_cannot_be_accepted_leaves_what_was(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(result())
+    new = other(tmp_path)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copy", full)
+    with pytest.raises(UserError, match=r"No space left on device\); make room, and the same comm"):
+        store.accept(new, [TRIAL.id])
+    assert {place.name for place in store.root.iterdir()} == {"trials"}
+    assert next(store.read()).metrics == result().metrics
+
+
+def test_a_disk_that_fills_while_a_result_is_written_leaves_no_part(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.make()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"No space left on device\); make room, and the same comm"):
+        store.write(result())
+    assert list(store.trials.iterdir()) == []

@@ -77,3 +77,17 @@ def test_without_git_there_is_no_commit(monkeypatch):
     monkeypatch.setattr(subprocess, "run", missing)
     assert provenance.commit() is None
     provenance.commit.cache_clear()
+
+
+def test_git_does_not_lock_the_index_of_the_user(monkeypatch):
+    seen = []
+
+    def git(command, *, env, **_):
+        seen.append((command[3], env["GIT_OPTIONAL_LOCKS"]))
+        return subprocess.CompletedProcess(command, 0, "abc\n", "")
+
+    provenance.commit.cache_clear()
+    monkeypatch.setattr(subprocess, "run", git)
+    assert provenance.commit() == "abc"
+    assert seen == [("ls-files", "0"), ("describe", "0")]
+    provenance.commit.cache_clear()

@@ -8,6 +8,7 @@ every machine makes the same images.
 from __future__ import annotations
 
 import math
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import skimage.data
+from filelock import FileLock
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -447,25 +449,30 @@ def _changed(clean: Bytes, image: Bytes) -> NDArray[np.bool_]:
 def build(root: Path) -> Path:
     """Write the five categories into ``root / VERSION`` if they are missing; return that folder.
 
-    The folder appears only when it is complete: an interrupted build is done again, and processes
-    may build at the same time. Raises OSError if ``root`` cannot be written.
+    The folder appears only when it is complete: an interrupted build is removed and done again.
+    Processes wait for each other. Raises OSError if ``root`` cannot be written.
     """
     home = root / str(VERSION)
     if home.is_dir():
         return home
     root.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".building-", dir=root) as scratch:
-        drawn = Path(scratch) / home.name
-        for category in CATEGORIES:
-            for item in generate(category):
-                _write(drawn / category / item.path, item.image)
-                if item.mask is not None:
-                    _write(drawn / category / item.mask_path, item.mask)
-        try:
-            drawn.rename(home)
-        except OSError:  # another process finished first
-            if not home.is_dir():
-                raise
+    with FileLock(f"{root}.lock"):
+        if home.is_dir():  # another process finished first
+            return home
+        for left in root.glob(".building-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with TemporaryDirectory(prefix=".building-", dir=root) as scratch:
+            drawn = Path(scratch) / home.name
+            for category in CATEGORIES:
+                for item in generate(category):
+                    _write(drawn / category / item.path, item.image)
+                    if item.mask is not None:
+                        _write(drawn / category / item.mask_path, item.mask)
+            try:
+                drawn.rename(home)
+            except OSError:  # where locks have no effect, another process may be first
+                if not home.is_dir():
+                    raise
     return home
 
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from adbench_harness import __version__
+from adbench_harness import __version__, terminal
 from adbench_harness.cli import (
     check,
     compare,
@@ -37,7 +37,7 @@ from adbench_harness.cli import (
     weights,
 )
 from adbench_harness.cli import list as list_
-from adbench_harness.errors import ContractError, Interrupted, UserError
+from adbench_harness.errors import ContractError, Interrupted, UserError, no_room
 
 _COMMANDS = (
     *(run, leaderboard, plot, report, compare, rerun, scores, rescore, timings, fill),
@@ -97,14 +97,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
+    with terminal.cleaned():
+        return _guarded(arguments)
+
+
+def _guarded(arguments: Sequence[str] | None) -> int:
+    """Answer; errors that a user can cause are one line."""
     try:
         try:
             return _answer(arguments)
         finally:
             sys.stdout.flush()  # a closed pipe raises here and not at exit
     except (UserError, ContractError) as error:
-        options.tell(f"error: {error}")
-        return 2
+        return _refused(str(error))
     except KeyboardInterrupt as error:
         print("adbench: interrupted; run the same command again to continue", file=sys.stderr)
         return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
@@ -112,6 +117,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (such as head) closed the pipe; Python must not print an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if not no_room(error):
+            raise
+        place = f"'{error.filename}' cannot be written" if error.filename else "cannot go on"
+        return _refused(f"{place} ({error.strerror}); make room, and the same command goes on")
+
+
+def _refused(reason: str) -> int:
+    options.tell(f"error: {reason}")
+    return 2
 
 
 def _answer(arguments: Sequence[str] | None) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
+from adbench_harness.cli import output
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.results import FOLDER
 from adbench_harness.wording import counted, terminal_width
@@ -60,7 +60,7 @@ def handle(given: argparse.Namespace) -> int:
     writers = {"markdown": compare.markdown, "junit": compare.junit, "json": compare.json_text}
     for name, write in writers.items():
         if getattr(given, name):
-            _write(Path(getattr(given, name)), write(found))
+            output.write(Path(getattr(given, name)), write(found))
     print(compare.text(found, terminal_width()))
     return _accept(baseline, new, accepted) if accepted else found.exit_code
 
@@ -113,21 +113,6 @@ def _acceptable(new: Any) -> list[str]:
 
 def _accept(baseline: Any, new: Any, ids: list[str]) -> int:
     """Replace the baseline by trials of ``new``; curves and maps are not kept."""
-    fresh = baseline.root / "trials.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    for name in (f"{trial}.{suffix}" for trial in ids for suffix in ("json", "npz")):
-        if (new.trials / name).exists():
-            shutil.copy(new.trials / name, fresh)
-    shutil.rmtree(baseline.trials, ignore_errors=True)
-    fresh.rename(baseline.trials)
+    baseline.accept(new, ids)
     print(f"accepted: {counted(len(ids), 'trial')} in {baseline.root}")
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be written: {error.strerror}") from None

@@ -9,6 +9,7 @@ import re
 import shlex
 from pathlib import Path
 
+from adbench_harness.cli import output
 from adbench_harness.errors import UserError
 
 SUMMARY = "Run the adbench commands in a Markdown file's comments and write their output into it."
@@ -34,7 +35,7 @@ def handle(given: argparse.Namespace) -> int:
             )
         new = filled(old, path.parent)
         if new != old:
-            path.write_text(new, encoding="utf-8")
+            output.write(path, new)
         print(f"{path}: {'filled' if new != old else 'unchanged'}")
     return 0
 

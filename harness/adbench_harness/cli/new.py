@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from pathlib import Path
 
 from adbench_harness import __version__
+from adbench_harness.cli import output
 from adbench_harness.errors import UserError
 
 SUMMARY = "Write a distribution with a working plugin: module, tests, README, CI."
@@ -52,9 +54,12 @@ def handle(given: argparse.Namespace) -> int:
     for word in (words["Template"], words["TEMPLATE"]):
         if word in taken:
             raise UserError(f"'{name}': the code already has a {word}; choose another name")
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_filled(text, words), encoding="utf-8")
+    try:
+        for path, text in files.items():
+            output.write(path, _filled(text, words))
+    except UserError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     print(f"{folder}: {words['A KIND'].lower()} that works as it stands. Next:\n")
     for command in (f'cd {folder} && pip install -e ".[test]"', "pytest", words["RUN"]):
         print(f"  {command}")

@@ -257,7 +257,7 @@ def say(text: str, indent: str = "") -> None:
 
 def tell(text: str, who: str = "adbench") -> None:
     """Print an error or a remark on stderr: one line for a program, wrapped for a reader."""
-    line = f"{who}: {text}"
+    line = f"{who}: {text}".replace("\n", " ")
     print(wrapped(line, terminal_width(), "  ") if sys.stderr.isatty() else line, file=sys.stderr)
 
 

@@ -33,6 +33,7 @@ def handle(given: argparse.Namespace) -> int:
 
     store = Store.existing(given.results)
     from adbench_harness.leaderboard import plot
+    from adbench_harness.leaderboard.table import escaped
     from adbench_harness.planning import grammar
 
     by, metrics = grammar.names(given.by), grammar.names(given.metric)
@@ -41,5 +42,5 @@ def handle(given: argparse.Namespace) -> int:
         title = plot.curves(store, Path(given.output), by=by, names=metrics, only=only)
     else:
         title = plot.sweep(store, Path(given.output), x=given.x, by=by, metrics=metrics, only=only)
-    print(f"![{title}]({given.output})")
+    print(f"![{escaped(title)}]({given.output})")
     return 0

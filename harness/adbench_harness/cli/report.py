@@ -6,6 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
+from adbench_harness import terminal
 from adbench_harness.cli import options
 from adbench_harness.errors import UserError
 
@@ -34,7 +35,6 @@ def handle(given: argparse.Namespace) -> int:
     if given.images < 0:
         raise UserError(f"--images {given.images}: give a number, such as 12, or 0 for none")
     locations = options.data_locations(given)
-    from rich.console import Console
     from rich.progress import Progress
 
     from adbench_harness import report
@@ -42,8 +42,8 @@ def handle(given: argparse.Namespace) -> int:
     catalogue = options.recorded(given, store.read())
     locations.check(catalogue.offers["dataset"])
     start = time.monotonic()
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    shown = terminal.console()
+    with Progress(console=shown, transient=True, disable=not shown.is_terminal) as progress:
         task = progress.add_task("galleries", total=None)
         written = report.write(
             store,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench_harness.cli import options
+from adbench_harness.cli import options, output
 from adbench_harness.errors import UserError
 from adbench_harness.wording import counted
 
@@ -62,12 +62,12 @@ def _write_scores(
     path: Path, results: list[TrialResult], store: Store, only: dict[str, str]
 ) -> None:
     from adbench_harness.leaderboard import scores
+    from adbench_harness.leaderboard.spreadsheet import csv
 
     table, rows, without = scores.table(results, store, only)
     if without:
         options.tell(f"no image scores, left out: {', '.join(without)}")
-    with _writing(path):
-        table.to_csv(path)
+    output.write(path, csv(table))
     columns = counted(len(table.columns), "column")
     print(
         f"{counted(len(table), 'image')}, {columns} of scores from {counted(rows, 'row')} of the "
@@ -112,7 +112,7 @@ def _write_maps(
                     )
                 written[path] = name
                 size = images.image(name).shape[:2]
-                with _writing(folder / path):
+                with output.writing(folder / path):
                     _write_map(part / path, values, size, maps.spec, given.bits)
         if not written:
             raise UserError(
@@ -129,26 +129,18 @@ def _write_maps(
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
     """A new folder whose files are moved into ``folder`` at the end, unless there is an error."""
-    with _writing(folder):
+    with output.writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield part
-        with _writing(folder):
+        with output.writing(folder):
             for file in [path for path in part.rglob("*") if path.is_file()]:
                 target = folder / file.relative_to(part)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be written: {error.strerror}") from None
 
 
 def _write_map(path: Path, values: Any, size: tuple[int, int], spec: Any, bits: int) -> None:

@@ -206,8 +206,8 @@ def junit(comparison: Comparison) -> str:
         place = f"{trial.dataset.label}/{trial.category}"
         case = ET.Element(
             "testcase",
-            classname=place,
-            name=trial.title.removeprefix(f"{place} · "),
+            classname=_printable(place),
+            name=_printable(trial.title.removeprefix(f"{place} · ")),
             time=f"{sum(pair.new.seconds_alone.values()) if pair.new else 0:.3f}",
         )
         found = reasons(pair)
@@ -262,7 +262,7 @@ def json_text(comparison: Comparison) -> str:
             for pair in comparison.pairs
         ],
     }
-    return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

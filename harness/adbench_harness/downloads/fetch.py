@@ -1,37 +1,44 @@
-"""Download and unpack: the only module that uses the network."""
+"""Downloads files: the only module that uses the network."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import lzma
 import re
 import shutil
-import stat
-import tarfile
+import socket
+import threading
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.client import HTTPException
 from os import SEEK_END
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import (
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    Request,
+    build_opener,
+)
 
 from filelock import FileLock
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, message, no_room
 
 DownloadProgress = Callable[[int, int | None], None]
 """Called with the bytes done (fewer after a restart) and the total, or None if unknown."""
 
 TIMEOUT_SECONDS = 30.0
 RETRIES = 3
+SLOW_SECONDS = 60.0
+"""Time in which the headers, and then every CHUNK bytes, must arrive."""
+RESERVE = 1 << 30
+"""Bytes of the disk that a file of unknown length leaves free."""
 BACKOFF_SECONDS = 1.0
-MAX_RATIO = 100
 CHUNK = 1 << 16
 
 
@@ -64,8 +71,14 @@ def download(
                 if wrong := _mismatch(destination, hashes):
                     raise UserError(f"{destination}: {wrong}; move it away and run again")
                 return
-            with part.open("ab") as file:
-                _complete(url, file, note, any(hashes.values()), progress)
+            try:
+                with part.open("ab") as file:
+                    _complete(url, file, note, any(hashes.values()), progress)
+            except BaseException:
+                if not part.stat().st_size:  # nothing to resume from
+                    part.unlink()
+                    note.unlink(missing_ok=True)
+                raise
             if wrong := _mismatch(part, hashes):
                 part.unlink()
                 note.unlink()
@@ -73,7 +86,10 @@ def download(
             part.replace(destination)
             note.unlink()
     except OSError as error:
-        raise UserError(f"{destination}: not written ({error}); fix this and run again") from error
+        step = "make room" if no_room(error) else "fix this"
+        raise UserError(
+            f"{destination}: not written ({error}); {step}, and the same command goes on"
+        ) from error
 
 
 def check(path: Path, *, sha256: str | None, md5: str | None = None) -> None:
@@ -91,25 +107,27 @@ def sha256(path: Path) -> str:
 def _complete(
     url: str, file: BinaryIO, note: Path, checked: bool, progress: DownloadProgress | None
 ) -> None:
-    """Repeat requests until the file is complete; only failures without progress count."""
+    """Repeat requests until the file is complete; only failures without CHUNK more bytes count."""
     failures, furthest = 0, file.seek(0, SEEK_END)
     while True:
         try:
             return _request(url, file, note, checked, progress)
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: a wrong redirect
+            if no_room(error):
+                raise
             code = error.code if isinstance(error, HTTPError) else None
             if code == 416:  # the server's file is shorter than ours
                 file.truncate(0)
             size = file.seek(0, SEEK_END)
-            failures = 1 if size > furthest else failures + 1
-            furthest = max(furthest, size)
+            gained = size >= furthest + CHUNK
+            failures, furthest = (1, size) if gained else (failures + 1, furthest)
             hopeless = url.startswith("file:") or (
                 code and code < 500 and code not in (408, 416, 429)
             )
             if hopeless or failures > RETRIES:
                 raise UserError(
-                    f"{url}: {error}; check the address and the connection, then run the same "
-                    f"command again to resume ({size} bytes are kept)"
+                    f"{url}: {message(error)}; check the address and the connection, then run the "
+                    f"same command again to resume ({size} bytes are kept)"
                 ) from error
         time.sleep(BACKOFF_SECONDS * 2 ** (failures - 1))
 
@@ -118,27 +136,27 @@ def _request(
     url: str, file: BinaryIO, note: Path, checked: bool, progress: DownloadProgress | None
 ) -> None:
     """Download the rest of the file, or start over if the server has another file."""
-    try:
-        known = json.loads(note.read_text())
-    except (FileNotFoundError, ValueError):
-        known = {}
+    known = _noted(note)
     total, validator = known.get("total"), known.get("validator")
     done = file.seek(0, SEEK_END)
     headers, content_range = {"User-Agent": "adbench"}, ""
     # Without a checksum, only the server knows whether the file is still the same.
-    if done and total and known["url"] == url and (validator or checked):
+    if done and total and known.get("url") == url and (validator or checked):
         if done == total:
             return
         content_range = f"bytes {done}-{total - 1}/{total}"
         headers["Range"] = f"bytes={done}-"
         if validator:
             headers["If-Range"] = validator
-    with urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as response:
+    opener = build_opener(_Redirects, _Http, _Https)
+    with opener.open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as response:
         found = _validator(response.headers)
+        if response.status not in (None, 200, 206):  # None: a file URL
+            raise ConnectionError(f"the server answered with status {response.status}")
         if response.status != 206:
             file.truncate(done := 0)
             length = response.headers.get("Content-Length", "")
-            total = int(length) if length.isdecimal() else None
+            total = int(length) if length.isdecimal() and len(length) < 20 else None
             note.write_text(json.dumps({"url": url, "total": total, "validator": found}))
         elif response.headers["Content-Range"] != content_range or found not in (None, validator):
             file.truncate(0)
@@ -148,14 +166,83 @@ def _request(
             raise UserError(
                 f"{url}: needs {total - done} more bytes, but {free} are free; make room, run again"
             )
+        since, seen = time.monotonic(), done
         while True:
             if progress:
                 progress(done, total)
-            if not (chunk := response.read(CHUNK)):
+            if not (chunk := response.read1(CHUNK)):
                 break
             done += file.write(chunk)
+            if total is None and done > free - RESERVE:
+                file.truncate(0)
+                raise UserError(
+                    f"{url}: sent {done} bytes without saying how many there are, and the disk has "
+                    "no room for more; check the address, or make room and run again"
+                )
+            if done >= seen + CHUNK:
+                since, seen = time.monotonic(), done
+            elif time.monotonic() > since + SLOW_SECONDS:
+                raise ConnectionError(f"fewer than {CHUNK} bytes came in {SLOW_SECONDS:g} s")
     if total is not None and done != total:
         raise ConnectionError(f"the connection ended after {done} of {total} bytes")
+
+
+class _Prompt:
+    """A connection on which an answer's headers come in SLOW_SECONDS or not at all."""
+
+    sock: socket.socket
+    _late = False
+
+    def getresponse(self) -> Any:
+        timer = threading.Timer(SLOW_SECONDS, self._leave)
+        timer.daemon = True
+        timer.start()
+        try:
+            response = super().getresponse()  # type: ignore[misc]
+        finally:
+            timer.cancel()
+        if self._late:  # what came may look like the whole
+            raise ConnectionError(f"the headers did not come in {SLOW_SECONDS:g} s")
+        return response
+
+    def _leave(self) -> None:
+        self._late = True
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _prompt(http_class: Any) -> Any:
+    return type("Prompt", (_Prompt, http_class), {})
+
+
+class _Http(HTTPHandler):
+    def do_open(self, http_class: Any, req: Request, **arguments: Any) -> Any:
+        return super().do_open(_prompt(http_class), req, **arguments)
+
+
+class _Https(HTTPSHandler):
+    def do_open(self, http_class: Any, req: Request, **arguments: Any) -> Any:
+        return super().do_open(_prompt(http_class), req, **arguments)
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows a server to another http or https address, but never from https to http."""
+
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        if not newurl.lower().startswith(("https://", f"{req.type}://")):
+            raise HTTPError(req.full_url, code, f"redirected to {newurl}, refused", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _noted(note: Path) -> dict[str, Any]:
+    """What is known of an interrupted download; empty if nothing is, or the note is damaged."""
+    try:
+        known = json.loads(note.read_text())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _validator(headers: Any) -> str | None:
@@ -173,91 +260,3 @@ def _mismatch(path: Path, hashes: dict[str, str | None]) -> str | None:
             if not actual.startswith(expected.lower()):
                 return f"its {name} is {actual}, not {expected}"
     return None
-
-
-def extract(
-    archives: Sequence[Path],
-    destination: Path,
-    *,
-    max_bytes: int | None,
-    progress: DownloadProgress | None = None,
-    finish: Callable[[Path], object] | None = None,
-) -> None:
-    """Unpack zip or tar archives (plain, gzip, bzip2, xz) into one folder, `destination`.
-
-    The folder appears only when it is complete, so an existing folder that is not empty is left
-    unchanged. `progress` counts bytes of an archive; `finish` adds to the folder before it appears.
-    Raises UserError for an archive that is damaged, that would unpack to more than `max_bytes`
-    (None: 100 times its own size), that contains anything but folders, files and, in tar, links
-    without `..`, or that contains a file of an earlier archive.
-    """
-    part, archive = Path(f"{destination}.part"), archives[0]
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{destination}.lock"):
-            if destination.exists() and any(destination.iterdir()):
-                return
-            shutil.rmtree(part, ignore_errors=True)  # left by a killed process
-            part.mkdir()
-            try:
-                for archive in archives:
-                    _unpack(archive, part, max_bytes, progress)
-                if finish:
-                    finish(part)
-                part.replace(destination)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-    except (
-        *(OSError, EOFError, RuntimeError, ValueError, zlib.error, lzma.LZMAError),
-        *(tarfile.TarError, zipfile.BadZipFile),
-    ) as error:
-        reason = str(error).partition(":\n")[0]
-        raise UserError(
-            f"{archive}: cannot be unpacked ({reason}); fix this, or delete it and fetch it again"
-        ) from error
-
-
-def _unpack(
-    archive: Path, folder: Path, max_bytes: int | None, progress: DownloadProgress | None
-) -> None:
-    size = archive.stat().st_size
-    limit = MAX_RATIO * size if max_bytes is None else max_bytes
-    earlier = {path for path in folder.rglob("*") if path.is_file()}
-    with archive.open("rb") as raw:
-        members = _zip_members if raw.read(4) in (b"PK\3\4", b"PK\5\6") else _tar_members
-        raw.seek(0)
-        for names, length, write in members(raw, folder):
-            for path in map(PureWindowsPath, names):  # handles "/", "\\" and drive letters
-                if path.anchor or ".." in path.parts:
-                    raise ValueError(f"'{path}' may point outside the folder: do not trust it")
-            if folder / names[0] in earlier:
-                raise ValueError(f"'{names[0]}' is also in an earlier archive")
-            limit -= length
-            if limit < 0:
-                raise ValueError("it would unpack to more bytes than allowed: do not trust it")
-            write()
-            if progress:
-                progress(raw.tell(), size)
-
-
-_Member = tuple[tuple[str, ...], int, Callable[[], object]]
-"""Names to check, unpacked size in bytes, and a function that writes the member."""
-
-
-def _tar_members(raw: BinaryIO, folder: Path) -> Iterator[_Member]:
-    with tarfile.open(fileobj=raw) as tar:
-        for member in tar:
-            write = partial(tar.extract, member, folder, filter="data")
-            yield (member.name, member.linkname), member.size, write
-        # tarfile mistakes a damaged header for the end and never reaches the checksum after it.
-        while tar.fileobj and (rest := tar.fileobj.read(CHUNK)):
-            if rest.strip(b"\0"):
-                raise tarfile.ReadError("data after its end")
-
-
-def _zip_members(raw: BinaryIO, folder: Path) -> Iterator[_Member]:
-    with zipfile.ZipFile(raw) as archive:
-        for member in archive.infolist():
-            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise zipfile.BadZipFile(f"{member.filename!r} is neither a file nor a folder")
-            yield (member.filename,), member.file_size, partial(archive.extract, member, folder)

@@ -73,7 +73,7 @@ class Fetcher:
 
     def _fetch(self, dataset: Any, parent: Path) -> None:
         """Download the archives, unpack them together, record checksums, remove the archives."""
-        from adbench_harness.downloads import checksums, fetch
+        from adbench_harness.downloads import archives, checksums, fetch
 
         for archive in dataset.archives:
             target = parent / archive.name
@@ -93,7 +93,7 @@ class Fetcher:
         root = parent / dataset.name
         with self._listener.transfer(f"unpacking {dataset.name}") as progress:
             targets = [parent / archive.name for archive in dataset.archives]
-            fetch.extract(targets, root, max_bytes=None, progress=progress, finish=checksums.write)
+            archives.extract(targets, root, progress=progress, finish=checksums.write)
         for archive in dataset.archives:
             if archive.url is None:
                 self._listener.note(

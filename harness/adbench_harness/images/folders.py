@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from adbench_harness.errors import UserError, printable
+from adbench_harness.errors import UserError, no_room, printable
 from adbench_harness.images import headers
 from adbench_harness.images.headers import Header
 from adbench_harness.types import Sample
@@ -42,8 +42,16 @@ def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path
             )
         return root
     cached = cache_folder() / "data" / dataset.name
-    if (built := dataset.build(cached)) is not None:
-        return built
+    try:
+        if (built := dataset.build(cached)) is not None:
+            return built
+    except OSError as error:
+        if not no_room(error):
+            raise
+        raise UserError(
+            f"data set '{dataset.name}' cannot be built in '{cached}' ({error.strerror}); make "
+            "room, and the same command goes on"
+        ) from error
     candidates = [Path(data).expanduser() / dataset.name, cached] if data else [cached]
     for root in candidates:
         if root.is_dir():

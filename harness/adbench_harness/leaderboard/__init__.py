@@ -19,6 +19,7 @@ from adbench_harness.leaderboard.labels import relabelled, renamed
 from adbench_harness.leaderboard.notes import image_notes
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, listing, pivot
 from adbench_harness.leaderboard.printed import beside
+from adbench_harness.leaderboard.spreadsheet import csv
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.results.store import Store, TrialResult
 from adbench_harness.results.trial import Trial
@@ -95,7 +96,7 @@ def render(
         if format == "csv":
             cells = grid(trials, rows)
             wanted = list(metrics) or names
-            return cells.mean[wanted].where(cells.whole[wanted]).to_csv()
+            return csv(cells.mean[wanted].where(cells.whole[wanted]))
         table = listing(trials, rows, chosen, known)
         table = table if metrics or all else _abridged(table, chosen, asked, len(names))
     elif rows or columns:
@@ -104,7 +105,7 @@ def render(
         metric = metrics[0] if metrics else primary(names)
         if format == "csv":
             cells = grid(trials, [down, across])
-            return cells.mean[metric].where(cells.whole[metric]).unstack(across).to_csv()
+            return csv(cells.mean[metric].where(cells.whole[metric]).unstack(across))
         table = pivot(trials, down, across, metric, known)
     elif format == "csv":
         return _csv(trials, metrics)
@@ -197,7 +198,7 @@ def _csv(trials: pd.DataFrame, metrics: Sequence[str]) -> str:
     if metrics:
         wanted = {*KEYS, "seeds", "failed", *metrics, *(f"{name}_std" for name in metrics)}
         cells = cells[[name for name in cells if name in wanted]]
-    return cells.to_csv(index=False)
+    return csv(cells, index=False)
 
 
 def _opposite(axis: str | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, clean, no_room
 from adbench_harness.leaderboard import pareto
 from adbench_harness.leaderboard.columns import Column, column, headings, primary
 from adbench_harness.leaderboard.frame import Summary, check_axes, measured, select
@@ -79,7 +81,7 @@ def sweep(
             for number, (label, line) in enumerate(lines.groupby(level=list(by), sort=False)):
                 style: dict[str, Any] = {
                     "color": f"C{number}",
-                    "label": " · ".join(map(str, label)),
+                    "label": _plain(" · ".join(map(str, label))),
                 }
                 line = line.droplevel(list(by))
                 if NONE in line.index:
@@ -91,11 +93,11 @@ def sweep(
                 low, high = line["mean"] - line["spread"], line["mean"] + line["spread"]
                 panel.fill_between(xs, low, high, color=f"C{number}", alpha=0.12, lw=0)
             if not _numbers(positions):
-                panel.set_xticks(range(len(positions)), positions)
-            panel.set(xlabel=x, ylabel=shown.title + (" (%)" if scale == 100 else ""))
+                panel.set_xticks(range(len(positions)), list(map(_plain, positions)))
+            panel.set(xlabel=_plain(x), ylabel=shown.title + (" (%)" if scale == 100 else ""))
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        _save(figure, output)
-    return f"{', '.join(column(metric, known).title for metric in wanted)} by {x}"
+        missing = _save(figure, output)
+    return f"{', '.join(column(metric, known).title for metric in wanted)} by {x}{missing}"
 
 
 def _tradeoff(
@@ -159,12 +161,14 @@ def _tradeoff(
             if xs.min() > 0 and xs.max() > 20 * xs.min():
                 panel.set_xscale("log")
             panel.set(xlabel=_axis_label(costs), ylabel=_axis_label(shown))
-        figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=ncols)
-        _save(figure, output)
+        labels = list(map(_plain, drawn))
+        figure.legend(drawn.values(), labels, loc="outside lower center", ncols=ncols)
+        missing = _save(figure, output)
     title = f"{', '.join(column(metric, known).title for metric in wanted)} against {costs.title}"
     title += "; filled points are on the Pareto front"
     left_out = [name for name in absent if name not in drawn]
-    return title + (f"; not comparable: {', '.join(left_out)}" if left_out else "")
+    title += f"; not comparable: {', '.join(left_out)}" if left_out else ""
+    return title + missing
 
 
 def _scaled(
@@ -216,18 +220,32 @@ def curves(
                 mean = np.mean([run[:length] for run in runs], axis=0)
                 done = np.arange(1, length + 1) / length * 100
                 [drawn[label]] = panel.plot(done, mean, lw=1.2, color=f"C{labels.index(label)}")
-            panel.set(xlabel="training done (%)", ylabel=name, yscale="log")
-        figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=2)
-        _save(figure, output)
-    return f"{', '.join(found)} during training"
+            panel.set(xlabel="training done (%)", ylabel=_plain(name), yscale="log")
+        figure.legend(drawn.values(), list(map(_plain, drawn)), loc="outside lower center", ncols=2)
+        missing = _save(figure, output)
+    return f"{', '.join(found)} during training{missing}"
 
 
 def _numbers(positions: Sequence[str]) -> bool:
     return all(natural(position)[0] == 0 for position in positions)
 
 
-def _save(figure: Figure, output: Path) -> None:
-    try:
-        figure.savefig(output, metadata={"Date": None} if output.suffix == ".svg" else None)
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{output}' cannot be drawn: {error}") from None
+def _plain(text: str) -> str:
+    """Text that matplotlib draws as it is, and not as a formula."""
+    return clean(text).replace("$", r"\$")
+
+
+def _save(figure: Figure, output: Path) -> str:
+    """Write the file; returns a remark if no font has some of the characters, or else nothing."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            figure.savefig(output, metadata={"Date": None} if output.suffix == ".svg" else None)
+        except (OSError, ValueError) as error:
+            if no_room(error):
+                output.unlink(missing_ok=True)
+                raise
+            raise UserError(f"'{output}' cannot be drawn: {error}") from None
+    glyphs = (re.match(r"Glyph (\d+) ", str(one.message)) for one in caught)
+    missing = "".join(dict.fromkeys(chr(int(glyph[1])) for glyph in glyphs if glyph))
+    return f"; the font of the plot has no {missing}" if missing else ""

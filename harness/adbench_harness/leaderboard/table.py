@@ -10,6 +10,7 @@ from itertools import zip_longest
 
 from tabulate import tabulate
 
+from adbench_harness.terminal import BOLD, PLAIN
 from adbench_harness.wording import fold, longest, wrapped
 
 # A private code point: escaping does not change it, and printable text never contains it.
@@ -217,7 +218,7 @@ class Table:
         height = max(map(len, heads))
         rule = "─" * (sum(widths[j] + _GAP for j in columns) - _GAP)
         block = [*lines([""] * (height - len(head)) + head for head in heads), rule]
-        mark = "\x1b[1m{:>{}}\x1b[0m" if color else "*{}"
+        mark = f"{BOLD}{{:>{{}}}}{PLAIN}" if color else "*{}"
         for i, row in enumerate(self.rows):
             if i and i in self.sections:
                 block.append("")
@@ -254,6 +255,13 @@ def _html(text: str) -> str:
     return html.escape(_printable(text))
 
 
+_MARKS = re.compile(r"[\\`*|\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown reads as emphasis, links, code, tables or math; not a ``_`` inside a word."""
+_LINKS = re.compile(r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=:)(?=//)|(?<=\bwww)(?=\.)", re.IGNORECASE)
+"""Where a mention, a reference or an address must be broken: a backslash does not stop these."""
+
+
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*|\[\]])", r"\\\1", html.escape(_printable(text), quote=False))
+    plain = html.escape(_printable(text), quote=False)
+    return _LINKS.sub("<!-- -->", _MARKS.sub(r"\\\g<0>", plain))

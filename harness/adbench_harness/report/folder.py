@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from adbench_harness import __version__
-from adbench_harness.errors import UserError
+from adbench_harness.errors import UserError, clean
 from adbench_harness.results.trial import show
 
 _OURS = ("index.html", "compare.html", "rows", "plots", "data", "images", "static")
@@ -30,6 +30,8 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         _clear(root)
+        # An unfinished site is recognized as one, so that the same command can write it again.
+        self.file("index.html", f'{_MARK}{__version__}">unfinished\n')
         self._templates = Environment(
             loader=PackageLoader("adbench_harness.report"),
             autoescape=True,
@@ -45,7 +47,8 @@ class Folder:
     def page(self, path: str, template: str, **context: Any) -> None:
         """Write a page; ``root`` is the way from it to the folder."""
         root = "../" * path.count("/")
-        self.file(path, self._templates.get_template(template).render(root=root, **context))
+        text = self._templates.get_template(template).render(root=root, **context)
+        self.file(path, clean(text))
 
     def data(self, path: str, content: Any) -> None:
         """Write data as a script, which a page can load from disk; a JSON file it cannot."""

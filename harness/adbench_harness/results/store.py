@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from adbench_harness.errors import ContractError, UserError, clean, message, said
+from adbench_harness.errors import ContractError, UserError, clean, message, no_room, said
+from adbench_harness.results import reading
+from adbench_harness.results.reading import SCHEMA
 from adbench_harness.results.trial import Choice, Trial
 from adbench_harness.types import Metric, Unit
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
     from adbench_harness.results.maps import Maps
 
-SCHEMA = 2
 PROCESS = "process"
 """The stage of a failure that ended the trial's process."""
 _ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
@@ -65,8 +67,8 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class TrialResult:
-    """A trial's outcome.
+class Record:
+    """A trial's outcome as its JSON file has it.
 
     ``metrics`` has fractions (AUROC ...) and costs by the name of their column; undefined ones are
     absent. ``columns`` has their headings, so that a table of them needs no plugin. ``intervals``
@@ -76,12 +78,6 @@ class TrialResult:
     ``seconds_alone`` has the seconds of each stage as if the trial had run alone.
     ``seconds_shared`` has those that the run took since the previous result, including ``other``,
     so that they add up to the run's time.
-
-    ``images`` has arrays over the N test images, in the data set's order: ``path`` (relative to the
-    data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32) and ``probability``
-    (float32 [N, C]), whose classes are named in ``class``. Its ``validation`` (float32 [V]) has the
-    scores of the held-out normal images. ``maps`` is present if the run kept the maps. ``curves``
-    has what the training logged, in order.
     """
 
     trial: Trial
@@ -95,6 +91,19 @@ class TrialResult:
     flags: tuple[str, ...] = ()
     chosen: Mapping[str, Any] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialResult(Record):
+    """A trial's outcome, with what it stores as arrays.
+
+    ``images`` has arrays over the N test images, in the data set's order: ``path`` (relative to the
+    data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32) and ``probability``
+    (float32 [N, C]), whose classes are named in ``class``. Its ``validation`` (float32 [V]) has the
+    scores of the held-out normal images. ``maps`` is present if the run kept the maps. ``curves``
+    has what the training logged, in order.
+    """
+
     images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     maps: Maps | None = None
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -113,6 +122,18 @@ class TrialResult:
         return replace(model, params={**model.params, **self.chosen}, changed=changed)
 
 
+@dataclass(frozen=True)
+class Survey:
+    """Ids of the trials that succeeded, and of those that ended their process; damaged results.
+
+    ``damaged`` has a line for each result that cannot be read, by the id of its trial.
+    """
+
+    finished: set[str]
+    deadly: set[str]
+    damaged: Mapping[str, str]
+
+
 class Store:
     """A folder of results; writers need no lock, since each trial has its own files."""
 
@@ -125,6 +146,7 @@ class Store:
         """The results in ``folder``, or in that of a board; raises UserError if there are none."""
         board = (Path(folder) / "suite.toml").is_file()
         store = cls(Path(folder) / "results" if board else Path(folder))
+        store._restore()
         if not store.trials.is_dir():
             raise UserError(f"no results in '{folder}'; run 'adbench run' first or name its folder")
         return store
@@ -150,6 +172,38 @@ class Store:
         for folder in (self.trials, self.root / "checkpoints"):
             for path in folder.glob("*.tmp"):
                 path.unlink(missing_ok=True)
+
+    def accept(self, new: Store, ids: Iterable[str]) -> None:
+        """Replace all results by those of ``new`` with these ids; curves and maps are not kept."""
+        fresh, old = self.root / "trials.new", self.root / "trials.old"
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            fresh.mkdir(parents=True)
+            for name in (f"{id_}.{suffix}" for id_ in ids for suffix in ("json", "npz")):
+                if (new.trials / name).exists():
+                    shutil.copy(new.trials / name, fresh)
+            shutil.rmtree(old, ignore_errors=True)
+            if self.trials.is_dir():
+                self.trials.rename(old)
+            fresh.rename(self.trials)
+        except OSError as error:
+            step = "make room" if no_room(error) else "fix this"
+            raise UserError(
+                f"results cannot be accepted into '{self.root}' ({error.strerror}); {step}, and "
+                "the same command goes on"
+            ) from error
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+            self._restore()
+
+    def _restore(self) -> None:
+        """Finish, or take back, what a killed ``accept`` began."""
+        old = self.root / "trials.old"
+        if old.is_dir() and not self.trials.is_dir():
+            with suppress(OSError):
+                old.rename(self.trials)
+        if self.trials.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
 
     def stamps(self) -> dict[str, int]:
         """When each stored result was written, by trial id, in nanoseconds."""
@@ -214,52 +268,59 @@ class Store:
             text = json.dumps({"schema": SCHEMA, "id": result.trial.id, **content}, indent=1)
             file.write(f"{text}\n".encode())
 
-    def deadly(self) -> set[str]:
-        """Ids of the trials that ended their process."""
-        return {
-            content["id"]
-            for content in self._contents()
-            if any(failure["stage"] == PROCESS for failure in content["failures"])
-        }
+    def survey(self) -> Survey:
+        """What is stored, and what of it cannot be read. Raises UserError for another schema."""
+        finished, deadly, damaged = set(), set(), {}
+        for path in self._files():
+            try:
+                found = self._record(path)
+                arrays = self.images(found.trial)
+                reading.check(self._file(found.trial.id, _ARRAYS["maps"]))
+                reading.check(self._file(found.trial.id, _ARRAYS["curves"]))
+            except reading.Damaged as error:
+                damaged[path.stem] = str(error)
+                continue
+            if found.status == "ok" and arrays:
+                finished.add(found.trial.id)
+            if any(failure.stage == PROCESS for failure in found.failures):
+                deadly.add(found.trial.id)
+        return Survey(finished, deadly, damaged)
 
     def finished(self) -> set[str]:
-        """Ids of the trials that succeeded; failed ones are run again."""
-        return {content["id"] for content in self._contents() if content["status"] == "ok"}
+        """Ids of the trials that succeeded and can be read; the others are run again."""
+        return self.survey().finished
 
     def read(self) -> Iterator[TrialResult]:
-        """Every stored result, without its arrays, in the order of file names."""
-        for path in self._files():
-            yield _result(path, _content(path))
+        """Every stored result, without its arrays, in the order of file names.
 
-    def _contents(self) -> Iterator[dict[str, Any]]:
-        yield from map(_content, self._files())
+        Raises UserError for the first file that is not a result.
+        """
+        return map(_whole, map(self._record, self._files()))
+
+    def result(self, trial_id: str) -> TrialResult:
+        """The stored result of a trial, without its arrays. Raises UserError."""
+        return _whole(self._record(self._file(trial_id, "json")))
 
     def _files(self) -> list[Path]:
         return sorted(self.trials.glob("*.json"))
 
+    def _record(self, path: Path) -> Record:
+        found = reading.record(path)
+        if found.trial.id != path.stem:
+            raise reading.Damaged(path, "its name is not the id of its trial")
+        return found
+
     def curves(self, trial: Trial) -> dict[str, NDArray[Any]]:
-        """What the training of a trial logged; empty if it logged nothing."""
-        return self._arrays(trial, "curves")
+        """What the training of a trial logged; empty if it logged nothing. Raises UserError."""
+        return reading.curves(self._file(trial.id, _ARRAYS["curves"]))
 
     def images(self, trial: Trial) -> dict[str, NDArray[Any]]:
-        """The per-image arrays of a stored trial."""
-        return self._arrays(trial, "images")
+        """The per-image arrays of a stored trial. Raises UserError."""
+        return reading.images(self._file(trial.id, _ARRAYS["images"]))
 
     def maps(self, trial: Trial) -> Maps | None:
-        """The anomaly maps of a trial that was run with ``--keep-maps``; None otherwise."""
-        from adbench_harness.results.maps import decode
-
-        arrays = self._arrays(trial, "maps")
-        try:
-            return decode(arrays) if arrays else None
-        except Exception as error:
-            raise UserError(
-                f"{self._file(trial.id, _ARRAYS['maps'])}: not the maps of a result "
-                f"({said(error)}); delete the trial's files, and it runs again"
-            ) from None
-
-    def _arrays(self, trial: Trial, name: str) -> dict[str, NDArray[Any]]:
-        return _load(self._file(trial.id, _ARRAYS[name]))
+        """The maps of a trial that was run with ``--keep-maps``, else None. Raises UserError."""
+        return reading.maps(self._file(trial.id, _ARRAYS["maps"]))
 
     def _file(self, trial_id: str, suffix: str) -> Path:
         return self.trials / f"{trial_id}.{suffix}"
@@ -267,68 +328,15 @@ class Store:
 
 def read_file(path: Path) -> TrialResult:
     """One stored result, with its images' arrays if they are beside it; raises UserError."""
-    try:
-        content = _content(path)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be read ({error.strerror}); name a result") from None
-    return replace(_result(path, content), images=_load(path.with_suffix(f".{_ARRAYS['images']}")))
+    if not path.is_file():
+        raise UserError(f"'{path}' cannot be read (it is not a file); name a result")
+    images = reading.images(path.with_suffix(f".{_ARRAYS['images']}"))
+    return replace(_whole(reading.record(path)), images=images)
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    import numpy as np
-
-    if not path.exists():
-        return {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except Exception as error:  # each layer of the format has errors of its own
-        raise UserError(
-            f"{path}: not the arrays of a result ({type(error).__name__}); delete the trial's "
-            "files, and it runs again"
-        ) from None
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """The content of a result's file; raises UserError if it is not one."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path}: not a result ({said(error)}); delete it, and its trial runs again"
-        ) from None
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise UserError(
-            f"{path}: written by another version of adbench; run the suite again into "
-            "a new folder (--out)"
-        )
-    return content
-
-
-def _result(path: Path, content: dict[str, Any]) -> TrialResult:
-    kept = {key: value for key, value in content.items() if key not in ("schema", "id")}
-    try:
-        found = TrialResult(
-            **{
-                **kept,
-                "trial": Trial.from_json(content["trial"]),
-                "intervals": {n: tuple(i) for n, i in content["intervals"].items()},
-                "columns": {n: Heading(**h) for n, h in content["columns"].items()},
-                "flags": tuple(content["flags"]),
-                "failures": tuple(Failure(**failure) for failure in content["failures"]),
-            }
-        )
-        unchanged = found.trial.id == content["id"]
-    except (TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{path}: not a result ({said(error)}); delete it, and its trial runs again"
-        ) from None
-    if not unchanged:
-        raise UserError(
-            f"{path}: its id is not that of its trial, so it was changed; delete it, and its trial "
-            "runs again"
-        )
-    return found
+def _whole(record: Record) -> TrialResult:
+    """The result of a record, without its arrays."""
+    return TrialResult(**{one.name: getattr(record, one.name) for one in fields(record)})
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -40,8 +40,12 @@ class FileCheckpoint:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        torch.save({"state": dict(state), "curves": self.curves}, temporary)
-        os.replace(temporary, self._path)
+        try:
+            torch.save({"state": dict(state), "curves": self.curves}, temporary)
+            os.replace(temporary, self._path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def clear(self) -> None:
         """Forget the state once the training is done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import time
@@ -105,21 +106,20 @@ def setting_flags(settings: EvaluationSettings) -> tuple[str, ...]:
 @cache
 def commit() -> str | None:
     """The git commit of the harness's own checkout, with ``+`` if it has been changed since."""
-    here = Path(__file__).parent
     try:
-        described = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        inside = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__],
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
+        _git("ls-files", "--error-unmatch", __file__)
+        return _git("describe", "--always", "--dirty=+", "--exclude=*").strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return described.stdout.strip() if inside.returncode == 0 else None
+
+
+def _git(*arguments: str) -> str:
+    """What git prints, which must not take the lock that the user's own git may need."""
+    return subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+    ).stdout
