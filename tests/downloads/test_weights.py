@@ -143,3 +143,34 @@ def test_a_file_given_by_path_that_is_another_backbones_is_not_taken(tmp_path: P
     for name in ("efficientnet_b4-mine.pth", EFFICIENTNET.weights.filename):
         file = put(tmp_path / name)
         assert weights.find(Tiny(), str(file), [Tiny(), EFFICIENTNET]) is None  # type: ignore[arg-type]
+
+
+class TestAFileOfAModelsOwn:
+    """It is found as a backbone's is, and its content is what the model makes of it."""
+
+    def own(self, place: Path, others: Any = None) -> str | None:
+        taken = weights.find_file(Tiny.weights, 1, str(place), others)  # type: ignore[arg-type]
+        return taken and taken.path
+
+    def test_by_its_path_whatever_its_name(self, tmp_path: Path) -> None:
+        file = put(tmp_path / "teacher-mine.pth", b"mine")
+        put(tmp_path / "tiny_a-0123.pth", b"published")
+        assert self.own(file, [EFFICIENTNET]) == str(file)
+        assert self.own(tmp_path, [EFFICIENTNET]) == str(tmp_path / "tiny_a-0123.pth")
+
+    def test_not_if_it_is_a_backbones(self, tmp_path: Path) -> None:
+        file = put(tmp_path / "efficientnet_b4-mine.pth")
+        assert self.own(file, [EFFICIENTNET]) is None
+
+    def test_by_its_content_where_another_file_might_be_meant(self, tmp_path: Path) -> None:
+        content = next(
+            text
+            for text in (str(i).encode() for i in range(1_000_000))
+            if hashlib.sha256(text).hexdigest().startswith("0123")
+        )
+        assert self.own(put(tmp_path / "a.pth", content)) == str(tmp_path / "a.pth")
+        assert self.own(put(tmp_path / "b.pth", b"another one")) is None
+
+    def test_a_path_that_is_wrong(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="none' not found; correct --weights"):
+            self.own(tmp_path / "none")

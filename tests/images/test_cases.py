@@ -126,6 +126,7 @@ files("bits_12_declared", 0, "12 bits", image=deep(16), folder="folder:depth=12"
 files("bits_12_of_color", 0, "12 bits", image=lambda pixels: colors(deep(16)(pixels)))
 files("bits_12_in_tiff", 0, "12 bits", image=deep(16), suffix=".tiff")
 files("bits_16_in_pgm", 0, "16 bits", image=deep(257), suffix=".pgm")
+files("bits_12_of_color_in_ppm", 0, "12 bits", image=lambda p: colors(deep(16)(p)), suffix=".ppm")
 files("bits_declared_of_8", 2, "depth=12, but '.*png' holds 8 bits", folder="folder:depth=12")
 files("bits_99", 2, "depth must be from 8 to 16 bits, not 99", folder="folder:depth=99")
 files(
@@ -138,6 +139,16 @@ files(
 )  # fmt: skip
 
 
+files(
+    "integers_of_8_bits_with_a_sign", 2, "0.tiff' holds values of type int8; convert it to 8",
+    image=lambda pixels: (pixels.astype(int) - 128).astype(np.int8), suffix=".tiff",
+)  # fmt: skip
+files(
+    "integers_of_16_bits_with_a_sign", 2, "0.tiff' holds values of type int16; convert",
+    image=lambda pixels: pixels.astype(np.int16), suffix=".tiff",
+)  # fmt: skip
+
+
 @case(1, r"0.tiff' holds values of type float32")
 def floats_of_color(root: Path) -> None:
     plain(root)
@@ -147,16 +158,74 @@ def floats_of_color(root: Path) -> None:
     )
 
 
-@case(1, r"scratch/0.png' holds the value 4096, but 12 bits end at 4095; declare the depth")
+@case(1, r"scratch/0.png' holds the value 4096, but 12 bits end at 4095; convert it, or declare")
 def bits_beyond_the_training_images(root: Path) -> None:
     plain(root, image=deep(16))
     write(root / "test/scratch/0.png", np.full((SIDE, SIDE), 4096, np.uint16))
 
 
-@case(2, r"stores 16 bits and '.*/train/good/0.png' 8; convert all images")
+@case(2, r"train/good/0.png' of 12 images stores 8 bits, and the others 16; convert all images")
 def bits_of_both_kinds(root: Path) -> None:
     plain(root, image=deep(16))
     write(root / "train/good/0.png", np.zeros((SIDE, SIDE), np.uint8))
+
+
+@case(2, r"test/good/0.png' and 1 more of 12 images store 16 bits, and the others 8; convert all")
+def bits_of_16_among_8(root: Path) -> None:
+    plain(root)
+    for number in range(2):
+        write(root / f"test/good/{number}.png", np.full((SIDE, SIDE), 30_000, np.uint16))
+
+
+# ---------------------------------------------------------------- colors
+
+
+def kept_as(mode: str) -> Callable[[Path], None]:
+    """The plain data set, each image in another mode of Pillow."""
+
+    def make(root: Path) -> None:
+        plain(root)
+        for path in root.glob("t*/*/*.png"):
+            Image.open(path).convert(mode).save(path)
+
+    return make
+
+
+for _mode in ("P", "LA", "RGB", "RGBA"):
+    CASES[f"images_{_mode}"] = Case(kept_as(_mode))
+CASES["images_of_1_bit"] = Case(kept_as("1"), values=FINE)
+
+
+@case()
+def grey_among_colors(root: Path) -> None:
+    plain(root, image=colors)
+    for path in (root / "test/good").iterdir():
+        Image.open(path).convert("L").save(path)
+
+
+@case(0, "", ALIGNED)
+def cmyk(root: Path) -> None:
+    plain(root, suffix=".jpg")
+    for path in root.glob("t*/*/*.jpg"):
+        Image.open(path).convert("CMYK").save(path, quality=98)
+
+
+@case()
+def white_is_0(root: Path) -> None:
+    plain(root)
+    for path in list(root.glob("t*/*/*.png")):
+        negative = 255 - np.asarray(Image.open(path))
+        tifffile.imwrite(path.with_suffix(".tif"), negative, photometric="miniswhite")
+        path.unlink()
+
+
+@case(0, "3 images of 12 have transparent pixels, which are read with the colors stored there")
+def transparent_background(root: Path) -> None:
+    plain(root)
+    for path in (root / "test/good").iterdir():
+        pixels = np.asarray(Image.open(path).convert("RGBA")).copy()
+        pixels[:8, :, 3] = 0
+        Image.fromarray(pixels).save(path)
 
 
 # ---------------------------------------------------------------- masks
@@ -204,6 +273,17 @@ files("masks_raised", 0, "without the value 0", mask=lambda truth: np.where(trut
 files("masks_of_numbered_classes", 0, "3 of 3 masks are of several classes", mask=classes(1, 2))
 files("masks_of_grey_classes", 0, "3 of 3 masks are of several classes", mask=classes(100, 200))
 files("masks_without_0", 2, "values 1, 2, 3, and none is 0", mask=lambda t: classes(1, 2)(t) + 1)
+files(
+    "masks_of_a_class_and_255",
+    2,
+    "the values 0, 1, 255: the dark ones may be a class or noise",
+    mask=classes(1, 255),
+)
+files(
+    "masks_of_a_class_and_255_declared", 0, "", SAME,
+    mask=classes(1, 255), folder="folder:mask_threshold=0",
+)  # fmt: skip
+files("masks_of_soft_edges_of_few_values", 0, SOFT, NEAR, mask=lambda t: blurred(t) // 64 * 64)
 files("masks_inverted", 0, "3 of 3 .* covers more than half", FINE, mask=lambda truth: 255 - truth)
 files("masks_empty", 0, "3 of 3 .* a mask that marks nothing", FINE, mask=np.zeros_like)
 files(
@@ -218,7 +298,32 @@ files(
     "masks_equally_bright", 2, "colors that are equally bright",
     mask=lambda t: np.where(t[..., None] > 0, np.array([255, 0, 0]), np.array([0, 0, 255])),
 )  # fmt: skip
-files("masks_of_another_size", 2, "_mask.png': 20 x 20 px, but", mask=lambda truth: truth[:20, :20])
+files("masks_of_0_and_2", mask=lambda truth: truth // 255 * 2)
+files("masks_of_0_and_1000", mask=lambda truth: (truth // 255).astype(np.uint16) * 1000)
+files(
+    "masks_of_another_size", 2, "_mask.png': 20 x 20 px, but its image is 32 x 32 px; resize the",
+    mask=lambda truth: truth[:20, :20],
+)  # fmt: skip
+files(
+    "threshold_above_white",
+    2,
+    "mask_threshold=300, but mask '.*0_mask.png' holds 8 bits, which end at 255",
+    folder="folder:mask_threshold=300",
+)
+files(
+    "threshold_of_16_bits",
+    0,
+    "",
+    SAME,
+    folder="folder:mask_threshold=300",
+    mask=lambda truth: truth.astype(np.uint16) * 257,
+)
+files(
+    "threshold_above_16_bits",
+    2,
+    "mask_threshold must be from 0 to 65534",
+    folder="folder:mask_threshold=65535",
+)
 files("threshold_below_0", 2, "mask_threshold must be from 0", folder="folder:mask_threshold=-1")
 
 
@@ -351,6 +456,12 @@ for _suffix in (".png", ".jpg", ".bmp", ".webp", ".tiff", ".ppm"):
         1,
         rf"train/good/0{_suffix}' cannot be decoded as an image",
     )
+for _suffix in (".bmp", ".webp"):
+    CASES[f"cut_out{_suffix}"] = Case(
+        damaged(_suffix, lambda content: content[:900] + content[1500:]),
+        1,
+        rf"train/good/0{_suffix}' cannot be decoded as an image",
+    )
 CASES["jpeg_without_its_last_byte"] = Case(
     damaged(".jpg", lambda content: content[:-1]), 1, "0.jpg' cannot be decoded"
 )
@@ -364,6 +475,13 @@ CASES["png_with_a_hole"] = Case(
     damaged(".png", zeroed(0.4, 0.6)), 1, "0.png' cannot be decoded as an image: libpng error"
 )
 CASES["empty_file"] = Case(damaged(".png", lambda _: b""), 1, "0.png' cannot be decoded")
+CASES["pointer_of_lfs"] = Case(
+    damaged(
+        ".png", lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    ),
+    1,
+    "0.png' is a pointer of Git LFS, not an image; run 'git lfs pull'",
+)
 CASES["a_web_page"] = Case(damaged(".jpg", lambda _: b"<html>"), 1, "0.jpg' cannot be decoded")
 CASES["zeros"] = Case(damaged(".png", lambda c: bytes(len(c))), 1, "0.png' cannot be decoded")
 
@@ -409,6 +527,58 @@ def a_mask_without_image(root: Path) -> None:
     shutil.copy(root / f"{MASKS}/0_mask.png", root / f"{MASKS}/9_mask.png")
 
 
+def black(path: Path) -> None:
+    write(path, np.zeros((SIDE, SIDE), np.uint8))
+
+
+@case()
+def black_masks_of_normal_images(root: Path) -> None:
+    plain(root)
+    for number in range(3):
+        black(root / f"ground_truth/good/{number}_mask.png")
+
+
+@case(0, "1 normal image has a mask that marks a defect; .* the label or the mask: .*good/1.png")
+def a_mask_of_a_normal_image(root: Path) -> None:
+    black_masks_of_normal_images(root)
+    shutil.copy(root / f"{MASKS}/1_mask.png", root / "ground_truth/good/1_mask.png")
+
+
+@case(0, "1 image has two masks that differ, .* and both count: test/scratch/1.png", FINE)
+def two_masks_that_differ(root: Path) -> None:
+    plain(root)
+    shutil.copy(root / f"{MASKS}/2_mask.png", root / f"{MASKS}/1.png")
+
+
+@case()
+def one_mask_under_two_names(root: Path) -> None:
+    plain(root)
+    shutil.copy(root / f"{MASKS}/1_mask.png", root / f"{MASKS}/1.png")
+
+
+def converted(root: Path, *folders: str, suffix: str = ".gif") -> None:
+    plain(root)
+    for path in [path for folder in folders for path in (root / folder).iterdir()]:
+        with Image.open(path) as image:
+            image.save(path.with_suffix(suffix))
+        path.unlink()
+
+
+@case(2, "train/good': no images in train; 6 files with the suffix .gif are not read; convert them")
+def gif(root: Path) -> None:
+    converted(root, "train/good", "test/good", "test/scratch")
+
+
+@case(2, "test/good': no images in test; 3 files with the suffix .gif are not read; convert them")
+def gif_in_test(root: Path) -> None:
+    converted(root, "test/good", "test/scratch")
+
+
+@case(2, "mask '.*/0_mask.gif' is not read; convert it to PNG")
+def gif_masks(root: Path) -> None:
+    converted(root, MASKS)
+
+
 @case(0, r"3 files are not used: 3 in ground_truth/scratches \(0_mask.png, ...\)", FINE)
 def masks_of_no_defect_type(root: Path) -> None:
     plain(root)
@@ -433,6 +603,74 @@ def a_link_to_a_folder_above(root: Path) -> None:
     (root / "train/good/again").symlink_to(root / "train")
 
 
+@case()
+def what_systems_leave_behind(root: Path) -> None:
+    plain(root)
+    for folder in ("train/good", "test/scratch", MASKS):
+        for name in ("._0.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
+            (root / folder / name).write_bytes(b"\0\5\26\7")
+    (root / "__MACOSX/train/good").mkdir(parents=True)
+    (root / "__MACOSX/train/good/._0.png").write_bytes(b"\0\5\26\7")
+
+
+@case()
+def a_folder_of_a_mac_beside_a_category(root: Path) -> None:
+    plain(root / "nut")
+    what_systems_leave_behind(root / "rest")
+    (root / "rest/__MACOSX").rename(root / "__MACOSX")
+    shutil.rmtree(root / "rest")
+
+
+@case(0, "1 file is not used: 1 in train/good .9.png.")
+def a_pipe(root: Path) -> None:
+    plain(root)
+    os.mkfifo(root / "train/good/9.png")
+
+
+@case()
+def defects_in_folders_of_folders(root: Path) -> None:
+    plain(root)
+    for split in ("test", "ground_truth"):
+        (root / split / "scratch").rename(root / split / "deep")
+        (root / split / "bad").mkdir()
+        (root / split / "deep").rename(root / split / "bad/deep")
+
+
+@case(2, "test/all/good' has the name of normal images, but is in a folder of defects; move it to")
+def normal_images_in_a_folder_of_defects(root: Path) -> None:
+    plain(root)
+    (root / "test/all").mkdir()
+    for name in ("good", "scratch"):
+        (root / "test" / name).rename(root / "test/all" / name)
+
+
+@case(0, "1 of 7 test images are copies of training images: test/ok/0.png is train/good/0.png")
+def good_and_ok(root: Path) -> None:
+    plain(root)
+    (root / "test/ok").mkdir()
+    shutil.copy(root / "train/good/0.png", root / "test/ok/0.png")
+
+
+@case(0, "no normal test image: .* cannot be computed", FINE)
+def a_misspelt_good(root: Path) -> None:
+    plain(root)
+    (root / "test/good").rename(root / "test/goood")
+
+
+@case(2, r"scratch/0.png': no mask in '.*ground_truth/scratch'; add 0_mask.png")
+def masks_of_another_ending(root: Path) -> None:
+    plain(root)
+    for path in (root / MASKS).iterdir():
+        path.rename(path.with_name(path.name.replace("_mask", "_gt")))
+
+
+@case(2, "scratch/0.png': another file in this folder has the same name or is its mask; rename it")
+def masks_beside_their_images(root: Path) -> None:
+    plain(root)
+    for path in (root / MASKS).iterdir():
+        path.rename(root / "test/scratch" / path.name)
+
+
 @case(2, r"test/scratch/1.png': no mask in '.*ground_truth/scratch'; add 1_mask.png")
 def a_missing_mask(root: Path) -> None:
     plain(root)
@@ -449,6 +687,20 @@ def suffix_jfif(root: Path) -> None:
 files("suffix_ppm", suffix=".pgm")
 
 
+@case(0, "", ALIGNED)
+def suffix_in_capitals(root: Path) -> None:
+    plain(root, suffix=".jpg")
+    for path in root.glob("t*/*/*.jpg"):
+        path.rename(path.with_suffix(".JPEG"))
+
+
+@case()
+def png_files_called_jpg(root: Path) -> None:
+    plain(root)
+    for path in root.glob("t*/*/*.png"):
+        path.rename(path.with_suffix(".jpg"))
+
+
 # ---------------------------------------------------------------- copies and sizes
 
 
@@ -457,6 +709,26 @@ def copies(root: Path) -> None:
     plain(root)
     for number in range(2):
         shutil.copy(root / f"train/good/{number}.png", root / f"test/good/{number}.png")
+
+
+@case(0, "1 of 6 test images are copies of training images: test/good/1.png is train/good/x.png")
+def a_link_to_a_test_image(root: Path) -> None:
+    plain(root)
+    (root / "train/good/x.png").symlink_to(root / "test/good/1.png")
+
+
+@case(0, "", FINE)
+def mixed_sizes(root: Path) -> None:
+    plain(root)
+    for number, path in enumerate(sorted(root.glob("t*/good/*.png"))):
+        Image.open(path).resize((SIDE + number, SIDE + 2 * number)).save(path)
+
+
+@case(0, "", ALIGNED)
+def tiny(root: Path) -> None:
+    plain(root)
+    for path in root.rglob("*.png"):
+        Image.open(path).resize((8, 8), Image.Resampling.NEAREST).save(path)
 
 
 @case(1, r"0.png' has 30000 x 30000 px; at most 134,217,728 px are read: scale it down")
@@ -480,6 +752,13 @@ def pages(root: Path) -> None:
     plain(root)
     (root / "train/good/0.png").unlink()
     tifffile.imwrite(root / "train/good/0.tiff", np.zeros((2, SIDE, SIDE), np.uint8))
+
+
+@case(1, "0.png' holds 2 images; save each in a file of its own")
+def an_animation(root: Path) -> None:
+    plain(root)
+    first, second = (Image.open(root / f"train/good/{number}.png") for number in range(2))
+    first.save(root / "train/good/0.png", save_all=True, append_images=[second])
 
 
 # ---------------------------------------------------------------- names
@@ -575,6 +854,26 @@ def ok_and_ng(root: Path) -> None:
 @case()
 def masks_in_a_folder_of_that_name(root: Path) -> None:
     moved(root, ground_truth="masks")
+
+
+@case()
+def masks_in_a_folder_mask(root: Path) -> None:
+    moved(root, ground_truth="mask")
+
+
+AMONG = "has the name of a folder of masks, but is among the images; move it to 'ground_truth/<d"
+
+
+@case(2, f"test/ground_truth' {AMONG}")
+def masks_in_test(root: Path) -> None:
+    plain(root)
+    (root / "ground_truth").rename(root / "test/ground_truth")
+
+
+@case(2, f"test/scratch/masks' {AMONG}")
+def masks_in_a_folder_beside_their_images(root: Path) -> None:
+    plain(root)
+    (root / MASKS).rename(root / "test/scratch/masks")
 
 
 @case()
@@ -686,6 +985,90 @@ def table_without_a_split(root: Path) -> None:
     listed(root, lambda s, label, path, mask: (path, label, mask), "path,label,mask")
 
 
+@case(folder=TABLE)
+def table_with_absolute_paths(root: Path) -> None:
+    listed(
+        root, lambda s, label, path, mask: (f"{root / path}", s, label, mask and f"{root / mask}")
+    )
+
+
+def rewritten(root: Path, change: Callable[[str], str], encoding: str = "utf-8-sig") -> None:
+    listed(root, usual)
+    text = change((root / "t.csv").read_text(encoding="utf-8-sig"))
+    (root / "t.csv").write_bytes(text.encode(encoding))
+
+
+@case(folder=TABLE)
+def table_with_line_ends_of_windows(root: Path) -> None:
+    rewritten(root, lambda text: text.replace("\n", "\r\n"))
+
+
+@case(folder=TABLE)
+def table_with_line_ends_of_old_macs(root: Path) -> None:
+    rewritten(root, lambda text: text.replace("\n", "\r"))
+
+
+@case(folder=TABLE)
+def table_with_a_quoted_comma(root: Path) -> None:
+    rewritten(root, lambda text: text.replace("test/good/0.png", '"test/good/a,b.png"'))
+    (root / "test/good/0.png").rename(root / "test/good/a,b.png")
+
+
+@case(2, "t.csv' cannot be read: 'utf-8' codec can't decode .*; save it as UTF-8", folder=TABLE)
+def table_in_utf_16(root: Path) -> None:
+    rewritten(root, str, "utf-16")
+
+
+@case(2, "line 14, column 'path': '.*' is already on line 3; keep one", folder=TABLE)
+def table_with_an_image_twice(root: Path) -> None:
+    rewritten(root, lambda text: text + "./test/good/1.png,test,0,\n")
+
+
+@case(2, "line 14, column 'path': '.*' is already on line 3; keep one", folder=TABLE)
+def table_with_an_image_in_both_splits(root: Path) -> None:
+    rewritten(root, lambda text: text + "test/scratch/../good/1.png,train,0,\n")
+
+
+@case(2, "line 14, column 'path': '.*' is already on line 3; keep one", folder=TABLE)
+def table_with_an_image_of_two_labels(root: Path) -> None:
+    rewritten(root, lambda text: text + f"test/good/1.png,test,1,{MASKS}/1_mask.png\n")
+
+
+@case(2, "line 5, column 'label': '-1' is not 0, 1, normal, anomalous or empty", folder=TABLE)
+def table_with_labels_1_and_minus_1(root: Path) -> None:
+    listed(root, lambda s, label, path, mask: (path, s, ("1", "-1")[int(label)], mask))
+
+
+@case(2, "column 'mask': '.*/2.png' has none, but others of 'anomalous' have; add it", folder=TABLE)
+def table_with_a_mask_missing(root: Path) -> None:
+    listed(root, lambda s, label, path, mask: (path, s, label, mask * (f"{MASKS}/2" not in mask)))
+
+
+@case(2, "line 2, column 'path': file '.*' not found; correct it", folder=TABLE)
+def table_with_other_capitals(root: Path) -> None:
+    rewritten(root, lambda text: text.replace(".png,", ".PNG,"))
+
+
+@case(0, "3 normal images have a mask that marks a defect", FINE, TABLE)
+def table_whose_images_are_all_normal(root: Path) -> None:
+    listed(root, lambda s, label, path, mask: (path, s, "0", mask))
+
+
+@case(folder=TABLE)
+def table_with_spaces(root: Path) -> None:
+    listed(root, usual, "path, split, label, mask", ", ")
+
+
+@case(2, "line 1: no column 'path'; add it", folder=TABLE)
+def table_without_a_header(root: Path) -> None:
+    rewritten(root, lambda text: text.partition("\n")[2])
+
+
+@case(folder=TABLE)
+def table_with_nan_for_no_mask(root: Path) -> None:
+    listed(root, lambda s, label, path, mask: (path, s, label, mask or "nan"))
+
+
 @case(2, "no column 'split'; add it, or draw one with split=0.8", folder=TABLE)
 def table_without_a_split_or_a_share(root: Path) -> None:
     listed(root, lambda s, label, path, mask: (path, label, mask), "path,label,mask")
@@ -714,7 +1097,27 @@ def table_with_a_label_missing(root: Path) -> None:
     listed(root, row)
 
 
-files("table_that_is_not_there", 2, "x.csv' cannot be read", folder="folder:table=x.csv")
+files(
+    "table_that_is_not_there", 2, r"x.csv' cannot be read: No such file or directory; correct the",
+    folder="folder:table=x.csv",
+)  # fmt: skip
+
+
+MARKED = "1 normal image has a mask that marks a defect; it is not used, so correct the label or"
+
+
+@case(0, f"{MARKED} the mask: test/good/1.png", folder=TABLE)
+def table_with_a_mask_of_a_normal_image(root: Path) -> None:
+    def row(split: str, label: str, path: str, mask: str) -> tuple[str, ...]:
+        return path, split, label, f"{MASKS}/2_mask.png" if path == "test/good/1.png" else mask
+
+    listed(root, row)
+
+
+@case(folder=TABLE)
+def table_with_black_masks_of_normal_images(root: Path) -> None:
+    black(root / "black.png")
+    listed(root, lambda *r: usual(*r[:3], r[3] or "black.png"))
 
 
 # ---------------------------------------------------------------- the tests
@@ -839,8 +1242,27 @@ class TestVerify:
         assert "see the notes" in said
         assert re.search(f"    note: .*{CASES[name].line}", said)
 
+    def test_a_fault_of_all_images_is_said_once(self, verify: Any) -> None:
+        code, said = verify("floats")
+        assert code == 1
+        [line] = re.findall("wrong: (.*)", said)
+        assert re.search("train/good/0.tiff' holds values of type float32; convert it", line)
+        assert line.endswith("(the same holds for 11 more images)")
+
+    def test_a_folder_that_is_refused(self, verify: Any) -> None:
+        code, said = verify("gif")
+        assert code == 1
+        assert "  parts: refused\n    wrong: " in said
+
     @pytest.mark.parametrize(
-        "name", ["turned_by_180", "cut_off.jpg", "jpeg_with_a_hole", "bits_of_both_kinds"]
+        "name",
+        [
+            "turned_by_180",
+            "cut_off.jpg",
+            "jpeg_with_a_hole",
+            "bits_of_both_kinds",
+            "bits_of_16_among_8",
+        ],
     )
     def test_what_a_run_refuses_is_wrong(self, verify: Any, name: str) -> None:
         code, said = verify(name)
@@ -896,4 +1318,4 @@ def test_a_name_that_is_not_utf8_reaches_the_site(tmp_path: Path, run: Any, toys
 
 
 def test_there_are_enough_cases() -> None:
-    assert len(CASES) > 90
+    assert len(CASES) > 160

@@ -39,6 +39,39 @@ def test_sixteen_bits() -> None:
         assert found == Header(5, 9, 16)
 
 
+def test_the_frames_of_an_animation() -> None:
+    for count, kind in ((3, "PNG"), (3, "WEBP"), (1, "PNG")):
+        file = io.BytesIO()
+        frames = [Image.new("RGB", (8, 6), (40 * number, 0, 0)) for number in range(count)]
+        frames[0].save(file, kind, save_all=True, append_images=frames[1:])
+        found = headers.read(file.getvalue())
+        assert found is not None
+        assert found.pages == count
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGB", "L", "P"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_alpha(mode: str, kind: str) -> None:
+    file = io.BytesIO()
+    Image.new(mode, (8, 6)).save(file, kind)
+    found = headers.read(file.getvalue())
+    assert found is not None
+    assert found.alpha == mode.endswith("A")
+
+
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [
+        (b"P5 2 1 255\n", 8),
+        (b"P6\n# 2 x 1\n2 1\n4095\n", 16),
+        (b"P5\n2 1 # wide\n65535\n", 16),
+        (b"P4 2 1\n", 8),
+    ],
+)
+def test_ppm(text: bytes, bits: int) -> None:
+    assert headers.read(text + bytes(12)) == Header(1, 2, bits)
+
+
 def test_pages() -> None:
     file = io.BytesIO()
     pages = [Image.new("L", (8, 6)) for _ in range(3)]

@@ -68,7 +68,7 @@ def test_a_mask_of_another_size(root):
     cv2.imwrite(str(file), np.zeros((9, 7, 3), np.uint8))
     empty, other = wrong(root)
     assert "crack/000.png' cannot be decoded" in empty
-    assert other.endswith("001_mask.png': 8 x 6 px, but its image is 7 x 9 px")
+    assert other.endswith("001_mask.png': 8 x 6 px, but its image is 7 x 9 px; resize the mask")
 
 
 def test_a_mask_that_is_missing(root):

@@ -164,6 +164,11 @@ def test_weights_of_a_models_own_are_found_and_hashed(run, tmp_path):
     (tmp_path / "own.bin").write_bytes(b"12345")
     other, _ = run(models="weighted", datasets="toy-data/dark", weights=str(tmp_path))
     assert other[0].trial.id != results[0].trial.id
+    (tmp_path / "own.bin").rename(tmp_path / "teacher-mine.pth")
+    path = str(tmp_path / "teacher-mine.pth")
+    again, seen = run(models="weighted", datasets="toy-data/dark", weights=path)
+    assert seen["weights"] == [b"12345"]
+    assert again[0].trial.id == other[0].trial.id
 
 
 def test_a_backbone_may_have_another_input_than_the_model(run):

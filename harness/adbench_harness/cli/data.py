@@ -129,6 +129,8 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
 
 
 def _counted(dataset: Any, category: str, found: Findings) -> str:
+    if found.wrong and not found.images:
+        return "refused"
     text = f"{counted(found.images, 'image')}, {counted(found.masks, 'mask')}"
     known = dataset.empty_masks.get(category, 0)
     if found.empty:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from adbench_harness.errors import UserError, nearest, printable
 from adbench_harness.types import GOOD, SPLITS, Sample, Split
+from adbench_harness.wording import counted
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
@@ -19,6 +20,8 @@ _NO_IMAGES = frozenset(
     | {".py", ".db", ".ini", ".log"}
 )
 """Files that nobody takes for images, so that it need not be said that they are left out."""
+_MAC = "__MACOSX"
+"""The folder of what an archive from a Mac has beside its files."""
 Alternatives = str | tuple[str, ...]
 
 
@@ -37,6 +40,10 @@ class Names(NamedTuple):
     def is_good(self, folder: str) -> bool:
         """Whether a folder of this name holds normal images."""
         return folder.lower() in map(str.lower, _several(self.good))
+
+    def is_truth(self, folder: str) -> bool:
+        """Whether a folder of this name holds masks."""
+        return folder.lower() in map(str.lower, _several(self.truth))
 
 
 MVTEC = Names()
@@ -79,7 +86,7 @@ def _is_image(path: Path) -> bool:
 def _visible(parent: Path) -> list[Path]:
     if not parent.is_dir():
         return []
-    paths = (path for path in parent.iterdir() if not path.name.startswith("."))
+    paths = (path for path in parent.iterdir() if not path.name.startswith((".", _MAC)))
     return sorted(paths, key=lambda path: path.name)
 
 
@@ -115,12 +122,13 @@ def named(parent: Path, names: Alternatives) -> Path | None:
     return exact or next(iter(found), None)
 
 
-def left_out(category: Path, samples: Iterable[Sample]) -> list[str]:
+def left_out(category: Path, samples: Iterable[Sample], known: Iterable[Path] = ()) -> list[str]:
     """A sentence about the files in a category's folder that no sample uses; empty without any.
 
-    Hidden files, and texts and tables, are not counted.
+    Hidden files, texts, tables and the ``known`` files are not counted.
     """
     used = {path for s in samples for path in (s.image, *s.masks, *s.extras.values())}
+    used.update(known)
     by_folder = defaultdict(list)
     for path in _files(category, set()):
         if path not in used and path.suffix.lower() not in _NO_IMAGES:
@@ -135,6 +143,27 @@ def left_out(category: Path, samples: Iterable[Sample]) -> list[str]:
     count = sum(map(len, by_folder.values()))
     more = f" and {len(parts) - 4} more folders" if len(parts) > 4 else ""
     return [f"{count} file{'s are' if count > 1 else ' is'} not used: {', '.join(parts[:4])}{more}"]
+
+
+def _check_read(parent: Path, found: Iterable[Sample], what: str) -> None:
+    """Raise UserError if ``parent`` has files, but none with an image's suffix.
+
+    It names the suffix and the folder that have the most of them.
+    """
+    if any(found):
+        return
+    count = Counter(
+        (path.parent, path.suffix.lower())
+        for path in _files(parent, set())
+        if path.suffix.lower() not in SUFFIXES | _NO_IMAGES
+    )
+    for (folder, suffix), files in count.most_common(1):
+        raise UserError(
+            f"'{folder}': {what}; {counted(files, 'file')} "
+            f"{f'with the suffix {printable(suffix)}' if suffix else 'without a suffix'} "
+            f"{'is' if files == 1 else 'are'} not read; convert {'it' if files == 1 else 'them'} "
+            "to PNG"
+        )
 
 
 def _inside(category: Path, folder: Path) -> str:
@@ -195,11 +224,25 @@ def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample
         folder = named(category, getattr(names, split))
         if folder is not None:
             # Splits number their files in the same way, and the masks belong to test.
-            found += _of_split(folder, split, names, truth, masked=split == "test")
+            its = _of_split(folder, split, names, truth, masked=split == "test")
+            _check_read(folder, its, f"no images in {split}")
+            found += its
     train, test, good = (_first(name) for name in (names.train, names.test, names.good))
     expected = f"{train}/{good}, {test}/{good} and {test}/<defect>"
     check_splits(found, category, f"expected {expected}; {next_step}")
     return found
+
+
+def masks_of_normals(category: Path, names: Names = MVTEC) -> dict[Path, tuple[Path, ...]]:
+    """By normal test image, the masks in ``ground_truth/good``, which no sample has."""
+    truth, test = named(category, names.truth), named(category, names.test)
+    found: dict[Path, tuple[Path, ...]] = {}
+    for folder in folders(test or category) if truth else ():
+        own = truth and names.is_good(folder.name) and named(truth, folder.name)
+        if own:
+            keys = {file: _key(folder, file) for file in nested(folder)}
+            found |= _matched(keys, own)
+    return {image: masks for image, masks in found.items() if masks}
 
 
 def unsplit(category: Path, names: Names = MVTEC) -> list[Sample]:
@@ -208,7 +251,9 @@ def unsplit(category: Path, names: Names = MVTEC) -> list[Sample]:
     Masks are where ``samples`` expects them.
     """
     truth = named(category, names.truth)
-    return _of_split(category, "test", names, truth, masked=True)
+    found = _of_split(category, "test", names, truth, masked=True)
+    _check_read(category, found, "no images")
+    return found
 
 
 def is_unsplit(category: Path, names: Names = MVTEC) -> bool:
@@ -236,6 +281,17 @@ def _of_split(
         files = nested(folder)
         label = int(not names.is_good(folder.name))
         masks = {}
+        for inner in sorted({at for file in files for at in file.relative_to(parent).parents}):
+            if names.is_truth(inner.name):
+                raise UserError(
+                    f"'{parent / inner}' has the name of a folder of masks, but is among the "
+                    f"images; move it to '{_first(names.truth)}/<defect>' of the category"
+                )
+            if label and names.is_good(inner.name):
+                raise UserError(
+                    f"'{parent / inner}' has the name of normal images, but is in a folder of "
+                    f"defects; move it to '{parent / _first(names.good)}', or rename it"
+                )
         if label and masked:
             masks = _masks(folder, files, truth and named(truth, folder.name))
         defect = printable(folder.name) if label else GOOD
@@ -255,11 +311,26 @@ def _masks(folder: Path, files: Sequence[Path], truth: Path | None) -> dict[Path
             )
     if truth is None:
         return {}
+    masks = _matched(keys, truth)
+    for file, key in keys.items():
+        if not masks[file]:
+            for other in _files(truth, set()):
+                if _key(truth, other) in (key, f"{key}_mask"):
+                    raise UserError(f"mask '{other}' is not read; convert it to PNG")
+            raise UserError(
+                f"'{file}': no mask in '{truth}'; add {key}_mask.png, or remove that folder if "
+                "this defect type has no masks"
+            )
+    return masks
+
+
+def _matched(keys: Mapping[Path, str], truth: Path) -> dict[Path, tuple[Path, ...]]:
+    """The masks in ``truth`` of each image, by the images' ``keys``."""
     alone, together = defaultdict(list), defaultdict(list)
     for mask in nested(truth):
         alone[_key(truth, mask)].append(mask)
         together[mask.parent.relative_to(truth).as_posix()].append(mask)
-    masks = {
+    return {
         file: tuple(
             mask
             for name in (key, f"{key}_mask")
@@ -268,13 +339,6 @@ def _masks(folder: Path, files: Sequence[Path], truth: Path | None) -> dict[Path
         )
         for file, key in keys.items()
     }
-    for file, key in keys.items():
-        if not masks[file]:
-            raise UserError(
-                f"'{file}': no mask in '{truth}'; add {key}_mask.png, or remove that folder if "
-                "this defect type has no masks"
-            )
-    return masks
 
 
 def _key(folder: Path, file: Path) -> str:

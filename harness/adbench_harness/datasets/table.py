@@ -59,7 +59,7 @@ def samples(file: Path, root: Path, category: str, *, split: bool = True) -> lis
     and all samples are in test. Raises UserError with line and column.
     """
     found: list[tuple[Row, Sample]] = []
-    lines: dict[Path, int] = {}
+    lines: dict[str, int] = {}
     groups: dict[str, Sample] = {}
     rows = _rows(file, split=split)
     names = sorted({row.cells["category"] for row in rows})
@@ -68,8 +68,9 @@ def samples(file: Path, root: Path, category: str, *, split: bool = True) -> lis
         if row.cells["category"] != category:
             continue
         sample = _sample(row, root)
-        if (line := lines.setdefault(sample.image, row.line)) != row.line:
-            raise row.error("path", f"{str(sample.image)!r} is already on line {line}")
+        place = os.path.normpath(sample.image)  # without a/.., which paths keep
+        if (line := lines.setdefault(place, row.line)) != row.line:
+            raise row.error("path", f"{str(sample.image)!r} is already on line {line}; keep one")
         if sample.group:
             other = groups.setdefault(sample.group, sample)
             if other.split != sample.split:
@@ -92,6 +93,17 @@ def samples(file: Path, root: Path, category: str, *, split: bool = True) -> lis
     )
 
 
+def masks_of_normals(file: Path, root: Path, category: str) -> dict[Path, tuple[Path, ...]]:
+    """The masks that the table names for normal images of the category, as far as they exist."""
+    found = {}
+    for row in _rows(file):
+        if row.cells["category"] == category and LABELS[row.cells["label"].lower()] == 0:
+            paths = (_place(root, text) for text in _several(row.cells["mask"]))
+            if masks := tuple(path for path in paths if os.path.isfile(path)):
+                found[_place(root, row.cells["path"])] = masks
+    return found
+
+
 def notes(file: Path) -> list[str]:
     """A sentence about the columns that are not used; empty without any."""
     _, columns, _ = _table(file)
@@ -110,26 +122,33 @@ def _sample(row: Row, root: Path) -> Sample:
     defect = cells["defect"] or (ANOMALOUS if anomalous else GOOD)
     if (defect != GOOD) != anomalous:
         raise row.error("defect", f"{defect!r} contradicts label {label!r}")
-    masks = [text.strip() for text in cells["mask"].split(";") if text.strip()]
+    masks = _several(cells["mask"]) if LABELS[label] != 0 else []
     return Sample(
         image=_image(row, "path", cells["path"], root),
         split=split,
         label=LABELS[label],
-        masks=tuple(_image(row, "mask", text, root) for text in masks if LABELS[label] != 0),
+        masks=tuple(_image(row, "mask", text, root) for text in masks),
         defect=defect,
         group=cells["group"] or None,
     )
 
 
-def _image(row: Row, column: str, text: str, root: Path) -> Path:
+def _several(cell: str) -> list[str]:
+    return [text.strip() for text in cell.split(";") if text.strip()]
+
+
+def _place(root: Path, text: str) -> Path:
     path = root / text
-    if "\\" in text and not os.path.exists(path):
-        path = root / text.replace("\\", "/")
+    return root / text.replace("\\", "/") if "\\" in text and not os.path.exists(path) else path
+
+
+def _image(row: Row, column: str, text: str, root: Path) -> Path:
+    path = _place(root, text)
     if path.suffix.lower() not in layout.SUFFIXES:
         known = ", ".join(sorted(layout.SUFFIXES))
         raise row.error(column, f"{text!r} is not an image file ({known})")
     if not os.path.isfile(path):  # unlike Path's method, it takes a name of any length
-        raise row.error(column, f"file {str(path)!r} not found")
+        raise row.error(column, f"file {str(path)!r} not found; correct it")
     return path
 
 
@@ -203,8 +222,13 @@ def _read(file: Path) -> list[tuple[int, list[str]]]:
                 ]
             except csv.Error as error:
                 raise UserError(f"'{file}' line {reader.line_num}: {error}; correct it") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"table '{file}' cannot be read: {error}; check the file") from None
+    except OSError as error:
+        raise UserError(
+            f"table '{file}' cannot be read: {error.strerror}; correct the path, which is relative "
+            "to the data's folder"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"table '{file}' cannot be read: {error}; save it as UTF-8") from None
 
 
 def _separator(header: str) -> str:

@@ -44,9 +44,7 @@ def find(
         return Weights(backbone.name, backbone.version)
     folders = [hub_folder()]
     if location:
-        path = Path(location).expanduser()
-        if not path.exists():
-            raise UserError(f"weights '{location}' not found; correct --weights or ADBENCH_WEIGHTS")
+        path = _existing(location)
         taken = others is not None and not any(_belongs(other, path) for other in others)
         if path.is_file() and (taken or _belongs(backbone, path)):
             return _identified(backbone.weights, backbone.name, backbone.version, path)
@@ -61,11 +59,26 @@ def find(
     return None
 
 
-def find_file(file: WeightFile, version: int, location: str | None) -> Weights | None:
-    """A file of weights of a model's own, by its published name; None if it is not here."""
+def find_file(
+    file: WeightFile,
+    version: int,
+    location: str | None,
+    others: Collection[Backbone] | None = None,
+) -> Weights | None:
+    """A file of weights of a model's own; None if it is not here.
+
+    In a folder, it has the published name. A file given by its path is also taken if it has the
+    published sha256, or whatever its name unless it belongs to one of ``others`` (None: they and
+    the model's other files might be meant).
+    """
     folders = [hub_folder()]
     if location:
-        path = Path(location).expanduser()
+        path = _existing(location)
+        if path.is_file():
+            given = _identified(file, file.filename, version, path)
+            taken = others is not None and not any(_belongs(other, path) for other in others)
+            if taken or given.verified or path.name == file.filename:
+                return given
         folders.insert(0, path if path.is_dir() else path.parent)
     for folder in folders:
         path = folder / file.filename
@@ -86,6 +99,13 @@ def installed(file: WeightFile) -> Path | None:
         return None
     paths = (Path(str(entry.locate())) for entry in listed if entry.name == file.filename)
     return next(filter(Path.is_file, paths), None)
+
+
+def _existing(location: str) -> Path:
+    path = Path(location).expanduser()
+    if not path.exists():
+        raise UserError(f"weights '{location}' not found; correct --weights or ADBENCH_WEIGHTS")
+    return path
 
 
 def _belongs(backbone: Backbone, path: Path) -> bool:

@@ -20,6 +20,7 @@ MOST = 2**27
 """Pixels that a file may hold: 134 million, 402 MB as RGB."""
 _UPRIGHT = cv2.IMREAD_IGNORE_ORIENTATION
 _TIFF = (b"II*\0", b"MM\0*")
+_LFS = b"version https://git-lfs"
 
 # Its lines say less than the error that follows, which names the file.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -43,7 +44,8 @@ def decode(path: Path, depth: int = 8) -> Image:
         if highest(values, path) >> depth:
             raise UserError(
                 f"'{path}' holds the value {values.max()}, but {depth} bits end at "
-                f"{2**depth - 1}; declare the depth of the data set (folder:depth=16)"
+                f"{2**depth - 1}; convert it, or declare the depth if all images of the data set "
+                "store 16 bits (folder:depth=16)"
             )
         image = (values >> (depth - 8)).astype(np.uint8)
     rgb = cv2.cvtColor(turned(image, header.orientation), cv2.COLOR_BGR2RGB)
@@ -110,9 +112,11 @@ def turned(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _refusal(path: Path, data: bytes) -> str:
-    """Why a file has no known header: Pillow knows no floats of three colors, for example."""
+    """Why a file cannot be read as an image: a TIFF may hold floats, for example."""
+    if data.startswith(_LFS):
+        return f"'{path}' is a pointer of Git LFS, not an image; run 'git lfs pull'"
     values = _decoded(data, cv2.IMREAD_UNCHANGED) if data[:4] in _TIFF else None
-    if values is None:
+    if values is None or values.dtype in (np.uint8, np.uint16):
         return f"'{path}' cannot be decoded as an image; check the file"
     return f"'{path}' holds values of type {values.dtype}; convert it to 8 or 16 bits without sign"
 
@@ -131,9 +135,10 @@ def _read(path: Path, data: bytes, flags: int) -> NDArray[Any]:
     image = None
     if not damage:
         image, damage = chatter.listen(lambda: _decoded(data, flags))
-    if image is None or damage:
-        reason = f": {damage}" if damage else ""
-        raise UserError(f"'{path}' cannot be decoded as an image{reason}; check the file")
+    if damage:
+        raise UserError(f"'{path}' cannot be decoded as an image: {damage}; check the file")
+    if image is None:
+        raise UserError(_refusal(path, data))
     return image
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from typing import NamedTuple
@@ -12,7 +13,11 @@ import PIL.Image
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _ORIENTATION = 0x0112
-_WIDTH, _LENGTH, _BITS_PER_SAMPLE = 256, 257, 258
+_WIDTH, _LENGTH, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 256, 257, 258, 339
+_SIGNED = frozenset({2, 3})
+"""The sample formats of integers with a sign and of floats."""
+_TEXT = 1024
+"""Bytes in which the three numbers of a PPM's header are expected."""
 _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})
 """JPEG markers in the range of frames that do not start a frame."""
 
@@ -25,10 +30,12 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Header(NamedTuple):
-    """``height`` and ``width`` in px as stored; ``bits`` of a value: 8, 16, or 32 (also of floats).
+    """``height`` and ``width`` in px as stored; ``bits`` of a value: 8, 16, or 32 (also of floats
+    and of numbers with a sign).
 
     ``orientation`` is the EXIF tag: 1 if the stored pixels are upright. ``lossy`` is true of
-    formats that change values, ``pages`` the number of images in the file.
+    formats that change values, ``pages`` the number of images in the file, and ``alpha`` is true
+    if pixels may be transparent.
     """
 
     height: int
@@ -37,6 +44,7 @@ class Header(NamedTuple):
     orientation: int = 1
     lossy: bool = False
     pages: int = 1
+    alpha: bool = False
 
 
 def read(data: bytes) -> Header | None:
@@ -54,14 +62,19 @@ def read(data: bytes) -> Header | None:
 
 
 def _png(data: bytes) -> Header | None:
-    width, height, bits = struct.unpack_from(">IIB", data, 16)
-    orientation, at = 1, 8
+    width, height, bits, colors = struct.unpack_from(">IIBB", data, 16)
+    alpha = colors in (4, 6)
+    orientation, pages, at = 1, 1, 8
     while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
         if kind == b"eXIf":
             orientation = _orientation(data[at + 8 : at + 8 + size])
+        elif kind == b"acTL":
+            (pages,) = struct.unpack_from(">I", data, at + 8)
+        elif kind == b"tRNS":
+            alpha = True
         at += size + 12
-    return Header(height, width, max(8, bits), orientation)
+    return Header(height, width, max(8, bits), orientation, pages=pages, alpha=alpha)
 
 
 def _jpeg(data: bytes) -> Header | None:
@@ -103,9 +116,11 @@ def _other(data: bytes) -> Header:
         if image.format == "TIFF":
             tags = image.tag_v2  # type: ignore[attr-defined]
             bits = max(8, *tags.get(_BITS_PER_SAMPLE, (8,)))
+            if set(tags.get(_SAMPLE_FORMAT, ())) & _SIGNED:
+                bits = 32
             height, width = tags[_LENGTH], tags[_WIDTH]  # image's are turned
-        elif image.format == "PPM" and bits == 32:
-            bits = 16
+        elif image.format == "PPM":
+            bits = _bits_of_ppm(data)
         return Header(
             height,
             width,
@@ -113,4 +128,11 @@ def _other(data: bytes) -> Header:
             image.getexif().get(_ORIENTATION, 1),
             lossy=image.format in ("WEBP", "JPEG2000", "AVIF"),
             pages=getattr(image, "n_frames", 1),
+            alpha=image.has_transparency_data,
         )
+
+
+def _bits_of_ppm(data: bytes) -> int:
+    """Pillow scales the values of three colors to 8 bits, whatever the largest one is."""
+    kind, *numbers = re.sub(rb"#[^\n]*", b"", data[:_TEXT]).split(maxsplit=4)[:4]
+    return 16 if kind in (b"P2", b"P3", b"P5", b"P6") and int(numbers[2]) > 255 else 8

@@ -7,6 +7,7 @@ by its own values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from adbench_harness.images import decoding
 from adbench_harness.types import Sample
 
 Mask = NDArray[np.bool_]
+_WHITE = 255
 
 PLAIN = ""
 SOFT = "soft"
@@ -85,6 +87,26 @@ def read(sample: Sample, threshold: int | None, size: tuple[int, int]) -> list[R
     ]
 
 
+def marks(path: Path, threshold: int | None) -> bool:
+    """Whether a mask marks any pixel; raises UserError if it cannot be read in one way only."""
+    pixels, header = decoding.stored(path)
+    values, _ = _values(path, pixels)
+    cut = _cut(path, values, lossy=header.lossy)[0] if threshold is None else threshold
+    return bool((values > cut).any())
+
+
+def check_threshold(samples: Sequence[Sample], threshold: int) -> None:
+    """Raise UserError, naming the file, for a mask of 8 bits whose values cannot exceed it."""
+    if threshold < _WHITE:
+        return
+    for path in (path for sample in samples for path in sample.masks):
+        if decoding.content(path)[1].bits == 8:
+            raise UserError(
+                f"mask_threshold={threshold}, but mask '{path}' holds 8 bits, which end at "
+                f"{_WHITE}; name a lower one (folder:mask_threshold=127)"
+            )
+
+
 def _region(
     path: Path, image: Path, orientation: int, threshold: int | None, size: tuple[int, int]
 ) -> Region:
@@ -99,7 +121,8 @@ def _region(
     if region.shape != size:
         height, width = region.shape
         raise UserError(
-            f"mask '{path}': {width} x {height} px, but its image is {size[1]} x {size[0]} px"
+            f"mask '{path}': {width} x {height} px, but its image is {size[1]} x {size[0]} px; "
+            "resize the mask"
         )
     return Region(np.ascontiguousarray(region), rule or channel)
 
@@ -168,6 +191,13 @@ def _cut(path: Path, values: NDArray[Any], *, lossy: bool) -> tuple[float, str]:
     if len(levels) == 2:
         return low, RAISED if low else PLAIN
     between = _between(values, low, high)
+    if not lossy and len(levels) < _SHADES and not between.any():
+        dark = values <= (low + high) / 2
+        if _is_flat(values, dark & (values > low)):
+            raise UserError(
+                f"mask '{path}' has the values {', '.join(map(str, levels))}: the dark ones may be "
+                "a class or noise; declare from which on they are defects (folder:mask_threshold=N)"
+            )
     if not lossy and (high - low < _FEW or _is_flat(values, between)):
         if low:
             raise UserError(

@@ -13,6 +13,7 @@ from adbench_harness.errors import UserError, printable
 from adbench_harness.images import decoding, folders, masks
 from adbench_harness.images.folders import Contents
 from adbench_harness.types import Dataset, Sample
+from adbench_harness.wording import counted
 
 STRIP = 20
 """An image that is so many times as long as wide is named."""
@@ -30,9 +31,19 @@ def settled(dataset: Dataset, root: Path, samples: Sequence[Sample]) -> list[Sam
     if depth != 8:
         samples = [replace(sample, depth=depth) for sample in samples]
     if dataset.mask_threshold is not None:
+        masks.check_threshold(samples, dataset.mask_threshold)
         return list(samples)
     with ThreadPoolExecutor(folders.workers()) as pool:
         return list(pool.map(_with_rules, samples, files))
+
+
+def each_alone(root: Path, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples with a depth that holds the values of any file, where ``settled`` refuses."""
+    files = folders.contents(root, samples)
+    return [
+        replace(sample, depth=16) if file.header and file.header.bits > 8 else sample
+        for sample, file in zip(samples, files, strict=True)
+    ]
 
 
 def _depth(dataset: Dataset, samples: Sequence[Sample], files: Sequence[Contents]) -> int:
@@ -53,6 +64,8 @@ def _depth(dataset: Dataset, samples: Sequence[Sample], files: Sequence[Contents
         depth = dataset.depth
     else:
         train = [sample.image for sample in deep if sample.split == "train" and not sample.label]
+        if not train and shallow:
+            raise UserError(_mixed(deep, shallow))
         if not train:
             raise UserError(
                 f"'{deep[0].image}' stores 16 bits, and there are no training images that tell how "
@@ -62,11 +75,19 @@ def _depth(dataset: Dataset, samples: Sequence[Sample], files: Sequence[Contents
             highest = max(pool.map(lambda path: _highest(path, path.stat().st_mtime_ns), train))
         depth = next(bits for bits in DEPTHS if highest < 2**bits)
     if depth != 8 and shallow:
-        raise UserError(
-            f"'{deep[0].image}' stores 16 bits and '{shallow[0].image}' 8; convert all images of "
-            "the data set to one format"
-        )
+        raise UserError(_mixed(deep, shallow))
     return depth
+
+
+def _mixed(deep: Sequence[Sample], shallow: Sequence[Sample]) -> str:
+    """That images of both depths are in the data set, and which ones are fewer."""
+    odd, bits, others = (deep, 16, 8) if len(deep) <= len(shallow) else (shallow, 8, 16)
+    more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+    return (
+        f"'{odd[0].image}'{more} of {len(deep) + len(shallow)} images "
+        f"{'store' if more else 'stores'} {bits} bits, and the others {others}; convert all images "
+        "of the data set to one format"
+    )
 
 
 @lru_cache(maxsize=2**17)
@@ -91,10 +112,34 @@ def _rules(sample: Sample, size: tuple[int, int], _changed: object) -> tuple[str
     return tuple(region.rule for region in masks.read(sample, None, size))
 
 
+def contradicted(truth: Mapping[Path, Sequence[Path]], threshold: int | None) -> Iterator[str]:
+    """How many normal images have a mask that marks pixels; ``truth`` has the masks by image."""
+
+    def marked(paths: Sequence[Path]) -> bool:
+        return any(_marks(path, threshold, path.stat().st_mtime_ns) for path in paths)
+
+    with ThreadPoolExecutor(folders.workers()) as pool:
+        marking = pool.map(marked, truth.values())
+    found = [image for image, marks in zip(truth, marking, strict=True) if marks]
+    if found:
+        images = "normal image has" if len(found) == 1 else "normal images have"
+        yield (
+            f"{len(found)} {images} a mask that marks a defect; it is not used, so correct the "
+            f"label or the mask: {named(found)}"
+        )
+
+
+@lru_cache(maxsize=2**17)
+def _marks(path: Path, threshold: int | None, _changed: int) -> bool:
+    return masks.marks(path, threshold)
+
+
 def notes(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
     """What a reader should know of a category's files, a sentence each."""
     yield from _depths(samples)
     yield from _rules_said(samples)
+    yield from _doubled(samples)
+    yield from _transparent(samples, folders.contents(root, samples))
     yield from _strips(samples, folders.contents(root, samples))
     yield from _copies(root, samples)
     yield from _unlabelled(samples)
@@ -134,6 +179,28 @@ def _strips(samples: Sequence[Sample], files: Sequence[Contents]) -> Iterator[st
         )
 
 
+def _transparent(samples: Sequence[Sample], files: Sequence[Contents]) -> Iterator[str]:
+    """Images with transparent pixels, whose colors no viewer shows."""
+    images = [s.image for s, f in zip(samples, files, strict=True) if f.header and f.header.alpha]
+    with ThreadPoolExecutor(folders.workers()) as pool:
+        clear = pool.map(lambda path: _is_transparent(path, path.stat().st_mtime_ns), images)
+    if found := [image for image, its in zip(images, clear, strict=True) if its]:
+        one = len(found) == 1
+        yield (
+            f"{counted(len(found), 'image')} of {len(samples)} {'has' if one else 'have'} "
+            f"transparent pixels, which are read with the colors stored there: {named(found)}"
+        )
+
+
+@lru_cache(maxsize=2**17)
+def _is_transparent(path: Path, _changed: int) -> bool:
+    try:
+        values, _ = decoding.stored(path)
+    except UserError:  # a trial that needs the image fails and says it
+        return False
+    return values.ndim == 3 and values.shape[2] == 4 and bool((values[:, :, 3] == 0).any())
+
+
 def _depths(samples: Sequence[Sample]) -> Iterator[str]:
     depth = max((sample.depth for sample in samples), default=8)
     if depth != 8:
@@ -156,6 +223,24 @@ def ruled(rules: Mapping[tuple[Path, ...], tuple[str, ...]]) -> Iterator[str]:
             yield (
                 f"{len(paths)} of {total} masks {'is' if one else 'are'} {meaning}: {named(paths)}"
             )
+
+
+def _doubled(samples: Sequence[Sample]) -> Iterator[str]:
+    """Images that have a mask of their own name and another one, with ``_mask`` in its name."""
+    found = []
+    for sample in samples:
+        names = {path.with_suffix("").as_posix(): path for path in sample.masks}
+        pairs = [
+            (path, names[f"{name}_mask"]) for name, path in names.items() if f"{name}_mask" in names
+        ]
+        if any(one.read_bytes() != other.read_bytes() for one, other in pairs):
+            found.append(sample.image)
+    if found:
+        images = "1 image has" if len(found) == 1 else f"{len(found)} images have"
+        yield (
+            f"{images} two masks that differ, with and without _mask in their names, and both "
+            f"count: {named(found)}"
+        )
 
 
 def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:

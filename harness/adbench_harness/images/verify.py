@@ -16,6 +16,7 @@ from adbench_harness.downloads import checksums
 from adbench_harness.errors import UserError
 from adbench_harness.images import decoding, folders, masks, survey
 from adbench_harness.types import Dataset, Sample
+from adbench_harness.wording import counted
 
 ALIKE = 24
 """Two images look the same if at most so many of the 1024 bits of their hashes differ."""
@@ -68,6 +69,7 @@ def category(dataset: Dataset, root: Path, name: str) -> Findings:
         notes += [*survey.unused(samples), *survey.absent(settled)]
     except UserError as error:
         unsettled = str(error)
+        settled = survey.each_alone(root, samples)
 
     def look(sample: Sample) -> _Look | str:
         try:
@@ -77,10 +79,11 @@ def category(dataset: Dataset, root: Path, name: str) -> Findings:
 
     with ThreadPoolExecutor(folders.workers()) as pool:
         looks = list(pool.map(look, settled))
-    wrong += [reason for reason in looks if isinstance(reason, str)]
-    if unsettled and unsettled not in wrong:
+    each = list(zip(settled, looks, strict=True))
+    wrong += _reasons(each)
+    if unsettled and unsettled not in looks:
         wrong.append(unsettled)
-    seen = [(s, one) for s, one in zip(settled, looks, strict=True) if isinstance(one, _Look)]
+    seen = [(sample, one) for sample, one in each if isinstance(one, _Look)]
     empty = sum(one.share == 0 for _, one in seen)
     shares = {sample.image: one.share for sample, one in seen if one.share is not None}
     notes += survey.covered(shares, dataset.empty_masks.get(name, 0))
@@ -96,6 +99,20 @@ def category(dataset: Dataset, root: Path, name: str) -> Findings:
         tuple(notes),
         tuple(wrong),
     )
+
+
+def _reasons(looks: Sequence[tuple[Sample, _Look | str]]) -> list[str]:
+    """What is wrong with each sample, or once, with the first one, if all have the same fault."""
+    found, general = [], set()
+    for sample, reason in looks:
+        if isinstance(reason, str):
+            found.append(reason)
+            for path in (sample.image, *sample.masks, *sample.extras.values()):
+                reason = reason.replace(str(path), "")
+            general.add(reason)
+    if len(general) == 1 and 1 < len(found) == len(looks):
+        return [f"{found[0]} (the same holds for {counted(len(found) - 1, 'more image')})"]
+    return found
 
 
 def missing(dataset: Dataset, categories: Sequence[str]) -> list[str]:

@@ -102,11 +102,13 @@ class Pipelines:
 
     def _own(self, model: Model, file: WeightFile) -> Weights:
         """One of the model's own files of weights; raises UserError if it is not found."""
-        found = weights.find_file(file, model.version, self._locations.weights)
+        alone = len(model.weights) == 1 and not model.feature_requests
+        others = self._offered_backbones if alone else None
+        found = weights.find_file(file, model.version, self._locations.weights, others)
         if found is None:
             raise UserError(
                 f"the weights '{file.filename}' of model '{model.name}' were not found; download "
-                f"{file.url} and name its folder with --weights"
+                f"{file.url} and name the file or its folder with --weights"
             )
         return found
 
@@ -218,6 +220,10 @@ class Pipelines:
             self.notes.append(note)
         return weights.STAND_IN
 
+    @property
+    def _offered_backbones(self) -> list[Any]:
+        return [offer.component for offer in self._catalogue.offers["backbone"].values()]
+
     def _backbone_of(self, name: str) -> Backbone:
         choice = self._components.resolve("backbone", Wanted(name))
         backbone: Backbone = self._components.get("backbone", choice)
@@ -225,9 +231,8 @@ class Pipelines:
 
     def _found(self, name: str) -> Weights | None:
         if name not in self._weights_here:
-            others = [offer.component for offer in self._catalogue.offers["backbone"].values()]
             self._weights_here[name] = weights.find(
-                self._backbone_of(name), self._locations.weights, others
+                self._backbone_of(name), self._locations.weights, self._offered_backbones
             )
         return self._weights_here[name]
 

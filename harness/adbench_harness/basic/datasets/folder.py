@@ -8,12 +8,13 @@ from typing import Annotated, ClassVar
 
 from adbench_harness.datasets import draw, layout, table
 from adbench_harness.errors import UserError, printable
+from adbench_harness.images import survey
 from adbench_harness.types import SPLITS, Dataset, Sample
 
 NEXT_STEP = "correct it, or name another folder with --data folder=DIR"
 NAMES = layout.Names(
     validation=("validation", "val", "valid"),
-    truth=("ground_truth", "groundtruth", "gt", "masks"),
+    truth=("ground_truth", "groundtruth", "gt", "masks", "mask"),
     good=("good", "ok", "normal"),
 )
 
@@ -57,8 +58,8 @@ class Folder(Dataset):
             raise ValueError(f"split must be from 0 to 1, not {split}")
         if depth is not None and not 8 <= depth <= 16:
             raise ValueError(f"depth must be from 8 to 16 bits, not {depth}")
-        if mask_threshold is not None and not 0 <= mask_threshold < 2**16:
-            raise ValueError(f"mask_threshold must be from 0 to 65535, not {mask_threshold}")
+        if mask_threshold is not None and not 0 <= mask_threshold < 2**16 - 1:
+            raise ValueError(f"mask_threshold must be from 0 to 65534, not {mask_threshold}")
         self.table = table
         self.split = split
         self.depth = depth
@@ -85,10 +86,17 @@ class Folder(Dataset):
         return self._drawn(root, layout.unsplit(folder, NAMES), split_seed)
 
     def notes(self, root: Path, category: str, samples: Sequence[Sample]) -> list[str]:
-        """Files or columns that were left out."""
+        """Files or columns that were left out, and masks of normal images that mark a defect."""
         if self.table:
-            return table.notes(root / self.table)
-        return layout.left_out(self._folders(root)[category], samples)
+            file = root / self.table
+            truth = table.masks_of_normals(file, root, category)
+            left_out = table.notes(file)
+        else:
+            folder = self._folders(root)[category]
+            truth = layout.masks_of_normals(folder, NAMES)
+            known = [mask for masks in truth.values() for mask in masks]
+            left_out = layout.left_out(folder, samples, known)
+        return [*left_out, *survey.contradicted(truth, self.mask_threshold)]
 
     def _drawn(self, root: Path, samples: list[Sample], split_seed: int) -> list[Sample]:
         found = draw.normals(root, samples, split_seed, self.split)
