@@ -1211,6 +1211,10 @@ def test_files_that_are_read_by_another_rule_make_another_trial(tmp_path: Path, 
 class TestVerify:
     """``adbench data verify`` takes what a run takes, and says what it saw."""
 
+    @pytest.fixture(autouse=True)
+    def wide(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "100000")
+
     @pytest.fixture
     def verify(self, tmp_path: Path, capfd: Any) -> Any:
         def make(name: str, dataset: str = "folder") -> tuple[int, str]:
