@@ -57,8 +57,8 @@ def read(data: bytes) -> Header | None:
         return _other(data)
     except PIL.Image.DecompressionBombError:
         return Header(_HUGE, _HUGE)  # which the bound on pixels refuses
-    except (struct.error, LookupError, ValueError, OSError, SyntaxError):
-        return None
+    except (struct.error, LookupError, TypeError, ValueError, OSError, SyntaxError):
+        return None  # Pillow raises any of them for damaged files
 
 
 def _png(data: bytes) -> Header | None:
