@@ -11,16 +11,18 @@ from adbench_harness.types import Model, Recipe, Reported, Scorer
 
 @hookimpl
 def adbench_models() -> Iterable[type[Model]]:
+    from adbench_patchcore.ensemble import Ensemble
     from adbench_patchcore.model import PatchCore
 
-    return [PatchCore]
+    return [PatchCore, Ensemble]
 
 
 @hookimpl
 def adbench_scorers() -> Iterable[type[Scorer]]:
+    from adbench_patchcore.ensemble import EnsembleNearestNeighbour
     from adbench_patchcore.scorers import NearestNeighbour, ReweightedNearestNeighbour
 
-    return [NearestNeighbour, ReweightedNearestNeighbour]
+    return [NearestNeighbour, ReweightedNearestNeighbour, EnsembleNearestNeighbour]
 
 
 @hookimpl
@@ -34,6 +36,20 @@ def adbench_recipes() -> Iterable[Recipe]:
                 "models": [model],
                 "backbone": "wide_resnet50_2",
                 "scorers": ["nn"],
+                "preprocessors": ["none"],
+                "evaluation": {"border": "crop"},
+            },
+        )
+    for name, extremes, whose in (
+        ("patchcore-ensemble", "train", "each member's scores scaled on normal images"),
+        ("patchcore-ensemble-test", "test", "scaled on all test images as by its authors"),
+    ):
+        yield Recipe(
+            name,
+            f"PatchCore on three backbones at 320 px, as in the paper's table 4, {whose}.",
+            {
+                "models": ["patchcore-ensemble"],
+                "scorers": [f"nn-ensemble:extremes={extremes}:distance=squared"],
                 "preprocessors": ["none"],
                 "evaluation": {"border": "crop"},
             },

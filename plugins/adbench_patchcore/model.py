@@ -32,6 +32,12 @@ from adbench_harness.types import (
     TrainSet,
 )
 
+Embedding = Annotated[
+    Literal["auto", "pooled", "means", "concatenated"],
+    "averaged to one dimension (the authors' code), local means with coarse layers resized "
+    "bilinearly, or local means with coarse cells duplicated; auto is pooled if every "
+    "output averages at least 4 values, else means",
+]
 LEAST_AVERAGED = 4
 """The number of values that each output of the pooled embedding has to average by default."""
 
@@ -46,6 +52,7 @@ class PatchCore(Model):
     )
     version: ClassVar[int] = 2
     emits: frozenset[type] = frozenset({PatchEmbeddings, PatchBank})
+    younger: ClassVar[frozenset[str]] = frozenset({"joint_dimension"})
     check_parameters: ClassVar[dict[str, int]] = {"resize": 96, "crop": 80}
 
     def __init__(
@@ -59,15 +66,18 @@ class PatchCore(Model):
         neighbourhood: Annotated[
             int, Field(ge=1, description="side of the patch around a position, odd")
         ] = 3,
-        embedding: Annotated[
-            Literal["auto", "pooled", "means", "concatenated"],
-            "averaged to one dimension (the authors' code), local means with coarse layers resized "
-            "bilinearly, or local means with coarse cells duplicated; auto is pooled if every "
-            "output averages at least 4 values, else means",
-        ] = "auto",
+        embedding: Embedding = "auto",
         dimension: Annotated[
             int, Field(ge=1, description="dimension of the pooled embedding")
         ] = 1024,
+        joint_dimension: Annotated[
+            int | None,
+            Field(
+                ge=1,
+                description="dimension to which the layers' pooled embeddings are averaged "
+                "together; none: dimension",
+            ),
+        ] = None,
         coreset_ratio: Ratio = 0.01,
         projection: Annotated[
             int | None,
@@ -83,6 +93,7 @@ class PatchCore(Model):
         self.neighbourhood = neighbourhood
         self.embedding = embedding
         self.dimension = dimension
+        self.joint_dimension = joint_dimension or dimension
         self.coreset_ratio = coreset_ratio
         self.projection = projection
         self.input = InputSpec(resize, crop, aspect)
@@ -149,7 +160,7 @@ class PatchCore(Model):
         return "pooled" if averaged >= LEAST_AVERAGED else "means"
 
     def _pooled(self, grids: Sequence[Tensor], finest: torch.Size) -> Tensor:
-        """Each patch's values averaged to ``dimension``, then those of all layers, [B, D, h, w]."""
+        """Each layer's values averaged to one dimension, then those of all layers, [B, D, h, w]."""
         pooled = []
         for grid in grids:
             patches = functional.unfold(grid, self.neighbourhood, padding=self.neighbourhood // 2)
@@ -160,8 +171,8 @@ class PatchCore(Model):
             patches = patches.reshape(len(grid), self.dimension, *grid.shape[-2:])
             pooled.append(functional.interpolate(patches, finest, mode="bilinear"))
         joined = torch.cat(pooled, 1).flatten(2)
-        joined = functional.adaptive_avg_pool2d(joined, (self.dimension, joined.shape[2]))
-        return joined.reshape(len(joined), self.dimension, *finest)
+        joined = functional.adaptive_avg_pool2d(joined, (self.joint_dimension, joined.shape[2]))
+        return joined.reshape(len(joined), self.joint_dimension, *finest)
 
     def _means(self, grids: Sequence[Tensor], finest: torch.Size, resize: str) -> Tensor:
         """Each channel's local means on the finest grid, concatenated, [B, D, h, w]."""

@@ -365,9 +365,10 @@ def test_reported_means_are_those_of_the_categories():
     cells = defaultdict(dict)
     for row in adbench_reported():
         assert 0.8 < row.value <= 1
-        cells[row.recipe, row.metric][row.category] = row.value
-    assert len(cells) == 9
-    assert sum(len(by_category) == 16 for by_category in cells.values()) == 5
+        assert (row.marks == ("transductive",)) == (row.recipe == "patchcore-ensemble-test")
+        cells[row.method, row.metric][row.category] = row.value
+    assert len(cells) == 14
+    assert sum(len(by_category) == 16 for by_category in cells.values()) == 7
     for by_category in cells.values():
         mean = by_category.pop("mean")
         if by_category:
@@ -377,9 +378,15 @@ def test_reported_means_are_those_of_the_categories():
 def test_recipes_are_valid_suites():
     catalogue = plugins.load(["patchcore"])
     recipes = {recipe.name: recipe for recipe in adbench_recipes()}
-    assert {row.recipe for row in adbench_reported()} == set(recipes)
+    assert {row.recipe for row in adbench_reported()} == {*recipes} - {"patchcore-ensemble"}
     for recipe in recipes.values():
         checked = suite.validate({**recipe.suite, "plugins": ["patchcore"]}, recipe.name)
         [[model]] = checked.models
         resolved = parameters.resolve(catalogue, "model", model)
-        assert f"patchcore-{resolved.params['coreset_ratio']:.0%}" == recipe.name
+        if resolved.name == "patchcore":
+            assert f"patchcore-{resolved.params['coreset_ratio']:.0%}" == recipe.name
+        [[scorer]] = checked.scorers
+        built = parameters.build(
+            catalogue, "scorer", parameters.resolve(catalogue, "scorer", scorer)
+        )
+        assert built.transductive == recipe.name.endswith("-test")

@@ -12,11 +12,14 @@ from adbench_harness.basic import efficientnet_lite
 from adbench_harness.basic.embedded import LAYERS, EmbeddedNet
 from adbench_harness.types import Backbone, WeightFile
 
-_RESNET: Final = ("layer1", "layer2", "layer3", "layer4")
+_POOLED: Final = ("avgpool",)
+_RESNET: Final = ("layer1", "layer2", "layer3", "layer4", *_POOLED)
 _MEAN: Final = (0.485, 0.456, 0.406)
 _STD: Final = (0.229, 0.224, 0.225)
 _HE: Final = "He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016"
 _WIDE: Final = "Zagoruyko, Komodakis: Wide residual networks, BMVC 2016"
+_NEXT: Final = "Xie et al., Aggregated residual transformations for deep networks, CVPR 2017"
+_DENSE: Final = "Huang, Liu, van der Maaten, Weinberger: Densely connected networks, CVPR 2017"
 _EFFICIENT: Final = "Tan, Le: EfficientNet, ICML 2019"
 _ALEXNET: Final = "Krizhevsky, Sutskever, Hinton: ImageNet classification with deep CNNs, NIPS 2012"
 _LICENSE: Final = "BSD-3-Clause code; weights trained on ImageNet, whose terms are non-commercial"
@@ -82,7 +85,7 @@ def _torchvision(
         "name": name,
         "summary": f"{title}, ImageNet-1k weights of torchvision (IMAGENET1K_V1)",
         "paper": paper,
-        "layers": (*layers, "avgpool"),
+        "layers": tuple(layers),
         "weights": weights,
         "__doc__": f"{title}.",
     }
@@ -124,7 +127,7 @@ class EfficientNetLite0(Backbone):
         return efficientnet_lite.EfficientNetLite0(layers)
 
 
-_STAGES: Final = tuple(f"features.{stage}" for stage in range(9))
+_STAGES: Final = (*(f"features.{stage}" for stage in range(9)), *_POOLED)
 
 BACKBONES: Final = (
     Embedded,
@@ -138,6 +141,16 @@ BACKBONES: Final = (
     ),
     _torchvision(
         "wide_resnet101_2", "wide_resnet101_2-32ee1156.pth", _RESNET, "Wide ResNet-101-2", _WIDE
+    ),
+    _torchvision(
+        "resnext101_32x8d", "resnext101_32x8d-8ba56ff5.pth", _RESNET, "ResNeXt-101-32x8d", _NEXT
+    ),
+    _torchvision(
+        "densenet201",
+        "densenet201-c1103571.pth",
+        tuple(f"features.denseblock{block}" for block in range(1, 5)),
+        "DenseNet-201",
+        _DENSE,
     ),
     _torchvision(
         "efficientnet_b4",
@@ -156,7 +169,7 @@ BACKBONES: Final = (
     _torchvision(
         "alexnet",
         "alexnet-owt-7be5be79.pth",
-        tuple(f"features.{layer}" for layer in range(13)),
+        (*(f"features.{layer}" for layer in range(13)), *_POOLED),
         "AlexNet",
         _ALEXNET,
     ),

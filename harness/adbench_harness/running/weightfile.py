@@ -13,6 +13,8 @@ from torch import Tensor
 from adbench_harness.errors import UserError
 
 State = Mapping[str, Tensor]
+_DENSE = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")
+"""The beginning of a name in torchvision's files of DenseNets, which are older than its names."""
 
 
 def read(path: Path, needed: State) -> dict[str, Tensor]:
@@ -22,7 +24,7 @@ def read(path: Path, needed: State) -> dict[str, Tensor]:
     ``backbone.``). If no reading has them all, the fullest one is returned. Raises UserError for a
     file that holds something else, and where several readings fit.
     """
-    tensors = dict(_flat(_loaded(path)))
+    tensors = {_DENSE.sub(r"\1", name): tensor for name, tensor in _flat(_loaded(path))}
     if not tensors:
         raise UserError(
             f"weights '{path}' cannot be read as named tensors (there are none); fetch the file "
