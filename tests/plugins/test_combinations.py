@@ -1,0 +1,59 @@
+"""Every model with patch embeddings runs with every scorer that takes them, from one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adbench_harness.cli import main
+from adbench_harness.planning import plugins
+from adbench_harness.results.store import Store
+from adbench_harness.testing.common import make
+from adbench_harness.types import PatchEmbeddings
+from installed import in_tree
+
+SMALL = {
+    "cfa": "preset=smoke:resize=64:crop=none",
+    "padim": "dimensions=16:resize=64:crop=none",
+    "patchae": "preset=smoke:resize=64:crop=none",
+    "patchcore": "resize=64:crop=none",
+    "patchcore-ensemble": "members=[efficientnet_lite0/layer1,efficientnet_lite0/layer2/layer3]"
+    ":resize=64:crop=none",
+    "patchsvdd": "preset=smoke:passes=1",
+}
+
+
+# The models of afps are classifiers.
+PLUGINS = [name for name in in_tree() if name != "afps"]
+
+
+def test_every_model_with_every_scorer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    catalogue = plugins.load(PLUGINS)
+    models, scorers = (
+        {
+            offer.name: make(offer.component)
+            for offer in catalogue.offers[kind].values()
+            if PatchEmbeddings in getattr(make(offer.component), ports)
+        }
+        for kind, ports in (("model", "emits"), ("scorer", "accepts"))
+    )
+    assert set(models) == set(SMALL)
+    words = [
+        *("run", "--plugins", ",".join(PLUGINS), "--datasets", "mini/grass"),
+        *("--preprocessors", "none", "--augmenters", "none", "--backbone", "efficientnet_lite0"),
+        *("--models", ",".join(f"{name}:{params}" for name, params in SMALL.items())),
+        # Where a bank has all training patches, nn-ensemble needs held-out images for its scale.
+        *("--validation", "0.2", "--scorers", ",".join(scorers)),
+        *("--metrics", "image_auroc,pixel_auroc"),
+        *("--engine", "inline", "--device", "cpu", "--out", str(tmp_path)),
+    ]
+    assert main(words) == 0, capsys.readouterr().err
+    found = {(r.trial.model.name, r.trial.scorer.name): r.status for r in Store(tmp_path).read()}
+    assert found == {
+        (model, scorer): "ok"
+        for model, made in models.items()
+        for scorer, takes in scorers.items()
+        if takes.accepts <= made.emits
+    }
+    assert len(found) > 20
