@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from adbench_harness.nn.coreset import Ratio, greedy_coreset
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.neighbours import Neighbours
 from adbench_harness.nn.training import train_epochs
@@ -38,6 +39,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "width": 16,
         "learning_rate": 1e-3,
         "strides": (8, 16),
+        "coreset_ratio": 0.02,
     },
     "paper": {},
     "smoke": {
@@ -89,6 +91,7 @@ class PatchSVDD(Model):
             tuple[Stride, Stride],
             "distance in px between the patches of 32 px and between those of 64 px",
         ] = (4, 16),
+        coreset_ratio: Ratio = 1.0,
         size: Size = 256,
     ) -> None:
         self.input = InputSpec(size, None, "squash")
@@ -104,6 +107,7 @@ class PatchSVDD(Model):
         self.weight = weight
         self.learning_rate = learning_rate
         self.strides = strides
+        self.coreset_ratio = coreset_ratio
 
     def fit(self, train: TrainSet, tools: Tools) -> PatchSVDD:
         """Train the encoder, then store the features of all training patches."""
@@ -138,7 +142,7 @@ class PatchSVDD(Model):
         )
         batches = [self._features(batch.images) for batch in train.batches()]
         self.banks = [
-            Neighbours(torch.cat([grid.flatten(0, 2) for grid in level]))
+            self._bank(torch.cat([grid.flatten(0, 2) for grid in level]), tools)
             for level in zip(*batches, strict=True)
         ]
         return self
@@ -159,6 +163,13 @@ class PatchSVDD(Model):
         return Outputs(
             (height, width), PatchEmbeddings(tuple(levels)), PatchBank(tuple(self.banks))
         )
+
+    def _bank(self, features: Tensor, tools: Tools) -> Neighbours:
+        """The features [N, 64], or the coreset of them."""
+        count = max(1, int(self.coreset_ratio * len(features)))
+        if count < len(features):
+            features = features[greedy_coreset(features, count, tools.generator)]
+        return Neighbours(features)
 
     def _standardise(self, train: TrainSet) -> None:
         """Set the encoder's mean and deviation to those of the training images."""

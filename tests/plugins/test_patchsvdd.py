@@ -204,6 +204,13 @@ def test_the_bank_has_all_patches_of_the_training_images():
         torch.testing.assert_close(bank.bank, level.values.flatten(0, 2))
 
 
+def test_a_coreset_has_a_part_of_the_patches():
+    model, whole = fitted(passes=0, coreset_ratio=0.1), fitted(passes=0)
+    for bank, full in zip(model.banks, whole.banks, strict=True):
+        assert len(bank) == len(full) // 10
+        assert full.search(bank.bank)[0].max() < 1e-9
+
+
 def test_images_are_standardised_by_the_training_set():
     model = fitted(passes=0)
     images = (fitting.textures(8, 128) * 255).round().div(255).double()
@@ -250,7 +257,7 @@ def test_presets():
     assert parameters.resolve(catalogue, "model", written).label == "patchsvdd"
     paper = PatchSVDD()
     assert (paper.passes, paper.batch, paper.learning_rate) == (300 * 100, 64, 1e-4)
-    assert paper.strides == (4, 16)
+    assert (paper.strides, paper.coreset_ratio) == ((4, 16), 1)
 
 
 def test_recipe_is_a_valid_suite():
