@@ -634,6 +634,13 @@ class Scorer(Component):
     def fit(self, outputs: TrainOutputs, generator: torch.Generator) -> Any:
         """Learn from the training images' outputs; by default there is nothing to learn."""
 
+    def adapt(self, outputs: Iterable[Outputs]) -> Any:
+        """Learn from the outputs for all test images, before any of them is scored.
+
+        It is called once, after ``fit``, and only if the scorer is transductive. ``outputs`` can be
+        iterated over once. By default there is nothing to learn.
+        """
+
     @abstractmethod
     def score(self, outputs: Outputs) -> Scores:
         """The scores of a batch."""

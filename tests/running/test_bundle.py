@@ -297,6 +297,18 @@ class Fitted(Highest):
     def fit(self, outputs, generator):
         self.seen = sum(len(list(outputs)) for _ in range(2))
 
+class Scaled(Highest):
+    name, summary = "scaled", "The share of the highest value of all test images."
+    def __init__(self, *, transductive: bool = True):
+        self.transductive = transductive
+        self.highest = 1
+    def adapt(self, outputs):
+        highest = [super(Scaled, self).score(o).image for o in outputs]
+        self.seen, self.highest = sum(map(len, highest)), max(h.max() for h in highest)
+    def score(self, outputs):
+        scores = super().score(outputs)
+        return Scores(image=scores.image / self.highest, map=scores.map / self.highest)
+
 class InPlace(Highest):
     name, summary = "in-place", "Writes into the maps."
     def score(self, outputs):
@@ -312,7 +324,7 @@ def spoil(seen):
 @hookimpl
 def adbench_models(): return [Updating]
 @hookimpl
-def adbench_scorers(): return [InPlace, Highest, Fitted]
+def adbench_scorers(): return [InPlace, Highest, Fitted, Scaled]
 @hookimpl
 def adbench_metrics(): return [Metric("spoiling", "Writes into what it gets.", spoil, "map")]
 """
@@ -341,6 +353,21 @@ def test_a_model_that_updates_itself_starts_from_its_fitted_state(sharing):
         assert beside[key].metrics["image_auroc"] == result.metrics["image_auroc"]
         np.testing.assert_array_equal(beside[key].images["score"], result.images["score"])
         np.testing.assert_array_equal(together[key].images["score"], backwards[key].images["score"])
+
+
+def test_only_a_transductive_scorer_sees_all_test_images_first(sharing):
+    usual = {"models": "toy-mean", "datasets": "toy-data/dark", "validation": 0.5}
+    plain = sharing(**usual)["dark", "highest"]
+    for transductive in (True, False):
+        scorer = f"scaled:transductive={str(transductive).lower()}"
+        result = sharing(**usual, scorers=scorer)["dark", "scaled"]
+        assert result.status == "ok", result.failures
+        assert ("transductive" in result.flags) == transductive
+        scores = plain.images["score"]
+        highest = scores.max() if transductive else 1
+        np.testing.assert_allclose(result.images["score"], scores / highest, rtol=1e-6)
+        held_out = result.images["validation"]  # scored on the same scale
+        np.testing.assert_allclose(held_out, plain.images["validation"] / highest, rtol=1e-6)
 
 
 def test_a_scorer_that_writes_into_the_outputs_fails_alone(sharing):

@@ -263,6 +263,10 @@ class _Runner:
                             FittedOutputs(_fresh(model), train),
                             torch.Generator().manual_seed(one.trial.seed),
                         )
+                if one.scorer.transductive:
+                    images = self.material.test_images(model, one.trial)
+                    with self.timed("scorer fit", one.seconds):
+                        one.scorer.adapt(_outputs(_fresh(model), images))
 
     def hold_out(self, model: Any, scored: Sequence[_Scored]) -> None:
         """Score the held-out normal images of the trials' category, for thresholds."""
@@ -515,7 +519,7 @@ class FittedOutputs:
     train: TrainImages
 
     def __iter__(self) -> Iterator[Outputs]:
-        return self._of(self.train)
+        return _outputs(self.model, self.train)
 
     def __len__(self) -> int:
         return len(self.train)
@@ -523,19 +527,21 @@ class FittedOutputs:
     @property
     def validation(self) -> Iterator[Outputs]:
         """The outputs for the held-out normal images."""
-        return self._of(self.train.validation)
+        return _outputs(self.model, self.train.validation)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes if the protocol shows them."""
         return self.train.classes
 
-    def _of(self, images: Images) -> Iterator[Outputs]:
-        for batch in images.batches():
-            outputs = _predicted(self.model, batch)
-            contract.check_outputs(outputs, self.model.emits, len(batch))
-            outputs.classes = batch.classes
-            yield outputs
+
+def _outputs(model: Any, images: Images) -> Iterator[Outputs]:
+    """A fitted model's outputs for the images."""
+    for batch in images.batches():
+        outputs = _predicted(model, batch)
+        contract.check_outputs(outputs, model.emits, len(batch))
+        outputs.classes = batch.classes
+        yield outputs
 
 
 def _fresh(model: Any) -> Any:

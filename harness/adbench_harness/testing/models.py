@@ -194,6 +194,10 @@ def _planted_blob_scores_above_normal(component: Any, scorers: Sequence[Any]) ->
         if overrides(scorer, "fit"):
             trained = Walked([_predict(model, _normal(model, 8, 0))])
             scorer.fit(trained, torch.Generator().manual_seed(0))
+        if scorer.transductive:
+            scorer.adapt(
+                [_predict(model, _normal(model, 3)), _predict(model, _defective(model, 3))]
+            )
         normal = scorer.score(_predict(model, _normal(model, 3)))
         planted = scorer.score(_predict(model, _defective(model, 3)))
         if normal.image is not None:

@@ -101,6 +101,8 @@ def _part(outputs: Outputs, indices: Sequence[int]) -> Outputs:
 def _fitted(component: Any) -> Any:
     scorer = make(component)
     scorer.fit(Walked([_outputs(component, 8)]), torch.Generator().manual_seed(0))
+    if scorer.transductive:
+        scorer.adapt([_outputs(component, 8, planted=0)])
     return scorer
 
 
