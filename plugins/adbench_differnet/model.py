@@ -64,8 +64,13 @@ class DifferNet(Model):
         batch: Annotated[int, Field(ge=1, description="images per step")] = 24,
         backbone: Annotated[str, "frozen network"] = "alexnet",
         layers: Annotated[
-            tuple[str, ...], Field(min_length=1, description="its layers, pooled and joined")
-        ] = ("features.12",),
+            tuple[str, ...] | None,
+            Field(
+                min_length=1,
+                description="its layers, pooled and joined; none: the paper's, features.12, of an "
+                "AlexNet, else layer3",
+            ),
+        ] = None,
         rotations: Annotated[
             int, Field(ge=1, description="rotations of every image, over the full circle")
         ] = 64,
@@ -80,6 +85,7 @@ class DifferNet(Model):
         weight_decay: Annotated[float, Field(ge=0, description="Adam's")] = 1e-5,
         size: Size = 448,
     ) -> None:
+        self.layers = layers or (("features.12",) if backbone == "alexnet" else ("layer3",))
         self.epochs = epochs
         self.batch = batch
         self.rotations = rotations
@@ -92,7 +98,7 @@ class DifferNet(Model):
         height, width = self.input.size
         self.feature_requests = tuple(
             FeatureRequest(
-                backbone, layers, InputSpec((height // scale, width // scale), None, "squash")
+                backbone, self.layers, InputSpec((height // scale, width // scale), None, "squash")
             )
             for scale in SCALES
         )
@@ -118,8 +124,7 @@ class DifferNet(Model):
             shape = (len(where), self.drawn)
             turns = torch.randint(self.rotations, shape, generator=tools.generator)
             some = features[where[:, None], turns].flatten(0, 1)
-            loss: Tensor = negative_log_likelihood(*self.flow((some,))) / self.channels
-            return loss
+            return negative_log_likelihood(*self.flow((some,))) / self.channels
 
         train_epochs(
             loss_of,
@@ -137,6 +142,10 @@ class DifferNet(Model):
             batch=self.batch,
         )
         return self
+
+    def chosen(self) -> Mapping[str, str | int | float]:
+        """The layers."""
+        return {"layers": ", ".join(self.layers)}
 
     def rebuild(self, state: Mapping[str, Any], tools: Tools) -> None:
         """The flow with its initial weights."""
@@ -173,7 +182,7 @@ class DifferNet(Model):
     def _pooled(self, batch: Batch) -> Tensor:
         """The means [B, D] of all layers at all scales."""
         means = []
-        for extract, request in zip(self.extract, self.feature_requests, strict=True):
+        for extract in self.extract:
             layers = extract(batch)
-            means += [layers[layer].flatten(2).mean(2) for layer in request.layers]
+            means += [layers[layer].flatten(2).mean(2) for layer in self.layers]
         return torch.cat(means, 1)

@@ -101,8 +101,7 @@ class FastFlow(Model):
         self.rebuild({"channels": self.channels}, tools)
 
         def loss_of(batch: Batch) -> Tensor:
-            loss: Tensor = negative_log_likelihood(*self._latents(batch))
-            return loss
+            return negative_log_likelihood(*self._latents(batch))
 
         train_epochs(
             loss_of,

@@ -72,6 +72,16 @@ def test_each_rotation_is_a_level_of_one_cell(model):
     assert [tuple(level.values.shape) for level in levels] == [(3, 1, 1, 288)] * 4
 
 
+@pytest.mark.parametrize(
+    ("backbone", "expected"), [("alexnet", "features.12"), ("resnet18", "layer3")]
+)
+def test_the_default_layer_is_the_papers_if_the_backbone_is(backbone, expected):
+    model = DifferNet(backbone=backbone)
+    assert model.chosen() == {"layers": expected}
+    assert {request.layers for request in model.feature_requests} == {(expected,)}
+    assert DifferNet(layers=("a", "b")).chosen() == {"layers": "a, b"}
+
+
 def test_the_network_runs_once_for_each_image_and_rotation(monkeypatch):
     count = 0
     pooled = DifferNet._pooled

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -184,14 +183,16 @@ def log_likelihood(latents: Tensor, log_determinants: Tensor) -> Tensor:
     return log_determinants - 0.5 * latents.square().sum(1) - constant
 
 
-def negative_log_likelihood(latents: Sequence[Tensor], log_determinants: Sequence[Tensor]) -> Any:
+def negative_log_likelihood(
+    latents: Sequence[Tensor], log_determinants: Sequence[Tensor]
+) -> Tensor:
     """The loss of an image, mean over the batch: -log-likelihood, summed over scales and positions.
 
     The constant that depends only on the number of values is left out.
     """
     scales = zip(latents, log_determinants, strict=True)
-    images = len(latents[0])
-    return sum(0.5 * z.square().sum() - determinant.sum() for z, determinant in scales) / images
+    sums = [0.5 * z.square().sum() - determinant.sum() for z, determinant in scales]
+    return torch.stack(sums).sum() / len(latents[0])
 
 
 def _forward(grids: Grids, scales: Grids, shifts: Grids) -> Grids:
