@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from adbench_ast.network import Student
 from adbench_harness.nn.flows import Coupling, Flow, convolutions, negative_log_likelihood
+from adbench_harness.nn.grids import grids
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.positions import sinusoids
 from adbench_harness.nn.training import drawn_from, stage, train_epochs
@@ -39,7 +40,7 @@ CLAMP = 1.9
 KERNELS = (3, 3, 3, 5)
 """Side of the convolutions of each of the teacher's couplings."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"size": 256, "epochs": 24, "student_hidden": 128},
+    "fast": {"size": 256, "epochs": 24, "batch": 4, "student_hidden": 128},
     "paper": {},
     "smoke": {
         "size": 64,
@@ -181,7 +182,7 @@ class AST(Model):
         return imitated
 
     def _grid(self, batch: Batch) -> Tensor:
-        return self.extract(batch)[self.layer]
+        return grids(self.extract, batch, (self.layer,))[0]
 
     def _codes(self, grid: Tensor) -> Tensor:
         """The codes [B, positions, h, w] of the grid's positions."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adbench_harness.nn.flows import Coupling, Flow, log_likelihood, perceptron
+from adbench_harness.nn.grids import grids
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.nn.positions import sinusoids
 from adbench_harness.nn.rotation import rotated
@@ -103,8 +104,8 @@ class CFlow(Model):
         self.rebuild({"channels": self.channels}, tools)
 
         def losses_of(batch: Batch) -> Iterator[Tensor]:
-            grids = self._grids(self._rotated(batch, tools.generator))
-            for flow, grid in zip(self.flows, grids, strict=True):
+            found = self._grids(self._rotated(batch, tools.generator))
+            for flow, grid in zip(self.flows, found, strict=True):
                 vectors, conditions = _flat(grid), self._conditions(grid)
                 order = torch.randperm(len(vectors), generator=tools.generator).to(grid.device)
                 # The rest that does not fill a step is left out, except if it is all there is.
@@ -157,8 +158,7 @@ class CFlow(Model):
         )
 
     def _grids(self, batch: Batch) -> list[Tensor]:
-        layers = self.extract(batch)
-        return [layers[layer] for layer in self.feature_requests[0].layers]
+        return grids(self.extract, batch, self.feature_requests[0].layers)
 
     def _conditions(self, grid: Tensor) -> Tensor:
         """The codes [B * h * w, positions] of the positions of a grid [B, C, h, w]."""

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from adbench_harness.nn.flows import Coupling, CrossScale, Flow, Grids, negative_log_likelihood
+from adbench_harness.nn.grids import grids
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.training import drawn_from, train_epochs
 from adbench_harness.types import (
@@ -151,4 +152,4 @@ class CSFlow(Model):
 
     def _grids(self, batch: Batch) -> Grids:
         """The layer [B, C, h, w] at each scale."""
-        return tuple(extract(batch)[self.layer] for extract in self.extract)
+        return tuple(grids(extract, batch, (self.layer,))[0] for extract in self.extract)

@@ -183,6 +183,9 @@ class DifferNet(Model):
         """The means [B, D] of all layers at all scales."""
         means = []
         for extract in self.extract:
-            layers = extract(batch)
-            means += [layers[layer].flatten(2).mean(2) for layer in self.layers]
+            found = extract(batch)
+            # A vector is the mean over all positions already.
+            means += [
+                found[n] if found[n].dim() == 2 else found[n].mean((2, 3)) for n in self.layers
+            ]
         return torch.cat(means, 1)

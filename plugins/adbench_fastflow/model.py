@@ -21,6 +21,7 @@ from adbench_harness.nn.flows import (
     convolutions,
     negative_log_likelihood,
 )
+from adbench_harness.nn.grids import grids
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.nn.training import drawn_from, train_epochs
 from adbench_harness.types import (
@@ -40,7 +41,7 @@ from adbench_harness.types import (
 CLAMP = 2.0
 """The logarithm of a coupling's scale is at most this."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"epochs": 10, "batch": 8},
+    "fast": {"epochs": 12, "batch": 8},
     "paper": {},
     "smoke": {"epochs": 4, "batch": 4, "steps": 2},
 }
@@ -141,9 +142,8 @@ class FastFlow(Model):
 
     def _grids(self, batch: Batch) -> list[Tensor]:
         """The layers, each normalised over its channels and positions (LayerNorm)."""
-        layers = self.extract(batch)
-        grids = [layers[layer] for layer in self.feature_requests[0].layers]
-        return [functional.layer_norm(grid, grid.shape[1:]) for grid in grids]
+        found = grids(self.extract, batch, self.feature_requests[0].layers)
+        return [functional.layer_norm(grid, grid.shape[1:]) for grid in found]
 
     def _latents(self, batch: Batch) -> tuple[Grids, Grids]:
         """Latents [B, C, h, w] and log-determinants [B, h, w] of each layer."""

@@ -67,6 +67,11 @@ def test_features_are_means_of_the_layer_at_three_scales(model):
     torch.testing.assert_close(features[:, 0, :96], whole.mean((2, 3)))
 
 
+def test_a_layer_may_be_a_vector():
+    model = fitted(epochs=1, layers=("layer2", "avgpool"))
+    assert model.channels == 3 * (48 + 96)
+
+
 def test_each_rotation_is_a_level_of_one_cell(model):
     levels = predicted(model, fitting.textures(3, 64))[Latents].levels
     assert [tuple(level.values.shape) for level in levels] == [(3, 1, 1, 288)] * 4

@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 from adbench_fastflow import adbench_recipes, adbench_reported
 from adbench_fastflow.model import FastFlow
 from adbench_fastflow.scorers import LatentProbability
+from adbench_harness.errors import UserError
 from adbench_harness.planning import parameters, plugins, suite
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.testing import fitting
@@ -55,6 +56,11 @@ def test_an_interrupted_training_ends_with_the_same_latents(tmp_path):
         strict=True,
     ):
         assert torch.equal(a.values, b.values)
+
+
+def test_a_vector_is_refused():
+    with pytest.raises(UserError, match="'avgpool' is one vector"):
+        fitted(epochs=1, layers=("layer2", "avgpool"))
 
 
 def test_each_layer_has_latents_of_its_own_grid(model):
