@@ -33,7 +33,7 @@ CASES = {
     "1x1": (convolutions(6, kernel=1), [(3, 4)], 0),
     "conditional": (convolutions(6), [(3, 2)], 4),
     "vectors": (perceptron(7), [()], 0),
-    "conditional vectors": (perceptron(7, layers=2), [()], 4),
+    "conditional vectors": (perceptron(7), [()], 4),
     "cross-scale": (partial(cross_scale, 3), SIZES, 0),
     "cross-scale 5x5": (partial(cross_scale, 3, kernel=5), SIZES, 0),
     "cross-scale of odd sizes": (partial(cross_scale, 2), [(3, 3), (1, 1)], 0),
@@ -88,7 +88,7 @@ def test_log_determinant_is_that_of_the_jacobian(flow_of):
         jacobian = torch.autograd.functional.jacobian(partial(flat, given=given), values)
         _, expected = torch.linalg.slogdet(jacobian)
         found = sum(determinant[image].sum() for determinant in determinants)
-        assert abs(expected) > 1e-2
+        assert abs(expected) > 1e-3
         torch.testing.assert_close(found, expected)
 
 

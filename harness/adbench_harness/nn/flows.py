@@ -3,7 +3,12 @@
 A flow is a sequence of affine couplings, in which one half of the channels scales and shifts the
 other half (Dinh et al., Density estimation using Real NVP, ICLR 2017). All tensors have the
 channels in dimension 1, and any number of positions after it. A flow transforms the grids of one
-or more scales at once; only the subnetwork of a coupling may combine scales or positions.
+or more scales at once (``Grids``, one tensor [B, C, ...] for each scale); only the subnetwork of a
+coupling may combine scales or positions.
+
+A ``Subnetwork`` is a function that creates the network of a coupling from its numbers of input and
+output channels. The network takes one tensor for each scale, and returns as many (for one scale,
+the tensor itself).
 """
 
 from __future__ import annotations
@@ -16,10 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Grids = tuple[Tensor, ...]
-"""One tensor [B, C, ...] for each scale."""
 Subnetwork = Callable[[int, int], nn.Module]
-"""Creates the network of a coupling from its numbers of input and output channels. The network
-takes one tensor for each scale, and returns as many (for one scale: the tensor itself)."""
 
 
 class Coupling(nn.Module):
@@ -132,6 +134,7 @@ class CrossScale(nn.Module):
         self.factors = nn.Parameter(torch.zeros(scales))
 
     def forward(self, *grids: Tensor) -> Grids:
+        """As many grids, of ``outputs`` channels."""
         hidden = [
             functional.leaky_relu(first(grid))
             for first, grid in zip(self.first, grids, strict=True)
@@ -160,14 +163,11 @@ def convolutions(hidden: int, kernel: int = 3) -> Subnetwork:
     return network
 
 
-def perceptron(hidden: int, layers: int = 1) -> Subnetwork:
-    """A perceptron for vectors [B, C], with ``layers`` hidden layers and ReLU."""
+def perceptron(hidden: int) -> Subnetwork:
+    """A perceptron for vectors [B, C], with one hidden layer and ReLU."""
 
     def network(inputs: int, outputs: int) -> nn.Module:
-        parts: list[nn.Module] = []
-        for before in [inputs, *[hidden] * (layers - 1)]:
-            parts += [nn.Linear(before, hidden), nn.ReLU()]
-        return nn.Sequential(*parts, nn.Linear(hidden, outputs))
+        return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
     return network
 
