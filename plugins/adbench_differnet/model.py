@@ -116,6 +116,9 @@ class DifferNet(Model):
             assert images.handles is not None, "training images are as the harness loaded them"
             rows.update({handle: len(rows) + i for i, handle in enumerate(images.handles)})
         features = torch.cat(parts)
+        # Some backbones have features so large that a new flow would overflow.
+        self.scale = features.square().mean().sqrt().clamp(min=1e-12)
+        features = features / self.scale
         self.channels = features.shape[2]
         self.rebuild({"channels": self.channels}, tools)
 
@@ -154,7 +157,7 @@ class DifferNet(Model):
 
     def predict(self, batch: Batch) -> Outputs:
         """A level of one cell for each rotation: latents [B, 1, 1, D]."""
-        features = self._features(batch)
+        features = self._features(batch) / self.scale
         (latents,), (determinants,) = self.flow((features.flatten(0, 1),))
         latents = latents.view(len(batch), self.rotations, 1, 1, self.channels)
         determinants = determinants.view(len(batch), self.rotations, 1, 1)

@@ -67,6 +67,16 @@ def test_features_are_means_of_the_layer_at_three_scales(model):
     torch.testing.assert_close(features[:, 0, :96], whole.mean((2, 3)))
 
 
+def test_the_scale_of_the_features_has_no_effect(model, monkeypatch):
+    """As on a backbone whose features are thousands of times as large."""
+    images = fitting.textures(2, 64, seed=1)
+    expected = LatentNorm().score(predicted(model, images)).image
+    pooled = DifferNet._pooled
+    monkeypatch.setattr(DifferNet, "_pooled", lambda self, batch: 4096 * pooled(self, batch))
+    found = LatentNorm().score(predicted(fitted(epochs=20), images)).image
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
+
+
 def test_a_layer_may_be_a_vector():
     model = fitted(epochs=1, layers=("layer2", "avgpool"))
     assert model.channels == 3 * (48 + 96)
@@ -150,6 +160,7 @@ def test_recipe_has_the_papers_settings():
     catalogue = plugins.load(["differnet"])
     [recipe] = adbench_recipes()
     assert {row.recipe for row in adbench_reported()} == {recipe.name}
+    assert {row.dataset for row in adbench_reported()} <= set(catalogue.offers["dataset"])
     checked = suite.validate({**recipe.suite, "plugins": ["differnet"]}, recipe.name)
     [[model]] = checked.models
     built = parameters.build(catalogue, "model", parameters.resolve(catalogue, "model", model))
