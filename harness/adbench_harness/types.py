@@ -246,6 +246,31 @@ class PatchGaussian(Port):
 
 
 @dataclass(frozen=True, eq=False)
+class Latents(Port):
+    """What a normalizing flow makes of the features: levels [B, h, w, D], finest first.
+
+    Those of normal images follow a standard normal distribution. The latents of a whole image are a
+    level of one cell.
+    """
+
+    dimensions: ClassVar[int | None] = 4
+
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LogDeterminants(Port):
+    """How much the flow changes volume, for each level of ``Latents``: levels [B, h, w].
+
+    The log-determinant of an image's Jacobian is their sum over cells and levels.
+    """
+
+    dimensions: ClassVar[int | None] = 3
+
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class ImageEmbeddings(Port):
     """One embedding for each image, [B, D]."""
 

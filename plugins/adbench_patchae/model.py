@@ -16,7 +16,7 @@ from torch import Tensor
 from adbench_harness.nn.coreset import Ratio, greedy_coreset
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.nn.neighbours import Neighbours
-from adbench_harness.nn.training import train_epochs
+from adbench_harness.nn.training import drawn_from, train_epochs
 from adbench_harness.types import (
     Batch,
     FeatureRequest,
@@ -122,10 +122,8 @@ class PatchAE(Model):
 
     def _initial(self, train: TrainSet, tools: Tools) -> PatchAutoEncoder:
         """The published backbone, with new layers after it."""
-        seed = int(torch.randint(2**62, (), generator=tools.generator))
         example = next(train.batches(1)).images
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_from(tools.generator):
             # Evaluation mode keeps the statistics of batch normalisation fixed.
             backbone = tools.trainable(self.feature_requests[0]).eval()
             return PatchAutoEncoder(backbone, self.width, example).to(tools.device)

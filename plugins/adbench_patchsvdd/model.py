@@ -16,7 +16,7 @@ from torch import Tensor
 from adbench_harness.nn.coreset import Ratio, greedy_coreset
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.neighbours import Neighbours
-from adbench_harness.nn.training import train_epochs
+from adbench_harness.nn.training import drawn_from, train_epochs
 from adbench_harness.types import (
     Batch,
     InputSpec,
@@ -111,9 +111,7 @@ class PatchSVDD(Model):
 
     def fit(self, train: TrainSet, tools: Tools) -> PatchSVDD:
         """Train the encoder, then store the features of all training patches."""
-        seed = int(torch.randint(2**62, (), generator=tools.generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_from(tools.generator):
             self.rebuild({}, tools)
             losses = [Losses(side, self.weight).to(tools.device) for side in (SMALL, LARGE)]
         self._standardise(train)

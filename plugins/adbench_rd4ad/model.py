@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from adbench_harness.errors import UserError
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
-from adbench_harness.nn.training import train_epochs
+from adbench_harness.nn.training import drawn_from, train_epochs
 from adbench_harness.types import (
     AnomalyMap,
     Batch,
@@ -93,9 +93,7 @@ class ReverseDistillation(Model):
         example = self._grids(next(train.batches(1)))
         _check(example)
         self.channels = [grid.shape[1] for grid in example]
-        seed = int(torch.randint(2**62, (), generator=tools.generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_from(tools.generator):
             self.rebuild({"channels": self.channels}, tools)
         self.student.train()
         train_epochs(

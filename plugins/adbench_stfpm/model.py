@@ -17,7 +17,7 @@ from torch.nn import functional
 from adbench_harness.errors import UserError
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.nn.maps import upsample
-from adbench_harness.nn.training import train_epochs
+from adbench_harness.nn.training import drawn_from, train_epochs
 from adbench_harness.types import (
     AnomalyMap,
     Batch,
@@ -128,9 +128,7 @@ def untrained(network: nn.Module, generator: torch.Generator) -> None:
     torchvision's ResNets; other modules' are torch's initial ones. Raises UserError if a module
     cannot be reset, since pretrained weights would stay.
     """
-    seed = int(torch.randint(2**62, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_from(generator):
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d):
                 # Drawn on the CPU, so that every device gets the same weights.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adbench_harness.nn.levels import overlay
+from adbench_harness.nn.levels import located, overlay
 from adbench_harness.types import Level
 
 
@@ -63,3 +63,12 @@ def test_another_level_answers_for_invalid_cells(values):
     merged = overlay([Level(values, valid=valid), Level(values + 2)], (4, 6))
     torch.testing.assert_close(merged[:, :, :3], values[:, :, :3] + 1)
     torch.testing.assert_close(merged[:, :, 3:], values[:, :, 3:] + 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([(1, 1)], False), ([(1, 1), (1, 1)], False), ([(1, 1), (1, 2)], True), ([(3, 1)], True)],
+)
+def test_levels_of_one_cell_have_no_places(sizes, expected):
+    assert located([Level(torch.zeros(2, *size)) for size in sizes]) is expected
+    assert located([Level(torch.zeros(2, *size, 5)) for size in sizes]) is expected

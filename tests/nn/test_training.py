@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pytest
 import torch
 from torch import nn
 
-from adbench_harness.nn.training import train_epochs
+from adbench_harness.nn.training import drawn_from, stage, train_epochs
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.testing import fitting
 
@@ -107,3 +108,90 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path):
     with pytest.raises(RuntimeError, match="the loss of epoch 2 is nan; try a lower"):
         trained(FileCheckpoint(tmp_path / "a.pt"), spoil=3)
     assert len(FileCheckpoint(tmp_path / "a.pt").load()["network"]) == 1, "epoch 1 is kept"
+
+
+def test_weights_are_drawn_from_the_generator_and_nothing_else():
+    def made(seed, disturbance):
+        torch.manual_seed(disturbance)
+        generator = torch.Generator().manual_seed(seed)
+        before = torch.random.get_rng_state()
+        weights = []
+        for _ in range(2):
+            with drawn_from(generator):
+                weights.append(nn.Linear(4, 4).weight)
+        assert torch.equal(torch.random.get_rng_state(), before)
+        return torch.stack(weights)
+
+    first = made(1, 2)
+    assert torch.equal(first, made(1, 3))
+    assert not torch.equal(first, made(2, 2))
+    assert not torch.equal(first[0], first[1])
+
+
+def test_several_losses_of_a_batch_are_as_many_steps():
+    """Each loss is computed after the step before it; the curve has the mean of all."""
+    checkpoint = FileCheckpoint(None)
+    tools = dataclasses.replace(fitting.tools(None, 16), log=checkpoint.log, checkpoint=checkpoint)
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, 1.0)
+
+    def losses_of(_):
+        for _ in range(3):
+            yield network.weight.square().sum() / 2  # its gradient is the weight
+
+    train_epochs(
+        losses_of,
+        {"all": network},
+        torch.optim.SGD(network.parameters(), lr=0.5),
+        fitting.train(fitting.textures(2, 16)),
+        tools,
+        epochs=1,
+        batch=2,
+    )
+    assert network.weight.item() == 0.5**3
+    assert checkpoint.curves["loss"] == [pytest.approx((1 + 1 / 4 + 1 / 16) / 6)]
+
+
+@pytest.mark.parametrize("stop", [None, 2, 5, 7])
+def test_a_training_of_two_stages_continues_where_it_was(tmp_path, stop):
+    """Each stage has 2 epochs of 2 steps; ``stop`` is the step that is interrupted."""
+
+    def run(path, stop=None):
+        checkpoint = FileCheckpoint(path)
+        tools = dataclasses.replace(
+            fitting.tools(None, 16), log=checkpoint.log, checkpoint=checkpoint
+        )
+        torch.manual_seed(0)
+        first, second = nn.Linear(1, 1), nn.Linear(1, 1)
+        steps = []
+
+        def loss_of(_, network):
+            steps.append(network)
+            if len(steps) == stop:
+                raise KeyboardInterrupt
+            noise = torch.rand(1, generator=tools.generator)
+            return (network(first(noise)) - noise).square().sum()
+
+        for name, network in (("first", first), ("second", second)):
+            train_epochs(
+                functools.partial(loss_of, network=network),
+                {"network": network},
+                torch.optim.Adam(network.parameters(), lr=0.1),
+                fitting.train(fitting.textures(4, 16)),
+                stage(tools, name),
+                epochs=2,
+                batch=2,
+            )
+        return first.weight.item(), second.weight.item(), checkpoint.curves, len(steps)
+
+    *expected, _ = run(tmp_path / "whole.pt")
+    assert {name: len(values) for name, values in expected[-1].items()} == {
+        "first loss": 2,
+        "second loss": 2,
+    }
+    if stop is not None:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "part.pt", stop)
+    *found, steps = run(tmp_path / "part.pt")
+    assert found == expected
+    assert steps == 8 - 2 * (((stop or 1) - 1) // 2)

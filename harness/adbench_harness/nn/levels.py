@@ -32,6 +32,11 @@ def overlay(
     return torch.where(anywhere, merged, lowest)
 
 
+def located(levels: Sequence[Level]) -> bool:
+    """Whether any level has more than one cell; otherwise it says nothing about places."""
+    return any(level.values.shape[1:3] != (1, 1) for level in levels)
+
+
 def _laid(level: Level, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The level on a canvas of zeros [B, H, W], and the pixels that it covers, bool [1, H, W]."""
     top, left, bottom, right = level.box or (0, 0, *size)

@@ -1,18 +1,58 @@
-"""A loop over epochs that continues after an interruption."""
+"""Networks with weights drawn from a trial's seed, and a loop over epochs that can be resumed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from adbench_harness.types import Batch, Tools, TrainSet
+from adbench_harness.types import Batch, Checkpoint, Tools, TrainSet
+
+
+@contextmanager
+def drawn_from(generator: torch.Generator) -> Iterator[None]:
+    """Networks that are created within draw their initial weights from ``generator``."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def stage(tools: Tools, name: str) -> Tools:
+    """``tools`` for one of several calls of ``train_epochs``: its own state and curves.
+
+    An interrupted training continues in the stage that it had reached.
+    """
+    return replace(
+        tools,
+        checkpoint=_Part(tools.checkpoint, name),
+        log=lambda curve, value: tools.log(f"{name} {curve}", value),
+    )
+
+
+class _Part:
+    """The entry of one stage in a checkpoint."""
+
+    def __init__(self, whole: Checkpoint, name: str) -> None:
+        self.whole = whole
+        self.name = name
+        self.states: dict[str, Any] = {}
+
+    def load(self) -> dict[str, Any] | None:
+        self.states = self.whole.load() or {}
+        return self.states.get(self.name)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        self.whole.save({**self.states, self.name: state})
 
 
 def train_epochs(
-    loss_of: Callable[[Batch], Tensor],
+    loss_of: Callable[[Batch], Tensor | Iterator[Tensor]],
     parts: Mapping[str, nn.Module],
     optimiser: torch.optim.Optimizer,
     train: TrainSet,
@@ -29,7 +69,8 @@ def train_epochs(
     same numbers. The curve ``loss`` has the mean loss of every epoch.
 
     Args:
-        loss_of: the loss, a scalar, of a batch of training images.
+        loss_of: the loss, a scalar, of a batch of training images; or an iterator over several,
+            each of which is a step and is computed after the step before it.
         parts: the networks that are trained, by the names under which their state is saved.
         optimiser: of their parameters, with the learning rates that ``rate`` multiplies.
         train: the training images.
@@ -59,14 +100,17 @@ def train_epochs(
                 factor = rate(epoch + sum(sizes) / len(train))
                 for group, initial in zip(optimiser.param_groups, base, strict=True):
                     group["lr"] = initial * factor
-            loss = loss_of(images)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            if clip is not None:
-                trained = (p for part in parts.values() for p in part.parameters())
-                nn.utils.clip_grad_norm_(trained, clip)
-            optimiser.step()
-            losses.append(loss.detach())
+            found = loss_of(images)
+            stepped: list[Tensor] = []
+            for loss in (found,) if isinstance(found, Tensor) else found:
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                if clip is not None:
+                    trained = (p for part in parts.values() for p in part.parameters())
+                    nn.utils.clip_grad_norm_(trained, clip)
+                optimiser.step()
+                stepped.append(loss.detach())
+            losses.append(torch.stack(stepped).mean())
             sizes.append(len(images))
             tools.progress(epoch * len(train) + sum(sizes), epochs * len(train))
         # Read at the end, so that a GPU need not wait for each step.
