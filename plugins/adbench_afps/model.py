@@ -20,6 +20,7 @@ from adbench_afps.subsets import Subset, SubsetOutputs
 from adbench_afps.vit import WIDTH, PatchViT, sincos
 from adbench_harness.errors import UserError
 from adbench_harness.nn.maps import upsample
+from adbench_harness.nn.training import drawn_from
 from adbench_harness.types import (
     GOOD,
     Batch,
@@ -265,9 +266,7 @@ class _Section:
 
 def _network(classes: int, tools: Tools) -> nn.Module:
     """The classifier with initial weights that depend only on the trial's generator."""
-    seed = int(torch.randint(2**62, (1,), generator=tools.generator))
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
+    with drawn_from(tools.generator):
         return PatchViT(classes).to(tools.device)
 
 
