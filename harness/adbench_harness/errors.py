@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable
+from unicodedata import category
 
 _LINE = 300
 """Characters of a message that are shown."""
@@ -81,6 +82,7 @@ def line(text: str) -> str:
 def clean(text: str) -> str:
     """``printable(text)`` with a sign in place of each character that acts on a terminal."""
     return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        # Python calls every space but the plain one unprintable.
+        c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else "\N{REPLACEMENT CHARACTER}"
         for c in printable(text)
     )

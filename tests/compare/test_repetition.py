@@ -42,19 +42,21 @@ def result(
     scores: Any = SCORES,
     provenance: dict[str, Any] | None = None,
     changes: dict[str, Any] | None = None,
+    images: dict[str, Any] | None = None,
     **metrics: float,
 ) -> TrialResult:
+    arrays = {
+        "path": np.array([f"{i}.png" for i in range(8)]),
+        "defect": np.array(["good"] * 4 + ["hole"] * 4),
+        "label": np.array([0] * 4 + [1] * 4, np.int8),
+        "score": scores,
+    } | (images or {})
     made = TrialResult(
         TRIAL,
         "ok",
         metrics={"aupro": 0.8, "flops": 10.0, "fit_seconds": 1.0, **metrics},
         provenance={**HERE, **(provenance or {})},
-        images={
-            "path": np.array([f"{i}.png" for i in range(8)]),
-            "defect": np.array(["good"] * 4 + ["hole"] * 4),
-            "label": np.array([0] * 4 + [1] * 4, np.int8),
-            "score": scores,
-        },
+        images={name: values for name, values in arrays.items() if values is not None},
     )
     return replace(made, **{"chosen": {"dimension": 4}, **(changes or {})})
 
@@ -76,6 +78,15 @@ def test_the_same_numbers_match_and_seconds_are_not_compared() -> None:
         (result(scores=np.nextafter(SCORES, np.float32(2))), ("image scores",)),
         (result(changes={"chosen": {"dimension": 3}}), ("chosen dimension (4 → 3)",)),
         (result(changes={"failures": (Failure("fit", "no", ""),)}), ("failures",)),
+        (result(changes={"status": "failed"}), ("status",)),
+        (result(changes={"flags": ("size=64",)}), ("flags",)),
+        (result(images={"label": np.zeros(8, np.int8)}), ("label of the images",)),
+        (result(images={"path": np.array(["a.png"] * 8)}), ("path of the images",)),
+        (result(images={"score": None}), ("kinds of values of the images",)),
+        (
+            result(images={"score": SCORES[:7], "label": np.zeros(7, np.int8)}),
+            ("label of the images",),
+        ),
     ],
 )
 def test_any_difference_is_a_mismatch_on_the_same_machine(

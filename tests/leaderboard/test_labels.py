@@ -56,3 +56,16 @@ def test_a_name_of_nothing_is_refused(result):
     check_names(["patchcore · knn", "embedded"], [result(0.9)])
     with pytest.raises(UserError, match=r"no result has 'patchcor' .did you mean 'patchcore'"):
         check_names(["patchcor"], [result(0.9)])
+
+
+def test_one_name_of_two_labels_is_refused(result):
+    rows = [result(0.9), result(0.8, params={"ratio": 0.1})]
+    trials = select(rows, (), {})
+    told = "'PC' would be the name of 'patchcore' and of 'patchcore.ratio=0.1.'"
+    with pytest.raises(UserError, match=told):
+        relabelled(trials, rows, names={"patchcore(ratio=0.1)": "PC", "patchcore": "PC"})
+    with pytest.raises(UserError, match="'patchcore' would be the name of"):
+        relabelled(trials, rows, names={"patchcore(ratio=0.1)": "patchcore"})
+    table = Table(["method", "AUROC"], [["a", "1"], ["b", "2"]], labels=1)
+    with pytest.raises(UserError, match="'b' would be the name of 'a' and of 'b'"):
+        renamed(table, {"a": "b"})

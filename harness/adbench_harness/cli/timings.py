@@ -59,10 +59,10 @@ def handle(given: argparse.Namespace) -> int:
         )
     ]
     print(options.table(rows))
-    print(
-        f"\n{counted(trials, 'trial')}. 'if alone' is the time of one separate run per trial. "
-        "Work that trials share\n"
-        "(images, features, a fitted model, its predictions) counts in each run."
+    print()
+    options.say(
+        f"{counted(trials, 'trial')}. 'if alone' is the time of one separate run per trial. Work "
+        "that trials share (images, features, a fitted model, its predictions) counts in each run."
     )
     return 0
 

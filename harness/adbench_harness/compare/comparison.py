@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from adbench_harness.compare.images import ImageChanges, changes
-from adbench_harness.leaderboard.columns import COUNTS
+from adbench_harness.leaderboard.columns import COUNTS, column
 from adbench_harness.planning.suite import Tolerance
 from adbench_harness.results.differences import (
     changed_materials,
@@ -292,7 +292,7 @@ def _verdict(
         return "missing"
     if metric in COUNTS:
         return "worse" if new > old * allowed else "better" if new * allowed < old else "as good"
-    heading = result.columns[metric]
+    heading = column(metric, result.columns)
     gain = new - old if heading.higher_is_better else old - new
     if abs(gain) <= allowed:
         return "as good"

@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from adbench_harness.compare.comparison import NOISY
-from adbench_harness.compare.images import changes
+from adbench_harness.compare.images import Arrays, changes
 from adbench_harness.leaderboard.columns import COUNTS
 from adbench_harness.planning.suite import Tolerance
 from adbench_harness.results.differences import changed_versions
@@ -15,6 +17,8 @@ from adbench_harness.results.store import TrialResult
 from adbench_harness.wording import counted, wrapped
 
 _SCORES = "image scores"
+_TRUTH = ("path", "label", "defect")
+_OF_IMAGES = " of the images"
 _ONE_BY_ONE = ("plugins", "libraries")
 """What a record has by name."""
 
@@ -55,8 +59,23 @@ def repetition(stored: TrialResult, new: TrialResult) -> Repetition:
     allowed = Tolerance() if others else Tolerance(metrics=0, scores=0)
     values = tuple(_values(stored, new, allowed))
     mismatches = [value.metric for value in values if value.matches is False]
-    if changes(stored.images, new.images, allowed.scores).moved:
-        mismatches.append(_SCORES)
+    if stored.images:
+        other = [name for name in _TRUTH if not _same(stored.images, new.images, name)]
+        mismatches += [name + _OF_IMAGES for name in other]
+        if not other and changes(stored.images, new.images, allowed.scores).moved:
+            mismatches.append(_SCORES)
+        if stored.images.keys() != new.images.keys():
+            mismatches.append("kinds of values" + _OF_IMAGES)
+    mismatches += [
+        name
+        for name in ("status", "flags", "columns")
+        if getattr(stored, name) != getattr(new, name)
+    ]
+    room = allowed.metrics
+    for name, ends in stored.intervals.items():
+        pairs = zip(ends, new.intervals.get(name, ends), strict=True)
+        if any(abs(old - now) > room for old, now in pairs):
+            mismatches.append(f"interval of {name}")
     # An older record has no chosen values.
     mismatches += [
         f"chosen {name} ({value} → {new.chosen.get(name)})"
@@ -66,6 +85,10 @@ def repetition(stored: TrialResult, new: TrialResult) -> Repetition:
     if _failures(stored) != _failures(new):
         mismatches.append("failures")
     return Repetition(stored, new, others, not others, values, tuple(mismatches))
+
+
+def _same(old: Arrays, new: Arrays, name: str) -> bool:
+    return name in old and name in new and np.array_equal(old[name], new[name])
 
 
 def text(found: Repetition, width: int = 80) -> str:
@@ -154,6 +177,9 @@ def _about_images(found: Repetition) -> Iterator[str]:
         return
     if not found.stored.images:
         yield "image scores: not compared, since the record is without its .npz file"
+        return
+    if any(name.endswith(_OF_IMAGES) for name in found.mismatches):
+        yield "image scores: not compared, since the two results have other values of the images"
         return
     seen = changes(found.stored.images, found.new.images, 0.0)
     yield (

@@ -91,10 +91,15 @@ def _visible(parent: Path) -> list[Path]:
 
 
 def _files(folder: Path, above: set[Path]) -> Iterator[Path]:
-    """Everything below ``folder`` that is not a folder; links to folders ``above`` are skipped."""
+    """Everything below ``folder`` that is not a folder; links to folders above are skipped.
+
+    They add nothing but the same images, under other names and labels.
+    """
     if (place := folder.resolve()) in above:
         return
     for path in _visible(folder):
+        if path.is_symlink() and place.is_relative_to(path.resolve()):
+            continue
         if path.is_dir():
             yield from _files(path, above | {place})
         else:

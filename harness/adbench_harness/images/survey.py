@@ -82,11 +82,11 @@ def _depth(dataset: Dataset, samples: Sequence[Sample], files: Sequence[Contents
 def _mixed(deep: Sequence[Sample], shallow: Sequence[Sample]) -> str:
     """That images of both depths are in the data set, and which ones are fewer."""
     odd, bits, others = (deep, 16, 8) if len(deep) <= len(shallow) else (shallow, 8, 16)
-    more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+    more = ", and so on" if len(odd) > 1 else ""
     return (
-        f"'{odd[0].image}'{more} of {len(deep) + len(shallow)} images "
-        f"{'store' if more else 'stores'} {bits} bits, and the others {others}; convert all images "
-        "of the data set to one format"
+        f"{len(odd)} of {len(deep) + len(shallow)} images {'store' if more else 'stores'} {bits} "
+        f"bits, and the others {others} ('{odd[0].image}'{more}); convert all images of the data "
+        "set to one format"
     )
 
 
@@ -142,6 +142,7 @@ def notes(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
     yield from _transparent(samples, folders.contents(root, samples))
     yield from _strips(samples, folders.contents(root, samples))
     yield from _copies(root, samples)
+    yield from _contradictions(root, samples)
     yield from _unlabelled(samples)
 
 
@@ -267,6 +268,26 @@ def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
         )
 
 
+def _contradictions(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
+    """Test images whose bytes are those of another test image with another label."""
+    known: dict[tuple[int, int], Sample] = {}
+    found = []
+    for sample, file in zip(samples, folders.contents(root, samples), strict=True):
+        if sample.split != "test" or sample.label is None:
+            continue
+        other = known.setdefault((sample.image.stat().st_size, file.checksum), sample)
+        same = other.label != sample.label and other.image.read_bytes() == sample.image.read_bytes()
+        found += [(sample.image, other.image)] if same else []
+    if found:
+        new, old = found[0]
+        yield (
+            f"{counted(len(found), 'test image')} {'has' if len(found) == 1 else 'have'} the bytes "
+            "of another one with another label: "
+            f"{folders.relative(root, new)} is {folders.relative(root, old)}"
+            + (", and so on" if len(found) > 1 else "")
+        )
+
+
 def absent(samples: Sequence[Sample]) -> Iterator[str]:
     """Which metrics cannot be had of the test images, and why."""
     test = [sample for sample in samples if sample.split == "test"]
@@ -299,13 +320,15 @@ def covered(shares: Mapping[Path, float], empty: int) -> list[str]:
     found = []
     if nothing and len(nothing) != empty:
         found.append(
-            f"{len(nothing)} of {len(shares)} anomalous images have a mask that marks nothing: "
+            f"{len(nothing)} of {len(shares)} anomalous images "
+            f"{'has' if len(nothing) == 1 else 'have'} a mask that marks nothing: "
             f"{named(nothing)}"
         )
     if most:
         found.append(
-            f"{len(most)} of {len(shares)} anomalous images have a mask that covers more than half "
-            f"of the image (if masks are inverted, invert them): {named(most)}"
+            f"{len(most)} of {len(shares)} anomalous images {'has' if len(most) == 1 else 'have'} "
+            "a mask that covers more than half of the image (if masks are inverted, invert them): "
+            f"{named(most)}"
         )
     return found
 

@@ -180,6 +180,10 @@ def measured(trials: pd.DataFrame, wanted: Sequence[str] = ()) -> list[str]:
     values = trials.loc[trials["status"].eq("ok"), metrics(trials)]
     names = values.columns[values.notna().any()].tolist()
     for name in wanted:
+        if not names:
+            raise UserError(
+                "no trial has succeeded, so there are no metrics; 'adbench leaderboard' shows why"
+            )
         if name not in names:
             raise UserError(
                 f"no result has the metric {name!r}{nearest(name, names)}; choose from "
@@ -294,12 +298,17 @@ def components(result: TrialResult) -> Iterator[Choice]:
     yield from (*trial.preprocessors, trial.dataset)
 
 
+def _value(result: TrialResult, name: str) -> str:
+    """A parameter's value, or those of all components that have one of this name."""
+    found = {c.name: show(c.params[name]) for c in components(result) if name in c.params}
+    if len(found) > 1:
+        return ", ".join(f"{component} {value}" for component, value in found.items())
+    return next(iter(found.values()), NONE)
+
+
 def _fields(result: TrialResult, parameters: Sequence[str]) -> dict[str, Any]:
     trial = result.trial
-    shown = {
-        name: next((show(c.params[name]) for c in components(result) if name in c.params), NONE)
-        for name in parameters
-    }
+    shown = {name: _value(result, name) for name in parameters}
     # Classification has its own metrics, so its rows are never ranked with others.
     setting = f" [{trial.setting}]" if trial.setting not in ("", "classification") else ""
     if SETTING in parameters:

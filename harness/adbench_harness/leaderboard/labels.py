@@ -43,8 +43,12 @@ def relabelled(
         ]
         for axis in COMPONENTS
     }
-    backbones = [names.get(label, label) for label in trials["backbone"]]
-    trials = trials.assign(**columns, backbone=backbones)
+    columns["backbone"] = [names.get(label, label) for label in trials["backbone"]]
+    if names:
+        plain, _ = relabelled(trials, results, but=but)
+        for axis, labels in columns.items():
+            _check_apart(plain[axis], labels)
+    trials = trials.assign(**columns)
     written = [
         f"{names.get(name, name)}({','.join(f'{key}={value}' for key, value in found.items())})"
         for (_, name), found in shared.items()
@@ -61,8 +65,22 @@ def renamed(table: Table, names: Mapping[str, str]) -> Table:
         labels = [names.get(cell, cell) for cell in cells[: table.labels]]
         return [*labels, *cells[table.labels :]]
 
+    for place in range(table.labels):
+        column = [cells[place] for cells in table.rows]
+        _check_apart(column, [names.get(cell, cell) for cell in column])
     headers = [names.get(header, header) for header in table.headers]
     return replace(table, headers=headers, rows=[row(cells) for cells in table.rows])
+
+
+def _check_apart(labels: Iterable[str], named: Iterable[str]) -> None:
+    """Raise UserError if different ``labels`` have one display name: their rows would be one."""
+    owners: dict[str, str] = {}
+    for label, name in zip(labels, named, strict=True):
+        if (other := owners.setdefault(name, label)) != label:
+            raise UserError(
+                f"--label: '{name}' would be the name of '{other}' and of '{label}'; give each a "
+                "name of its own"
+            )
 
 
 def check_names(names: Iterable[str], results: Iterable[TrialResult]) -> None:

@@ -15,6 +15,9 @@ from adbench_harness.results.differences import changed_materials, changed_value
 from adbench_harness.results.store import Failure, TrialResult
 from adbench_harness.results.trial import FLOAT32, NONE, Bundle, Choice, Trial
 
+MOST_THREADS = 4096
+"""No machine has more; a record with a larger number was changed."""
+
 
 def plugins(stored: TrialResult, given: Sequence[str] = ()) -> list[str]:
     """The plugins that a record names, or those ``given`` instead; raises UserError."""
@@ -38,10 +41,10 @@ def plugins(stored: TrialResult, given: Sequence[str] = ()) -> list[str]:
 def threads(stored: TrialResult) -> int:
     """The threads that the trial computed with; raises UserError if the record lacks them."""
     count = stored.provenance.get("threads")
-    if not isinstance(count, int) or count < 1:
+    if not isinstance(count, int) or not 1 <= count <= MOST_THREADS:
         raise UserError(
-            f"the record of {stored.trial.id} lacks its number of threads, which changes the last "
-            "digits; it cannot be repeated"
+            f"the record of {stored.trial.id} lacks a possible number of threads, which changes "
+            "the last digits; it cannot be repeated"
         )
     return count
 

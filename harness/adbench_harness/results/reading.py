@@ -173,6 +173,8 @@ _OTHERS = {"class": "U", "validation": "f"}
 
 def _wrong(found: dict[str, NDArray[Any]]) -> str:
     """What is wrong with per-image arrays; empty if nothing is."""
+    import numpy as np
+
     for name in ("path", "defect", "label"):
         if name not in found:
             return f"'{name}' is missing"
@@ -182,6 +184,10 @@ def _wrong(found: dict[str, NDArray[Any]]) -> str:
             return f"'{name}' is unknown or has another type"
         if name in _KINDS and len(values) != len(found["path"]):
             return f"'{name}' has another length than 'path'"
+        if kind == "f" and not np.isfinite(values).all():
+            return f"'{name}' has a value that is not finite"
+        if name == "label" and not np.isin(values, (-1, 0, 1)).all():
+            return "'label' has a value that is not 0, 1 or -1 (unknown)"
     for place in found["path"].tolist():
         path = Path(place)
         if not place or path.anchor or ".." in path.parts:
