@@ -111,8 +111,8 @@ def test_a_dropped_layer_is_worse(gate: Callable[..., SimpleNamespace]) -> None:
     layers = "layers[layer] for layer in self.feature_requests[0].layers]"
     found = gate((layers, layers.replace("layers]", "layers[1:]]")))
     assert found.code == 1
-    assert found.lines[0] == f"worse: {TITLE}"
-    assert found.lines[-1] == "1 worse"
+    assert f"worse: {TITLE}" in found.lines
+    assert found.lines[0] == "1 worse"
     aupro = found.differences["aupro"]
     assert aupro["new"] < aupro["old"] - 0.02
     assert line("AUPRO", aupro, "0.10 allowed") in found.lines
@@ -125,7 +125,7 @@ def test_the_first_patches_in_place_of_a_coreset_are_worse(
 ) -> None:
     found = gate((PICKED, "torch.arange(count)"))
     assert found.code == 1
-    assert found.lines[0] == f"worse: {TITLE}"
+    assert f"worse: {TITLE}" in found.lines
     auroc = found.differences["image_auroc"]
     assert auroc["p"] < 0.05
     assert line("image AUROC", auroc, f"0.10 allowed, paired test p = {auroc['p']:.2g}") in (

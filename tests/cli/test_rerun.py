@@ -70,8 +70,9 @@ def test_a_trial_matches_itself_bit_for_bit_and_nothing_is_written(ran, record, 
     before = files(ran)
     assert main(["rerun", str(record), "--plugins", toys]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[1].startswith("images: the same (")
-    assert said[2] == "allowed: no difference, since device and versions are the same"
+    assert said[1:2] == [f"  {record.stem}"], "a line of its own, since the title is long"
+    assert said[2].startswith("images: the same (")
+    assert said[3] == "allowed: no difference, since device and versions are the same"
     stored = json.loads(record.read_text())["metrics"]
     shown = {line.split()[0]: line for line in said if line.endswith((" ok", "not compared"))}
     assert shown.keys() == stored.keys()
@@ -151,7 +152,7 @@ def test_other_images_are_refused(record, toys, tmp_path, error, monkeypatch):
 @pytest.mark.parametrize(
     ("part", "changes", "said"),
     [
-        ("provenance", {"threads": None}, "lacks its number of threads"),
+        ("provenance", {"threads": None}, "lacks a possible number of threads"),
         ("trial", {"seed": 5}, "so it was changed"),
     ],
 )

@@ -558,6 +558,11 @@ def _write(path, image):
     cv2.imwrite(str(path), image)
 
 
+def written(value):
+    """A parameter's value as the command line has it."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, tuple) else value
+
+
 @pytest.mark.parametrize("plugin", in_tree())
 def test_every_plugin_runs_alone(plugin, ran, folder, tmp_path):
     catalogue = plugins.load([plugin])
@@ -568,8 +573,9 @@ def test_every_plugin_runs_alone(plugin, ran, folder, tmp_path):
         "model", catalogue.plugins
     )
     quick = [
-        f"--set=model:{model.name}.{name}={value}"
+        f"--set=model:{model.name}.{name}={written(value)}"
         for model in models
+        if model.default  # others run only if they are named
         for name, value in getattr(model, "check_parameters", {}).items()
     ]
     choices = [parameters.resolve(catalogue, "model", Wanted(model.name)) for model in models]

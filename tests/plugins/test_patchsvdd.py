@@ -236,7 +236,7 @@ def test_an_image_scores_alone_as_in_a_batch():
     images = fitting.textures(3, 128, 4)
     alone = [torch.cat([levels(model, i[None])[n].values for i in images]) for n in (0, 1)]
     for one, other in zip(alone, levels(model, images), strict=True):
-        torch.testing.assert_close(one, other.values, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(one, other.values, rtol=1e-4, atol=1e-5)
 
 
 def test_the_seed_draws_everything():
