@@ -115,7 +115,7 @@ def test_memory_is_the_projected_features_and_little_more() -> None:
     greedy_coreset(features[:5000], 100, seeded())  # what libraries keep for themselves
     with cost.Memory(features.device).watch() as peak:
         greedy_coreset(features, 600, seeded())
-    assert peak() < 60_000 * 128 * 4 / 2**20 + 40 < features.nbytes / 2**20 / 2
+    assert peak() < 60_000 * 128 * 4 / 2**20 + 55 < features.nbytes / 2**20 / 2
 
 
 def test_projection_keeps_distances() -> None:

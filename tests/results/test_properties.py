@@ -55,12 +55,13 @@ TRIALS = st.builds(
     auxiliary=st.just(()),
     files=st.just(()),
 )
+FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 ARRAYS = st.fixed_dictionaries(
     {
         "path": st.just(np.array(["a.png", "b/c.png", "é.png"])),
         "defect": st.lists(NAMES, min_size=3, max_size=3).map(np.array),
-        "label": arrays.arrays(np.int8, 3),
-        "score": arrays.arrays(np.float32, 3, elements=st.floats(width=32, allow_nan=False)),
+        "label": arrays.arrays(np.int8, 3, elements=st.integers(-1, 1)),
+        "score": arrays.arrays(np.float32, 3, elements=FINITE),
     }
 )
 RESULTS = st.builds(
