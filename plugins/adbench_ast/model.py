@@ -19,7 +19,7 @@ from adbench_harness.nn.flows import Coupling, Flow, convolutions, negative_log_
 from adbench_harness.nn.grids import grids
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.positions import sinusoids
-from adbench_harness.nn.training import drawn_from, stage, train_epochs
+from adbench_harness.nn.training import BatchSize, drawn_from, stage, train_epochs
 from adbench_harness.types import (
     AnomalyMap,
     Batch,
@@ -72,7 +72,7 @@ class AST(Model):
         epochs: Annotated[
             int, Field(ge=1, description="passes over the training images, for each network")
         ] = 72,
-        batch: Annotated[int, Field(ge=1, description="images per step")] = 8,
+        batch: BatchSize = 8,
         backbone: Annotated[str, "frozen network"] = "efficientnet_b5",
         layer: Annotated[
             str | None,

@@ -7,7 +7,7 @@ Localization", IEEE Access 2022.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -15,9 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adbench_harness.nn.grids import grids
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.nn.neighbours import Neighbours
-from adbench_harness.nn.training import train_epochs
+from adbench_harness.nn.training import BatchSize, train_epochs
 from adbench_harness.types import (
     Batch,
     FeatureRequest,
@@ -68,7 +69,7 @@ class CFA(Model):
         epochs: Annotated[
             int, Field(ge=0, description="passes over the training images; 0: no training")
         ] = 30,
-        batch: Annotated[int, Field(ge=1, description="images per step")] = 4,
+        batch: BatchSize = 4,
         backbone: Annotated[str, "frozen network"] = "wide_resnet50_2",
         layers: Annotated[
             tuple[str, ...],
@@ -134,10 +135,9 @@ class CFA(Model):
 
     def _joined(self, batch: Batch) -> Tensor:
         """Each layer's 3 x 3 means, resized bilinearly to the finest grid, [B, C, h, w]."""
-        layers = self.extract(batch)
-        grids: Sequence[Tensor] = [layers[layer] for layer in self.feature_requests[0].layers]
-        finest = max((grid.shape[-2:] for grid in grids), key=math.prod)
-        means = (functional.avg_pool2d(grid, 3, stride=1, padding=1) for grid in grids)
+        layers = grids(self.extract, batch, self.feature_requests[0].layers)
+        finest = max((grid.shape[-2:] for grid in layers), key=math.prod)
+        means = (functional.avg_pool2d(grid, 3, stride=1, padding=1) for grid in layers)
         return torch.cat([functional.interpolate(m, finest, mode="bilinear") for m in means], 1)
 
     def _centres(self, train: TrainSet, seed: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from adbench_harness.nn.flows import Coupling, CrossScale, Flow, Grids, negative_log_likelihood
 from adbench_harness.nn.grids import grids
 from adbench_harness.nn.inputs import Size
-from adbench_harness.nn.training import drawn_from, train_epochs
+from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
 from adbench_harness.types import (
     Batch,
     FeatureRequest,
@@ -65,7 +65,7 @@ class CSFlow(Model):
         self,
         *,
         epochs: Annotated[int, Field(ge=1, description="passes over the training images")] = 240,
-        batch: Annotated[int, Field(ge=1, description="images per step")] = 16,
+        batch: BatchSize = 16,
         backbone: Annotated[str, "frozen network"] = "efficientnet_b5",
         layer: Annotated[
             str | None,

@@ -17,7 +17,7 @@ from torch import Tensor
 from adbench_harness.nn.flows import Coupling, Flow, negative_log_likelihood, perceptron
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.rotation import rotated
-from adbench_harness.nn.training import drawn_from, train_epochs
+from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
 from adbench_harness.types import (
     Batch,
     FeatureRequest,
@@ -61,7 +61,7 @@ class DifferNet(Model):
         self,
         *,
         epochs: Annotated[int, Field(ge=1, description="passes over the training images")] = 192,
-        batch: Annotated[int, Field(ge=1, description="images per step")] = 24,
+        batch: BatchSize = 24,
         backbone: Annotated[str, "frozen network"] = "alexnet",
         layers: Annotated[
             tuple[str, ...] | None,

@@ -23,7 +23,7 @@ from adbench_harness.nn.flows import (
 )
 from adbench_harness.nn.grids import grids
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
-from adbench_harness.nn.training import drawn_from, train_epochs
+from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
 from adbench_harness.types import (
     Batch,
     FeatureRequest,
@@ -65,7 +65,7 @@ class FastFlow(Model):
         self,
         *,
         epochs: Annotated[int, Field(ge=1, description="passes over the training images")] = 500,
-        batch: Annotated[int, Field(ge=1, description="images per step")] = 32,
+        batch: BatchSize = 32,
         backbone: Annotated[str, "frozen network"] = "wide_resnet50_2",
         layers: Annotated[
             tuple[str, ...], Field(min_length=1, description="its layers, one flow for each")

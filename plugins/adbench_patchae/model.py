@@ -16,7 +16,7 @@ from torch import Tensor
 from adbench_harness.nn.coreset import Ratio, greedy_coreset
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.nn.neighbours import Neighbours
-from adbench_harness.nn.training import drawn_from, train_epochs
+from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
 from adbench_harness.types import (
     Batch,
     FeatureRequest,
@@ -62,7 +62,7 @@ class PatchAE(Model):
         epochs: Annotated[
             int, Field(ge=0, description="passes over the training images; 0: no training")
         ] = 100,
-        batch: Annotated[int, Field(ge=1, description="images per step")] = 8,
+        batch: BatchSize = 8,
         width: Annotated[int, Field(ge=1, description="channels of the features, c3")] = 512,
         backbone: Annotated[str, "pretrained network"] = "wide_resnet101_2",
         layers: Annotated[

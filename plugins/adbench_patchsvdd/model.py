@@ -16,7 +16,7 @@ from torch import Tensor
 from adbench_harness.nn.coreset import Ratio, greedy_coreset
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.neighbours import Neighbours
-from adbench_harness.nn.training import drawn_from, train_epochs
+from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
 from adbench_harness.types import (
     Batch,
     InputSpec,
@@ -78,7 +78,7 @@ class PatchSVDD(Model):
                 description="passes over the training images; the paper's 300 epochs have 100 each",
             ),
         ] = 30000,
-        batch: Annotated[int, Field(ge=1, description="images per step")] = 64,
+        batch: BatchSize = 64,
         pairs: Annotated[
             int, Field(ge=1, description="pairs per image and step, of each kind")
         ] = 1,

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from adbench_harness.errors import UserError
+from adbench_harness.nn.grids import grids
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
-from adbench_harness.nn.training import drawn_from, train_epochs
+from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
 from adbench_harness.types import (
     AnomalyMap,
     Batch,
@@ -60,7 +61,7 @@ class ReverseDistillation(Model):
         self,
         *,
         epochs: Annotated[int, Field(ge=0, description="passes over the training images")] = 200,
-        batch: Annotated[int, Field(ge=1, description="images per step")] = 16,
+        batch: BatchSize = 16,
         backbone: Annotated[str, "network of the teacher, frozen"] = "wide_resnet50_2",
         layers: Annotated[
             tuple[str, ...],
@@ -138,8 +139,7 @@ class ReverseDistillation(Model):
         return "bottleneck" if channels[0] >= WIDE else "basic"
 
     def _grids(self, batch: Batch) -> list[Tensor]:
-        layers = self.teacher(batch)
-        return [layers[layer] for layer in self.feature_requests[0].layers]
+        return grids(self.teacher, batch, self.feature_requests[0].layers)
 
     def _loss(self, batch: Batch) -> Tensor:
         """The sum over the layers of the mean cosine distance."""

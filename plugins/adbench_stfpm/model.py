@@ -17,7 +17,7 @@ from torch.nn import functional
 from adbench_harness.errors import UserError
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
 from adbench_harness.nn.maps import upsample
-from adbench_harness.nn.training import drawn_from, train_epochs
+from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
 from adbench_harness.types import (
     AnomalyMap,
     Batch,
@@ -56,7 +56,7 @@ class STFPM(Model):
         self,
         *,
         epochs: Annotated[int, Field(ge=0, description="passes over the training images")] = 100,
-        batch: Annotated[int, Field(ge=1, description="images per step")] = 32,
+        batch: BatchSize = 32,
         backbone: Annotated[str, "network of the teacher and of the student"] = "resnet18",
         layers: Annotated[
             tuple[str, ...], Field(min_length=1, description="its layers that are compared")

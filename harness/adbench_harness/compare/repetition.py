@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adbench_harness.compare.comparison import NOISY
-from adbench_harness.compare.images import Arrays, changes
+from adbench_harness.compare.images import Arrays, ImageChanges, changes
 from adbench_harness.leaderboard.columns import COUNTS
 from adbench_harness.planning.suite import Tolerance
 from adbench_harness.results.differences import changed_versions
@@ -18,7 +18,6 @@ from adbench_harness.wording import counted, wrapped
 
 _SCORES = "image scores"
 _TRUTH = ("path", "label", "defect")
-_OF_IMAGES = " of the images"
 _ONE_BY_ONE = ("plugins", "libraries")
 """What a record has by name."""
 
@@ -42,7 +41,8 @@ class Repetition:
 
     ``others`` are the versions and the devices that differ. If there are none, every number must be
     equal bit for bit (``exact``); otherwise it may differ by the default tolerance of a comparison.
-    ``mismatches`` are the names of what is not the same.
+    ``images`` is None if the results are not of the same images with the same truth and kinds of
+    values. ``mismatches`` are the names of what is not the same.
     """
 
     stored: TrialResult
@@ -50,6 +50,7 @@ class Repetition:
     others: tuple[str, ...]
     exact: bool
     values: tuple[Value, ...]
+    images: ImageChanges | None
     mismatches: tuple[str, ...]
 
 
@@ -59,13 +60,15 @@ def repetition(stored: TrialResult, new: TrialResult) -> Repetition:
     allowed = Tolerance() if others else Tolerance(metrics=0, scores=0)
     values = tuple(_values(stored, new, allowed))
     mismatches = [value.metric for value in values if value.matches is False]
+    images = None
     if stored.images:
         other = [name for name in _TRUTH if not _same(stored.images, new.images, name)]
-        mismatches += [name + _OF_IMAGES for name in other]
-        if not other and changes(stored.images, new.images, allowed.scores).moved:
-            mismatches.append(_SCORES)
         if stored.images.keys() != new.images.keys():
-            mismatches.append("kinds of values" + _OF_IMAGES)
+            other.append("kinds of values")
+        mismatches += [f"{name} of the images" for name in other]
+        images = None if other else changes(stored.images, new.images, 0.0)
+        if images and images.furthest > allowed.scores:
+            mismatches.append(_SCORES)
     mismatches += [
         name
         for name in ("status", "flags", "columns")
@@ -84,7 +87,7 @@ def repetition(stored: TrialResult, new: TrialResult) -> Repetition:
     ]
     if _failures(stored) != _failures(new):
         mismatches.append("failures")
-    return Repetition(stored, new, others, not others, values, tuple(mismatches))
+    return Repetition(stored, new, others, not others, values, images, tuple(mismatches))
 
 
 def _same(old: Arrays, new: Arrays, name: str) -> bool:
@@ -178,13 +181,12 @@ def _about_images(found: Repetition) -> Iterator[str]:
     if not found.stored.images:
         yield "image scores: not compared, since the record is without its .npz file"
         return
-    if any(name.endswith(_OF_IMAGES) for name in found.mismatches):
+    if found.images is None:
         yield "image scores: not compared, since the two results have other values of the images"
         return
-    seen = changes(found.stored.images, found.new.images, 0.0)
     yield (
-        f"image scores: {seen.moved} of {counted(seen.total, 'image')} differ, by at most "
-        f"{seen.furthest:.3g} standard deviations"
+        f"image scores: {found.images.moved} of {counted(found.images.total, 'image')} differ, by "
+        f"at most {found.images.furthest:.3g} standard deviations"
     )
 
 

@@ -150,7 +150,7 @@ def _decoded(data: bytes, flags: int) -> NDArray[Any] | None:
             with PIL.Image.open(io.BytesIO(data)) as image:
                 image.load()
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags | _UPRIGHT)
-    except (cv2.error, LookupError, TypeError, ValueError, OSError, SyntaxError):
+    except (cv2.error, *headers.DAMAGED):
         return None
 
 

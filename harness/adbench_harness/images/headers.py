@@ -18,6 +18,8 @@ _SIGNED = frozenset({2, 3})
 """The sample formats of integers with a sign and of floats."""
 _TEXT = 1024
 """Bytes in which the three numbers of a PPM's header are expected."""
+DAMAGED = (LookupError, TypeError, ValueError, OSError, SyntaxError)
+"""The errors that Pillow raises for damaged files."""
 _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})
 """JPEG markers in the range of frames that do not start a frame."""
 
@@ -57,8 +59,8 @@ def read(data: bytes) -> Header | None:
         return _other(data)
     except PIL.Image.DecompressionBombError:
         return Header(_HUGE, _HUGE)  # which the bound on pixels refuses
-    except (struct.error, LookupError, TypeError, ValueError, OSError, SyntaxError):
-        return None  # Pillow raises any of them for damaged files
+    except (struct.error, *DAMAGED):
+        return None
 
 
 def _png(data: bytes) -> Header | None:

@@ -142,7 +142,6 @@ def notes(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
     yield from _transparent(samples, folders.contents(root, samples))
     yield from _strips(samples, folders.contents(root, samples))
     yield from _copies(root, samples)
-    yield from _contradictions(root, samples)
     yield from _unlabelled(samples)
 
 
@@ -245,47 +244,50 @@ def _doubled(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
-    """Test images whose bytes are those of a training image."""
-    files = folders.contents(root, samples)
-    known: dict[tuple[int, int], Path] = {}
-    sizes = [sample.image.stat().st_size for sample in samples]
-    for sample, file, size in zip(samples, files, sizes, strict=True):
-        if sample.split == "train":
-            known.setdefault((size, file.checksum), sample.image)
-    copies = [
-        (sample.image, known[size, file.checksum])
-        for sample, file, size in zip(samples, files, sizes, strict=True)
-        if sample.split == "test" and (size, file.checksum) in known
+    """Test images whose bytes are those of a training image, or of one with another label."""
+    trained: dict[tuple[int, int], Path] = {}
+    tested: dict[tuple[int, int], Sample] = {}
+    keys = [
+        (sample.image.stat().st_size, file.checksum)
+        for sample, file in zip(samples, folders.contents(root, samples), strict=True)
     ]
-    copies = [(new, old) for new, old in copies if new.read_bytes() == old.read_bytes()]
-    if copies:
-        tested = sum(sample.split == "test" for sample in samples)
-        new, old = copies[0]
-        yield (
-            f"{len(copies)} of {tested} test images are copies of training images: "
-            f"{folders.relative(root, new)} is {folders.relative(root, old)}"
-            + (", and so on" if len(copies) > 1 else "")
-        )
-
-
-def _contradictions(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
-    """Test images whose bytes are those of another test image with another label."""
-    known: dict[tuple[int, int], Sample] = {}
-    found = []
-    for sample, file in zip(samples, folders.contents(root, samples), strict=True):
-        if sample.split != "test" or sample.label is None:
+    for sample, key in zip(samples, keys, strict=True):
+        if sample.split == "train":
+            trained.setdefault(key, sample.image)
+    copies, contradictions = [], []
+    for sample, key in zip(samples, keys, strict=True):
+        if sample.split != "test":
             continue
-        other = known.setdefault((sample.image.stat().st_size, file.checksum), sample)
-        same = other.label != sample.label and other.image.read_bytes() == sample.image.read_bytes()
-        found += [(sample.image, other.image)] if same else []
-    if found:
-        new, old = found[0]
+        if key in trained:
+            copies.append((sample.image, trained[key]))
+        if sample.label is not None:
+            other = tested.setdefault(key, sample)
+            if other.label != sample.label:
+                contradictions.append((sample.image, other.image))
+    if copies := _equal(copies):
+        total = sum(sample.split == "test" for sample in samples)
         yield (
-            f"{counted(len(found), 'test image')} {'has' if len(found) == 1 else 'have'} the bytes "
-            "of another one with another label: "
-            f"{folders.relative(root, new)} is {folders.relative(root, old)}"
-            + (", and so on" if len(found) > 1 else "")
+            f"{len(copies)} of {total} test images are copies of training images: "
+            f"{_pairs(root, copies)}"
         )
+    if contradictions := _equal(contradictions):
+        yield (
+            f"{counted(len(contradictions), 'test image')} "
+            f"{'has' if len(contradictions) == 1 else 'have'} the bytes of another one with "
+            f"another label: {_pairs(root, contradictions)}"
+        )
+
+
+def _equal(pairs: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    """The pairs of files that are equal, and not only in their size and checksum."""
+    return [(new, old) for new, old in pairs if new.read_bytes() == old.read_bytes()]
+
+
+def _pairs(root: Path, pairs: Sequence[tuple[Path, Path]]) -> str:
+    """The first of some pairs of equal files."""
+    new, old = pairs[0]
+    more = ", and so on" if len(pairs) > 1 else ""
+    return f"{folders.relative(root, new)} is {folders.relative(root, old)}{more}"
 
 
 def absent(samples: Sequence[Sample]) -> Iterator[str]:

@@ -290,7 +290,7 @@ def method(trials: pd.DataFrame, but: str = "") -> pd.Series[str]:
 
 
 def components(result: TrialResult) -> Iterator[Choice]:
-    """A trial's components; a parameter's value is that of the first component that has it."""
+    """A trial's components, with what its model chose."""
     trial = result.trial
     yield from (result.model, trial.scorer)
     if trial.augmenter:

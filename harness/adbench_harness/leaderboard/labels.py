@@ -36,18 +36,19 @@ def relabelled(
     complete = with_choices(results)
     chosen = [complete[index] for index in trials.index]
     shared = _shared(chosen, but)
-    columns = {
-        axis: [
+
+    def labels(axis: str, names: Mapping[str, str]) -> list[str]:
+        if axis == "backbone":
+            return [names.get(label, label) for label in trials[axis]]
+        return [
             _relabelled(label, axis, chosen_on(result)[axis], shared, but, names)
             for result, label in zip(chosen, trials[axis], strict=True)
         ]
-        for axis in COMPONENTS
-    }
-    columns["backbone"] = [names.get(label, label) for label in trials["backbone"]]
+
+    columns = {axis: labels(axis, names) for axis in (*COMPONENTS, "backbone")}
     if names:
-        plain, _ = relabelled(trials, results, but=but)
-        for axis, labels in columns.items():
-            _check_apart(plain[axis], labels)
+        for axis, named in columns.items():
+            _check_apart(labels(axis, {}), named)
     trials = trials.assign(**columns)
     written = [
         f"{names.get(name, name)}({','.join(f'{key}={value}' for key, value in found.items())})"
@@ -65,11 +66,11 @@ def renamed(table: Table, names: Mapping[str, str]) -> Table:
         labels = [names.get(cell, cell) for cell in cells[: table.labels]]
         return [*labels, *cells[table.labels :]]
 
+    rows = [row(cells) for cells in table.rows]
     for place in range(table.labels):
-        column = [cells[place] for cells in table.rows]
-        _check_apart(column, [names.get(cell, cell) for cell in column])
+        _check_apart((cells[place] for cells in table.rows), (cells[place] for cells in rows))
     headers = [names.get(header, header) for header in table.headers]
-    return replace(table, headers=headers, rows=[row(cells) for cells in table.rows])
+    return replace(table, headers=headers, rows=rows)
 
 
 def _check_apart(labels: Iterable[str], named: Iterable[str]) -> None:

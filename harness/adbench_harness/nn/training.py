@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from adbench_harness.types import Batch, Checkpoint, Tools, TrainSet
+
+BatchSize = Annotated[int, Field(ge=1, description="images per step")]
 
 
 @contextmanager
