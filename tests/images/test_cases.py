@@ -215,12 +215,104 @@ def cmyk(root: Path) -> None:
         Image.open(path).convert("CMYK").save(path, quality=98)
 
 
-@case()
-def white_is_0(root: Path) -> None:
+def in_tiff(root: Path, pixels: Callable[[Pixels], Pixels], **kwargs: Any) -> None:
+    """The plain data set in TIFF files; ``pixels`` makes them of grey values [H, W]."""
     plain(root)
     for path in list(root.glob("t*/*/*.png")):
-        negative = 255 - np.asarray(Image.open(path))
-        tifffile.imwrite(path.with_suffix(".tif"), negative, photometric="miniswhite")
+        made = pixels(np.asarray(Image.open(path)))
+        tifffile.imwrite(path.with_suffix(".tif"), made, **kwargs)
+        path.unlink()
+
+
+for _code, _kind, _space in (
+    (2, "cielab", "CIELab"),
+    (1, "icclab", "ICCLab"),
+    (1, "itulab", "ITULab"),
+    (1, "linear_raw", "LinearRaw"),
+):
+    CASES[_kind] = Case(
+        lambda root, kind=_kind: in_tiff(root, colors, photometric=kind),
+        _code,
+        rf"0.tif' is a TIFF in the color space {_space}; convert it to RGB",
+    )
+CASES["cfa"] = Case(
+    lambda root: in_tiff(root, deep(16), photometric="cfa"),
+    1,
+    r"0.tif' is a TIFF in the color space CFA; convert it to RGB",
+)
+
+
+@case(1, "good/0.tif' is a TIFF in the color space CIELab; convert it to RGB")
+def one_image_in_cielab(root: Path) -> None:
+    plain(root)
+    (root / "train/good/0.png").unlink()
+    Image.new("LAB", (SIDE, SIDE)).save(root / "train/good/0.tif")
+
+
+@case(0, "", ALIGNED)
+def ycbcr(root: Path) -> None:
+    plain(root)
+    for path in list(root.glob("t*/*/*.png")):
+        Image.open(path).convert("YCbCr").save(path.with_suffix(".tif"))
+        path.unlink()
+
+
+@case()
+def cmyk_in_tiff(root: Path) -> None:
+    in_tiff(root, lambda grey: np.dstack([255 - grey] * 3 + [grey * 0]), photometric="separated")
+
+
+@case()
+def white_is_0(root: Path) -> None:
+    in_tiff(root, lambda grey: 255 - grey, photometric="miniswhite")
+
+
+@case(2, "0.tif' is a TIFF in which 0 is white; convert it, so that 0 is black")
+def white_is_0_in_16_bits(root: Path) -> None:
+    in_tiff(root, lambda grey: 65535 - deep(257)(grey), photometric="miniswhite")
+
+
+@case()
+def masks_in_which_white_is_0(root: Path) -> None:
+    plain(root)
+    for path in list((root / MASKS).iterdir()):
+        Image.open(path).convert("1").save(path.with_suffix(".tif"), compression="group4")
+        path.unlink()
+
+
+@case(2, "0_mask.tif' is a TIFF in which 0 is white; convert it, so that 0 is black")
+def masks_in_which_white_is_0_in_16_bits(root: Path) -> None:
+    plain(root)
+    for path in list((root / MASKS).iterdir()):
+        truth = 65535 - deep(257)(np.asarray(Image.open(path)))
+        tifffile.imwrite(path.with_suffix(".tif"), truth, photometric="miniswhite")
+        path.unlink()
+
+
+@case()
+def half_transparent_in_tiff(root: Path) -> None:
+    in_tiff(
+        root,
+        lambda grey: alpha(grey, np.full_like(grey, 100)),
+        photometric="rgb",
+        extrasamples=["unassalpha"],
+    )
+
+
+@case(1, "good/0.pgm' says that 15 is white; save it again, so that 255 is white")
+def white_is_15(root: Path) -> None:
+    plain(root)
+    grey = np.asarray(Image.open(root / "train/good/0.png")) // 16
+    (root / "train/good/0.pgm").write_bytes(b"P5 32 32 15\n" + grey.tobytes())
+    (root / "train/good/0.png").unlink()
+
+
+@case()
+def masks_in_which_white_is_1(root: Path) -> None:
+    plain(root)
+    for path in list((root / MASKS).iterdir()):
+        truth = np.asarray(Image.open(path)) // 255
+        path.with_suffix(".pgm").write_bytes(b"P5 32 32 1\n" + truth.tobytes())
         path.unlink()
 
 

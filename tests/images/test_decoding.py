@@ -57,6 +57,21 @@ def test_an_extra_image_keeps_its_values_and_the_order_of_its_channels(
     np.testing.assert_array_equal(decoded, values)
 
 
+def test_colors_of_a_tiff_are_not_multiplied_by_its_alpha(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (5, 7, 4), np.uint8)
+    path = tmp_path / "straight.tif"
+    tifffile.imwrite(path, values, photometric="rgb", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(decoding.decode(path), values[:, :, :3])
+    np.testing.assert_array_equal(decoding.stored(path)[0], values[:, :, [2, 1, 0, 3]])
+
+
+def test_an_extra_image_of_another_color_space_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "depth.tif"
+    tifffile.imwrite(path, np.zeros((5, 7), np.uint16), photometric="miniswhite")
+    with pytest.raises(UserError, match=r"depth.tif' is a TIFF in which 0 is white; convert it"):
+        decoding.extra(path)
+
+
 def test_negative_and_missing_depths_survive(tmp_path: Path) -> None:
     values = np.array([[[-0.25, 1e-6, 3e5]], [[0, np.nan, 0]]], np.float32)
     tifffile.imwrite(tmp_path / "xyz.tiff", values, photometric="rgb")

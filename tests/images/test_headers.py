@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -70,6 +71,43 @@ def test_alpha(mode: str, kind: str) -> None:
 )
 def test_ppm(text: bytes, bits: int) -> None:
     assert headers.read(text + bytes(12)) == Header(1, 2, bits)
+
+
+def test_ppm_with_another_white() -> None:
+    assert headers.read(b"P6 2 1 100\n" + bytes(6)) == Header(1, 2, white=100)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("photometric", "bits", "reason"),
+    [
+        ("minisblack", 8, ""),
+        ("miniswhite", 8, ""),
+        ("rgb", 16, ""),
+        ("separated", 8, ""),
+        ("miniswhite", 16, "in which 0 is white; convert it, so that 0 is black"),
+        ("cielab", 8, "in the color space CIELab; convert it to RGB"),
+        ("cielab", 16, "in the color space CIELab; convert it to RGB"),
+        ("icclab", 8, "in the color space ICCLab; convert it to RGB"),
+        ("itulab", 8, "in the color space ITULab; convert it to RGB"),
+        ("cfa", 16, "in the color space CFA; convert it to RGB"),
+        ("linear_raw", 8, "in the color space LinearRaw; convert it to RGB"),
+        ("depth_map", 8, "in the color space 51177; convert it to RGB"),
+    ],
+)
+def test_what_decoders_misread(photometric: str, bits: int, reason: str, big: bool) -> None:
+    channels = {"separated": 4, "minisblack": 1, "miniswhite": 1, "cfa": 1, "depth_map": 1}
+    shape = (4, 6, channels.get(photometric, 3))
+    file = io.BytesIO()
+    pixels = np.zeros(shape[:2] if shape[2] == 1 else shape, f"u{bits // 8}")
+    tifffile.imwrite(file, pixels, photometric=photometric, bigtiff=big)
+    assert headers.misread(file.getvalue()) == reason
+
+
+@pytest.mark.parametrize("content", [b"", b"II*\0", b"MM\0+\0\x08", encoded(np.eye(3) > 0, "PNG")])
+def test_what_has_no_tags_is_not_misread(content: bytes) -> None:
+    assert headers.misread(content) == ""
+    assert not headers.has_straight_alpha(content)
 
 
 def test_pages() -> None:

@@ -25,7 +25,7 @@ from adbench_harness.images import folders
 from adbench_harness.images.inputs import Inputs
 from adbench_harness.types import InputSpec, Sample
 
-VERSION = 1
+VERSION = 2
 """The version of the prepared images, which must be raised when a pixel may change."""
 LIMIT = 10 * 2**30
 """Maximum size of the folder in bytes; the least recently used entries are deleted first."""

@@ -19,7 +19,6 @@ from adbench_harness.images.headers import Header
 MOST = 2**27
 """Pixels that a file may hold: 134 million, 402 MB as RGB."""
 _UPRIGHT = cv2.IMREAD_IGNORE_ORIENTATION
-_TIFF = (b"II*\0", b"MM\0*")
 _LFS = b"version https://git-lfs"
 
 # Its lines say less than the error that follows, which names the file.
@@ -37,6 +36,10 @@ def decode(path: Path, depth: int = 8) -> Image:
             raise UserError(
                 f"'{path}' holds 8 bits, but other images of its data set hold {depth}; convert "
                 "them to one format"
+            )
+        if header.white != 255:
+            raise UserError(
+                f"'{path}' says that {header.white} is white; save it again, so that 255 is white"
             )
         image = _read(path, data, cv2.IMREAD_COLOR)
     else:
@@ -67,7 +70,9 @@ def extra(path: Path) -> NDArray[np.float32]:
     C is 1 for a grey image; colors are in the order red, green, blue, alpha. Raises UserError,
     naming the file, if it cannot be decoded.
     """
-    values = _read(path, _bytes(path), cv2.IMREAD_UNCHANGED)
+    data = _bytes(path)
+    _check_space(path, data)
+    values = _read(path, data, cv2.IMREAD_UNCHANGED)
     if values.ndim == 2:
         values = values[:, :, None]
     elif values.shape[2] >= 3:
@@ -84,6 +89,7 @@ def stored(path: Path) -> tuple[NDArray[Any], Header]:
 def content(path: Path) -> tuple[bytes, Header]:
     """A file's bytes and its header; raises UserError where it is no image or is too large."""
     data = _bytes(path)
+    _check_space(path, data)
     header = headers.read(data)
     if header is None:
         raise UserError(_refusal(path, data))
@@ -94,7 +100,8 @@ def content(path: Path) -> tuple[bytes, Header]:
         )
     if header.pages > 1:
         raise UserError(f"'{path}' holds {header.pages} images; save each in a file of its own")
-    if header.orientation != 1 and data[:4] in _TIFF:  # decoders do not agree on what it means
+    # Decoders do not agree on what the tag means in a TIFF.
+    if header.orientation != 1 and data[:4] in headers.TIFF:
         raise UserError(
             f"'{path}' is a TIFF with the orientation tag {header.orientation}; save it upright "
             "without the tag"
@@ -111,11 +118,16 @@ def turned(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     return image[:: -1 if down else 1, :: -1 if across else 1]
 
 
+def _check_space(path: Path, data: bytes) -> None:
+    if reason := headers.misread(data):
+        raise UserError(f"'{path}' is a TIFF {reason}")
+
+
 def _refusal(path: Path, data: bytes) -> str:
     """Why a file cannot be read as an image: a TIFF may hold floats, for example."""
     if data.startswith(_LFS):
         return f"'{path}' is a pointer of Git LFS, not an image; run 'git lfs pull'"
-    values = _decoded(data, cv2.IMREAD_UNCHANGED) if data[:4] in _TIFF else None
+    values = _decoded(data, cv2.IMREAD_UNCHANGED) if data[:4] in headers.TIFF else None
     if values is None or values.dtype in (np.uint8, np.uint16):
         return f"'{path}' cannot be decoded as an image; check the file"
     return f"'{path}' holds values of type {values.dtype}; convert it to 8 or 16 bits without sign"
@@ -145,10 +157,15 @@ def _read(path: Path, data: bytes, flags: int) -> NDArray[Any]:
 def _decoded(data: bytes, flags: int) -> NDArray[Any] | None:
     # From memory, OpenCV refuses a file that was cut short; from a path it fills it up with grey.
     try:
-        if data[:4] in _TIFF and flags != cv2.IMREAD_UNCHANGED:
+        straight = headers.has_straight_alpha(data)
+        if straight or (data[:4] in headers.TIFF and flags != cv2.IMREAD_UNCHANGED):
             # OpenCV fills up damaged strips of a TIFF in any case.
             with PIL.Image.open(io.BytesIO(data)) as image:
                 image.load()
+                if straight:
+                    whole = flags == cv2.IMREAD_UNCHANGED
+                    to = cv2.COLOR_RGBA2BGRA if whole else cv2.COLOR_RGBA2BGR
+                    return cv2.cvtColor(np.asarray(image), to)
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags | _UPRIGHT)
     except (cv2.error, *headers.DAMAGED):
         return None

@@ -6,14 +6,31 @@ import io
 import re
 import struct
 import warnings
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import PIL.Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""The first bytes of TIFF files and of BigTIFF files."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _ORIENTATION = 0x0112
 _WIDTH, _LENGTH, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 256, 257, 258, 339
+_PHOTOMETRIC, _EXTRA_SAMPLES = 262, 338
+_WHITE_IS_0, _RGB = 0, 2
+_READ = frozenset({_WHITE_IS_0, 1, _RGB, 3, 5, 6})
+"""The color spaces of a TIFF that decoders read right: grey, RGB, palettes, CMYK and YCbCr."""
+_SPACES = dict(
+    zip(
+        (8, 9, 10, 32803, 32844, 32845, 34892),
+        ("CIELab", "ICCLab", "ITULab", "CFA", "LogL", "LogLuv", "LinearRaw"),
+        strict=True,
+    )
+)
+_STRAIGHT = 2
+"""The extra sample of a TIFF that is an alpha by which the colors are not multiplied."""
 _SIGNED = frozenset({2, 3})
 """The sample formats of integers with a sign and of floats."""
 _TEXT = 1024
@@ -37,7 +54,7 @@ class Header(NamedTuple):
 
     ``orientation`` is the EXIF tag: 1 if the stored pixels are upright. ``lossy`` is true of
     formats that change values, ``pages`` the number of images in the file, and ``alpha`` is true
-    if pixels may be transparent.
+    if pixels may be transparent. ``white`` is the value that a file of 8 bits calls white.
     """
 
     height: int
@@ -47,6 +64,7 @@ class Header(NamedTuple):
     lossy: bool = False
     pages: int = 1
     alpha: bool = False
+    white: int = 255
 
 
 def read(data: bytes) -> Header | None:
@@ -121,8 +139,9 @@ def _other(data: bytes) -> Header:
             if set(tags.get(_SAMPLE_FORMAT, ())) & _SIGNED:
                 bits = 32
             height, width = tags[_LENGTH], tags[_WIDTH]  # image's are turned
-        elif image.format == "PPM":
-            bits = _bits_of_ppm(data)
+        white = _white_of_ppm(data) if image.format == "PPM" else 255
+        if white > 255:
+            bits, white = 16, 255
         return Header(
             height,
             width,
@@ -131,10 +150,46 @@ def _other(data: bytes) -> Header:
             lossy=image.format in ("WEBP", "JPEG2000", "AVIF"),
             pages=getattr(image, "n_frames", 1),
             alpha=image.has_transparency_data,
+            white=white,
         )
 
 
-def _bits_of_ppm(data: bytes) -> int:
-    """Pillow scales the values of three colors to 8 bits, whatever the largest one is."""
+def _white_of_ppm(data: bytes) -> int:
+    """The largest value, to which Pillow scales and OpenCV does not."""
     kind, *numbers = re.sub(rb"#[^\n]*", b"", data[:_TEXT]).split(maxsplit=4)[:4]
-    return 16 if kind in (b"P2", b"P3", b"P5", b"P6") and int(numbers[2]) > 255 else 8
+    return int(numbers[2]) if kind in (b"P2", b"P3", b"P5", b"P6") else 255
+
+
+def misread(data: bytes) -> str:
+    """What decoders misread in a TIFF, with the next step; empty for other files."""
+    tags = _tags(data)
+    space = tags.get(_PHOTOMETRIC)
+    if space == _WHITE_IS_0 and max(tags.get(_BITS_PER_SAMPLE, (1,))) > 8:
+        return "in which 0 is white; convert it, so that 0 is black"
+    if space is None or space in _READ:
+        return ""
+    return f"in the color space {_SPACES.get(space, space)}; convert it to RGB"
+
+
+def has_straight_alpha(data: bytes) -> bool:
+    """Whether a file is a TIFF of RGB in 8 bits whose colors OpenCV multiplies by the alpha."""
+    tags = _tags(data)
+    return (
+        tags.get(_PHOTOMETRIC) == _RGB
+        and tags.get(_BITS_PER_SAMPLE) == (8, 8, 8, 8)
+        and tags.get(_EXTRA_SAMPLES) == (_STRAIGHT,)
+    )
+
+
+def _tags(data: bytes) -> Mapping[int, Any]:
+    """The tags of a TIFF's first image, by their numbers; empty for another or a damaged file."""
+    if data[:4] not in TIFF:
+        return {}
+    try:
+        tags = Directory(data[:16] if data[:4] in TIFF[2:] else data[:8])
+        file = io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        return dict(tags)
+    except (struct.error, *DAMAGED):
+        return {}
