@@ -1310,6 +1310,30 @@ def test_what_a_plan_says_of_its_images_is_on_the_board_too(
         assert f"folder/{tmp_path.name}: {note}, and so on\n" in text
 
 
+def test_splits_of_two_folders_of_one_name_are_never_averaged(
+    tmp_path: Path, run: Any, capfd: Any
+) -> None:
+    first, second = tmp_path / "a/parts", tmp_path / "b/parts"
+    for root in (first, second):
+        unsplit(root)
+    path = second / "good/test0.png"
+    write(path, 255 - cv2.imread(str(path), 0))
+
+    def board() -> str:
+        assert main(["leaderboard", str(tmp_path / "out")]) == 0
+        return str(capfd.readouterr().out)
+
+    run(first, "folder:split=0.7", "--split-seeds", "0,1")
+    alone = board()
+    run(first, "folder:split=0.7", "--split-seeds", "2,3")
+    assert "different images" not in board()
+    run(second, "folder:split=0.7", "--split-seeds", "4,5")
+    both = board()
+    assert "different images" not in alone
+    assert "one data set was run on different images; each set of images is named" in both
+    assert len(set(re.findall(r"images [0-9a-f]{8}", both))) == 2
+
+
 @pytest.mark.parametrize("name", ["masks_jpeg", "bits_12", "masks_alpha", "masks_raised"])
 def test_files_that_are_read_by_another_rule_make_another_trial(tmp_path: Path, name: str) -> None:
     CASES[name].make(tmp_path)

@@ -37,6 +37,45 @@ def test_another_split_is_not_another_set_of_images(result, change):
     assert image_versions(rows) == ["", ""]
 
 
+def of_split(result, seed, fingerprint, unsplit=None, model="a"):
+    made = result(0.9, split_seed=seed, fingerprint=fingerprint * 16, model=model)
+    recorded = {} if unsplit is None else {"unsplit": unsplit * 16}
+    finished = f"2025-01-0{seed + 1}"
+    return replace(made, provenance={**made.provenance, "finished": finished, **recorded})
+
+
+def test_splits_of_the_same_images_are_one_set(result):
+    rows = [of_split(result, 0, "1"), of_split(result, 1, "2", "1"), of_split(result, 2, "3", "1")]
+    assert image_versions(rows) == ["", "", ""]
+
+
+def test_splits_of_different_images_are_told_apart(result):
+    rows = [of_split(result, 0, "1"), of_split(result, 1, "2", "1"), of_split(result, 2, "3", "9")]
+    assert image_versions(rows) == ["images 11111111", "images 11111111", "images 99999999"]
+    assert image_versions(rows[1:]) == ["images 11111111", "images 99999999"]
+
+
+def test_results_that_do_not_record_what_was_split_are_compared_within_their_split(result):
+    old = of_split(result, 1, "2")
+    assert image_versions([of_split(result, 0, "1"), old]) == ["", ""]
+    assert image_versions([old, of_split(result, 1, "3", model="b")]) == [
+        "images 22222222",
+        "images 33333333",
+    ]
+    # A newer result of the same split tells which images they were.
+    new = of_split(result, 1, "2", "1", model="b")
+    other = of_split(result, 2, "3", "9")
+    assert image_versions([old, new, other]) == [
+        "images 11111111",
+        "images 11111111",
+        "images 99999999",
+    ]
+    assert image_versions([old, of_split(result, 1, "3", "9", model="b")]) == [
+        "images 22222222",
+        "images 99999999",
+    ]
+
+
 def test_a_trial_that_was_never_planned_is_in_the_last_version(result):
     rows = [
         result(0.9, fingerprint="1" * 16, finished="2025-01-01"),

@@ -63,6 +63,15 @@ def test_the_samples_of_a_subset_are_listed_and_fingerprinted_once(data: Any, to
     assert images.failure is None
 
 
+def test_another_split_knows_the_fingerprint_of_the_first_one(data: Any, toy: Choice) -> None:
+    made = data(protocol="classification")  # whose split is drawn
+    [subset] = made.subsets([(toy, "dark")])
+    first, second = made.images(subset, 0), made.images(subset, 1)
+    assert first.fingerprints != second.fingerprints
+    assert first.unsplit == {}
+    assert second.unsplit == first.fingerprints
+
+
 def test_too_few_images_for_a_setting_are_the_users_mistake(data: Any, toy: Choice) -> None:
     made = data(shots=5)
     [subset] = made.subsets([(toy, "dark")])

@@ -22,13 +22,15 @@ _PHOTOMETRIC, _EXTRA_SAMPLES = 262, 338
 _WHITE_IS_0, _RGB = 0, 2
 _READ = frozenset({_WHITE_IS_0, 1, _RGB, 3, 5, 6})
 """The color spaces of a TIFF that decoders read right: grey, RGB, palettes, CMYK and YCbCr."""
-_SPACES = dict(
-    zip(
-        (8, 9, 10, 32803, 32844, 32845, 34892),
-        ("CIELab", "ICCLab", "ITULab", "CFA", "LogL", "LogLuv", "LinearRaw"),
-        strict=True,
-    )
-)
+_SPACES = {
+    8: "CIELab",
+    9: "ICCLab",
+    10: "ITULab",
+    32803: "CFA",
+    32844: "LogL",
+    32845: "LogLuv",
+    34892: "LinearRaw",
+}
 _STRAIGHT = 2
 """The extra sample of a TIFF that is an alpha by which the colors are not multiplied."""
 _SIGNED = frozenset({2, 3})

@@ -19,15 +19,16 @@ def image_versions(results: Sequence[TrialResult]) -> list[str]:
     they were first used. All first ones of a data set are one version of it, all second ones the
     next. Categories whose images did not change belong to the last one.
     """
+    identities = _identities([result for result in results if result.trial.fingerprint])
     used: dict[Any, dict[str, int]] = {}
     order = sorted(
         range(len(results)), key=lambda index: results[index].provenance.get("finished", "")
     )
     for index in order:
-        trial = results[index].trial
-        prints = used.setdefault(_part(trial), {})
-        if trial.fingerprint:  # a trial that failed while it was planned has none
-            prints.setdefault(trial.fingerprint, len(prints))
+        if (key := _key(results[index].trial)) in identities:
+            part, fingerprint = identities[key]
+            prints = used.setdefault(part, {})
+            prints.setdefault(fingerprint, len(prints))
     versions: dict[Any, list[list[str]]] = {}
     for (dataset, *_), prints in used.items():
         if len(prints) > 1:
@@ -36,19 +37,46 @@ def image_versions(results: Sequence[TrialResult]) -> list[str]:
                 found.extend([] for _ in range(number + 1 - len(found)))
                 found[number].append(fingerprint)
     names = {dataset: list(map(_named, found)) for dataset, found in versions.items()}
-    return [
-        names[dataset][used[part].get(fingerprint, -1) if len(used[part]) > 1 else -1]
-        if (dataset := (part := _part(result.trial))[0]) in names
-        else ""
-        for result in results
-        for fingerprint in [result.trial.fingerprint]
-    ]
+
+    def name(trial: Trial) -> str:
+        key = _key(trial)
+        if key[0] not in names:
+            return ""
+        part, fingerprint = identities.get(key, (None, ""))
+        prints = used.get(part, {})
+        return names[key[0]][prints[fingerprint] if len(prints) > 1 else -1]
+
+    return [name(result.trial) for result in results]
 
 
-def _part(trial: Trial) -> tuple[Any, ...]:
-    """The data set, and what else the fingerprint depends on if the images are the same."""
+def _identities(results: Sequence[TrialResult]) -> dict[tuple[Any, ...], tuple[Any, str]]:
+    """By key: the part of the data set within which a fingerprint tells images apart, and that one.
+
+    It is the fingerprint of the split with the seed 0, which results of other splits record. Of
+    those that are older than this record, each split is a part for itself.
+    """
+    known = {}
+    for result in results:
+        seed = result.trial.split_seed
+        unsplit = result.provenance.get("unsplit") if seed else result.trial.fingerprint
+        if unsplit:
+            known[_key(result.trial)] = unsplit
+    splits = {key[:3] for key in known}
+    found = {}
+    for key in map(_key, (result.trial for result in results)):
+        *part, seed, fingerprint = key
+        found[key] = (
+            ((*part,), known.get(key, fingerprint))
+            if key[:3] in splits
+            else ((*part, seed), fingerprint)
+        )
+    return found
+
+
+def _key(trial: Trial) -> tuple[Any, ...]:
+    """Data set, category, split and fingerprint."""
     dataset = (trial.dataset.label, trial.dataset.version, trial.protocol)
-    return dataset, trial.category, trial.split_seed
+    return dataset, trial.category, trial.split_seed, trial.fingerprint
 
 
 def _named(fingerprints: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from adbench_harness.images import folders
 from adbench_harness.planning.components import BrokenError, Components, guarded
 from adbench_harness.planning.grammar import Wanted
 from adbench_harness.planning.locations import Locations
-from adbench_harness.planning.samples import Setting, everything, indices, noted
+from adbench_harness.planning.samples import Setting, everything, indices, listed, noted
 from adbench_harness.planning.suite import Suite
 from adbench_harness.results.store import Failure
 from adbench_harness.results.trial import NONE, Choice, Trial
@@ -37,13 +37,16 @@ class SubsetImages:
     """The samples that a fit may see, their categories, and the fingerprint of each category.
 
     ``whole`` is the fingerprint of all samples if one model learns several categories.
-    ``notes`` are what a reader should know of each category's files.
+    ``unsplit`` has the fingerprint that each category has in the split with the seed 0, unless this
+    is that split: it tells whether two splits are of the same images. ``notes`` are what a reader
+    should know of each category's files.
     """
 
     samples: tuple[Sample, ...] = ()
     categories: tuple[str, ...] = ()
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     whole: str = ""
+    unsplit: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     failure: Failure | None = None
 
@@ -122,11 +125,16 @@ class Data:
             for name in subset.categories:
                 indices(by_name[name], subset.root, name, setting)
         samples = tuple(sample for some in by_name.values() for sample in some)
+        unsplit = {}
+        for name in subset.categories if split_seed else ():
+            first = listed(dataset, subset.root, name, self._suite.protocol, 0)
+            unsplit[name] = folders.fingerprint(subset.root, first)
         return SubsetImages(
             samples,
             tuple(name for name, some in by_name.items() for _ in some),
             {name: folders.fingerprint(subset.root, by_name[name]) for name in subset.categories},
             folders.fingerprint(subset.root, samples) if self._suite.unified else "",
+            unsplit,
             {name: one.notes for name, one in found.items()},
         )
 

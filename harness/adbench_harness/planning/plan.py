@@ -88,6 +88,7 @@ def make(
                 auxiliary=planner.data.auxiliary_roots(sound),
                 chains=group.others,
                 notes=group.images.notes,
+                unsplit=group.images.unsplit,
             )
             bundles.append(bundle)
     pipelines = planner.pipelines

@@ -14,6 +14,9 @@ from adbench_harness.leaderboard.table import Table
 from adbench_harness.results.store import Heading, TrialResult
 from adbench_harness.results.trial import Choice
 
+_ELSEWHERE = ("images", "finished", "weights", "notes", "unsplit")
+"""What a provenance has that the page shows in another place, or not at all."""
+
 
 def choices(result: TrialResult) -> list[tuple[str, Choice]]:
     """The components of a trial by kind, the model with what its fit chose."""
@@ -28,11 +31,11 @@ def choices(result: TrialResult) -> list[tuple[str, Choice]]:
 
 
 def provenance(results: Sequence[TrialResult]) -> dict[str, list[str]]:
-    """Provenance by name, with each distinct value once, but for the notes on the images."""
+    """Provenance by name, with each distinct value once, but for what is elsewhere."""
     found: dict[str, dict[str, None]] = {}
     for result in results:
         for name, value in result.provenance.items():
-            if name in ("images", "finished", "weights", "notes") or value is None:
+            if name in _ELSEWHERE or value is None:
                 continue
             if isinstance(value, Mapping):
                 value = ", ".join(f"{key}: {item}" for key, item in value.items())

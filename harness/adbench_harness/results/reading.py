@@ -104,6 +104,7 @@ _FACTS = {
     "plugins": dict,
     "images": dict,
     "notes": list,
+    "unsplit": str,
 }
 """The types of those facts of a provenance that the harness reads."""
 

@@ -223,8 +223,9 @@ class Bundle:
     A bundle is plain data, so that any process can run it. ``samples`` are the images under
     ``root``, and ``categories`` has the category of each sample (several if one model learns them
     all). ``chains`` are the other chains of preprocessors that the run applies to these images.
-    ``notes`` are what a reader should know of each category's files. ``deterministic`` allows only
-    algorithms that give the same bits each time.
+    ``notes`` are what a reader should know of each category's files. ``unsplit`` has the
+    fingerprint of each category in the split with the seed 0, if this is another. ``deterministic``
+    allows only algorithms that give the same bits each time.
     """
 
     plugins: tuple[str, ...]
@@ -239,6 +240,7 @@ class Bundle:
     auxiliary: tuple[tuple[str, str], ...] = ()
     chains: tuple[tuple[Choice, ...], ...] = ()
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unsplit: Mapping[str, str] = field(default_factory=dict)
     suspect: bool = False
 
     @property

@@ -490,6 +490,8 @@ class _Runner:
         }
         notes = [*self.bundle.notes.get(trial.category, ()), *self.material.notes(trial)]
         found = provenance(trial, self.catalogue, self.device, counts, notes)
+        if trial.category in self.bundle.unsplit:
+            found["unsplit"] = self.bundle.unsplit[trial.category]
         return found | ({"deterministic": True} if self.bundle.deterministic else {})
 
 
