@@ -808,6 +808,35 @@ def copies(root: Path) -> None:
         shutil.copy(root / f"train/good/{number}.png", root / f"test/good/{number}.png")
 
 
+@case(0, "1 of 2 validation images are copies of training images: val/good/9.png is train/good/0.p")
+def copies_in_validation(root: Path) -> None:
+    val(root)
+    shutil.copy(root / "train/good/0.png", root / "val/good/9.png")
+
+
+@case(0, "1 of 6 test images are copies of validation images: test/good/0.png is val/good/0.png")
+def copies_of_validation_in_test(root: Path) -> None:
+    val(root)
+    shutil.copy(root / "val/good/0.png", root / "test/good/0.png")
+
+
+@case(
+    0, "1 of 6 test images have the pixels of training images: test/good/9.bmp is train/good/0.png"
+)
+def the_same_pixels_in_another_format(root: Path) -> None:
+    plain(root)
+    (root / "test/good/0.png").unlink()
+    Image.open(root / "train/good/0.png").save(root / "test/good/9.bmp")
+
+
+@case(
+    0, "1 of 2 validation images have the pixels of training images: val/good/9.bmp is train/good"
+)
+def the_same_pixels_in_validation(root: Path) -> None:
+    val(root)
+    Image.open(root / "train/good/0.png").save(root / "val/good/9.bmp")
+
+
 @case(0, "1 of 6 test images are copies of training images: test/good/1.png is train/good/x.png")
 def a_link_to_a_test_image(root: Path) -> None:
     plain(root)
@@ -1308,6 +1337,14 @@ def test_what_a_plan_says_of_its_images_is_on_the_board_too(
     board = capfd.readouterr().out
     for text in (planned, board):
         assert f"folder/{tmp_path.name}: {note}, and so on\n" in text
+
+
+def test_copies_among_the_images_that_are_held_out(tmp_path: Path, run: Any) -> None:
+    plain(tmp_path)
+    for number in range(6):
+        shutil.copy(tmp_path / f"train/good/{number}.png", tmp_path / f"train/good/x{number}.png")
+    _, planned, _ = run(tmp_path, "folder", "--explain", "--validation", "0.1")
+    assert "1 of 1 validation images are copies of training images: train/good/" in planned
 
 
 def test_splits_of_two_folders_of_one_name_are_never_averaged(

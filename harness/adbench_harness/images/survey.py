@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from adbench_harness.errors import UserError, printable
 from adbench_harness.images import decoding, folders, masks
 from adbench_harness.images.folders import Contents
-from adbench_harness.types import Dataset, Sample
+from adbench_harness.types import Dataset, Sample, Split
 from adbench_harness.wording import counted
 
 STRIP = 20
 """An image that is so many times as long as wide is named."""
 DEPTHS = (8, 10, 12, 14, 16)
 """Numbers of bits that cameras deliver."""
+LEAKS: tuple[tuple[Split, Split], ...] = (
+    ("test", "train"),
+    ("validation", "train"),
+    ("test", "validation"),
+)
+"""Splits whose images must not be among those of another one."""
 
 
 def settled(dataset: Dataset, root: Path, samples: Sequence[Sample]) -> list[Sample]:
@@ -244,38 +251,82 @@ def _doubled(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
-    """Test images whose bytes are those of a training image, or of one with another label."""
-    trained: dict[tuple[int, int], Path] = {}
-    tested: dict[tuple[int, int], Sample] = {}
-    keys = [
-        (sample.image.stat().st_size, file.checksum)
-        for sample, file in zip(samples, folders.contents(root, samples), strict=True)
-    ]
-    for sample, key in zip(samples, keys, strict=True):
-        if sample.split == "train":
-            trained.setdefault(key, sample.image)
-    copies, contradictions = [], []
-    for sample, key in zip(samples, keys, strict=True):
-        if sample.split != "test":
-            continue
-        if key in trained:
-            copies.append((sample.image, trained[key]))
-        if sample.label is not None:
-            other = tested.setdefault(key, sample)
+    """Images whose bytes are those of an image of another split, or of one with another label."""
+    keys = _keys(root, samples)
+    for new, old in LEAKS:
+        own = [sample.image for sample in samples if sample.split == new]
+        known: dict[object, Path] = {}
+        for sample in samples:
+            if sample.split == old:
+                known.setdefault(keys[sample.image], sample.image)
+        pairs = [(path, known[keys[path]]) for path in own if keys[path] in known]
+        if pairs := _equal(pairs):
+            yield (
+                f"{len(pairs)} of {len(own)} {new} images are copies of {kind(old)} images: "
+                f"{_pairs(root, pairs)}"
+            )
+    tested: dict[object, Sample] = {}
+    contradictions = []
+    for sample in samples:
+        if sample.split == "test" and sample.label is not None:
+            other = tested.setdefault(keys[sample.image], sample)
             if other.label != sample.label:
                 contradictions.append((sample.image, other.image))
-    if copies := _equal(copies):
-        total = sum(sample.split == "test" for sample in samples)
-        yield (
-            f"{len(copies)} of {total} test images are copies of training images: "
-            f"{_pairs(root, copies)}"
-        )
     if contradictions := _equal(contradictions):
         yield (
             f"{counted(len(contradictions), 'test image')} "
             f"{'has' if len(contradictions) == 1 else 'have'} the bytes of another one with "
             f"another label: {_pairs(root, contradictions)}"
         )
+
+
+def same_pixels(root: Path, samples: Sequence[Sample], digests: Sequence[int]) -> Iterator[str]:
+    """Images with the pixels of an image of another split, in a file with other bytes.
+
+    Images with different ``digests`` are known to differ and are not decoded.
+    """
+    keys = _keys(root, samples)
+    digest_of = {sample.image: digest for sample, digest in zip(samples, digests, strict=True)}
+
+    @cache
+    def pixels(path: Path, depth: int) -> object:
+        image = decoding.decode(path, depth)
+        return image.shape, hashlib.sha256(image.tobytes()).digest()
+
+    for new, old in LEAKS:
+        own = [sample for sample in samples if sample.split == new]
+        others = [sample for sample in samples if sample.split == old]
+        copied = {keys[sample.image] for sample in others}
+        shared = {digest_of[s.image] for s in own} & {digest_of[s.image] for s in others}
+        known: dict[object, Path] = {}
+        for sample in others:
+            if digest_of[sample.image] in shared:
+                known.setdefault(pixels(sample.image, sample.depth), sample.image)
+        pairs = [
+            (sample.image, known[same])
+            for sample in own
+            if digest_of[sample.image] in shared
+            and keys[sample.image] not in copied  # copies are noted before a run
+            and (same := pixels(sample.image, sample.depth)) in known
+        ]
+        if pairs:
+            yield (
+                f"{len(pairs)} of {len(own)} {new} images have the pixels of {kind(old)} images: "
+                f"{_pairs(root, pairs)}"
+            )
+
+
+def _keys(root: Path, samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
+    """The size and the checksum of each image's file."""
+    return {
+        sample.image: (sample.image.stat().st_size, file.checksum)
+        for sample, file in zip(samples, folders.contents(root, samples), strict=True)
+    }
+
+
+def kind(split: Split) -> str:
+    """A split's name before the word "images"."""
+    return "training" if split == "train" else split
 
 
 def _equal(pairs: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,22 +153,24 @@ def _hash(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.packbits(cells[:, 1:] > cells[:, :-1])
 
 
-def _alike(root: Path, seen: Sequence[tuple[Sample, _Look]]) -> list[str]:
-    """Test images that look like a training image, to the last detail, without being its copy."""
-    train = [(sample, one.bits) for sample, one in seen if sample.split == "train"]
-    if not train:
-        return []
-    known = np.stack([bits for _, bits in train])
-    pairs = []
-    for sample, one in seen:
-        if sample.split == "test":
-            differing = np.bitwise_count(known ^ one.bits).sum(axis=1)
-            nearest = int(differing.argmin())
-            if differing[nearest] <= ALIKE:
-                pairs.append((sample.image, train[nearest][0].image))
-    pairs = [(new, old) for new, old in pairs if new.read_bytes() != old.read_bytes()]
-    if not pairs:
-        return []
-    new, old = (folders.relative(root, path) for path in pairs[0])
-    images = "image looks" if len(pairs) == 1 else "images look"
-    return [f"{len(pairs)} test {images} like training images: {new} like {old}"]
+def _alike(root: Path, seen: Sequence[tuple[Sample, _Look]]) -> Iterator[str]:
+    """Images that look like one of another split, to the last detail, without being its copy."""
+    for new, old in survey.LEAKS:
+        known = [(sample, one.bits) for sample, one in seen if sample.split == old]
+        if not known:
+            continue
+        hashes = np.stack([bits for _, bits in known])
+        pairs = []
+        for sample, one in seen:
+            if sample.split == new:
+                differing = np.bitwise_count(hashes ^ one.bits).sum(axis=1)
+                nearest = int(differing.argmin())
+                if differing[nearest] <= ALIKE:
+                    pairs.append((sample.image, known[nearest][0].image))
+        pairs = [(path, other) for path, other in pairs if path.read_bytes() != other.read_bytes()]
+        if pairs:
+            first, second = (folders.relative(root, path) for path in pairs[0])
+            images = "image looks" if len(pairs) == 1 else "images look"
+            yield (
+                f"{len(pairs)} {new} {images} like {survey.kind(old)} images: {first} like {second}"
+            )

@@ -116,10 +116,9 @@ class Data:
     def _listed(self, subset: Subset, split_seed: int) -> SubsetImages:
         dataset = self._components.get("dataset", subset.dataset)
         names = dataset.categories(subset.root) if self._suite.unified else subset.categories
-        found = {
-            name: noted(dataset, subset.root, name, self._suite.protocol, split_seed)
-            for name in names
-        }
+        # What a setting holds out does not depend on its shots.
+        whole = Setting(self._suite.protocol, split_seed, validation=self._suite.validation)
+        found = {name: noted(dataset, subset.root, name, whole) for name in names}
         by_name = {name: one.samples for name, one in found.items()}
         for setting in settings(self._suite, split_seed):
             for name in subset.categories:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,16 @@ def listed(
     return _listed(dataset, root, category, protocol, split_seed)[1]
 
 
-def noted(
-    dataset: Dataset, root: Path, category: str, protocol: ProtocolName, split_seed: int
-) -> Listed:
-    """As ``listed``, with notes."""
-    whole, samples = _listed(dataset, root, category, protocol, split_seed)
-    found = [*dataset.notes(root, category, whole), *survey.notes(root, samples)]
+def noted(dataset: Dataset, root: Path, category: str, setting: Setting) -> Listed:
+    """As ``listed``, with notes, which also see the images that ``setting`` holds out."""
+    protocol = setting.protocol
+    whole, samples = _listed(dataset, root, category, protocol, setting.split_seed)
+    held = set(indices(samples, root, category, setting)["validation"])
+    used = [
+        replace(sample, split="validation") if i in held else sample
+        for i, sample in enumerate(samples)
+    ]
+    found = [*dataset.notes(root, category, whole), *survey.notes(root, used)]
     if departure := dataset.departure(category, whole):
         found.append(f"the counts differ from the published ones: {departure}")
     if protocol != "classification":
