@@ -706,8 +706,38 @@ def what_systems_leave_behind(root: Path) -> None:
     for folder in ("train/good", "test/scratch", MASKS):
         for name in ("._0.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
             (root / folder / name).write_bytes(b"\0\5\26\7")
+        for place in (".ipynb_checkpoints", "@eaDir/0.png", ".Trash-1000/files", ".thumbnails"):
+            black(root / folder / place / "0-checkpoint.png")
     (root / "__MACOSX/train/good").mkdir(parents=True)
     (root / "__MACOSX/train/good/._0.png").write_bytes(b"\0\5\26\7")
+    (root / ".git").mkdir()
+    (root / ".git/config").write_bytes(b"")
+    (root / ".gitattributes").write_bytes(b"")
+
+
+@case(
+    0, r"3 files are not used: 1 in .kept \(7.png\), 1 in test/.old \(8.png\), 1 in train/good \(.9"
+)
+def hidden_images(root: Path) -> None:
+    plain(root)
+    for place in (".kept/7.png", "test/.old/8.png", "train/good/.9.png"):
+        black(root / place)
+
+
+@case(0, r"1 file is not used: 1 in ground_truth/scratch \(.7_mask.png\)")
+def a_hidden_mask(root: Path) -> None:
+    plain(root)
+    black(root / MASKS / ".7_mask.png")
+
+
+@case(
+    0, r"3 files are not used: 1 in parts \(7.png\), 1 in .old/good \(9.png\), 1 in bolt/good \(9.p"
+)
+def images_beside_a_category(root: Path) -> None:
+    plain(root / "nut")
+    for place in ("7.png", "bolt/good/9.png", ".old/good/9.png"):
+        black(root / place)
+    (root / "parts.zip").write_bytes(b"")
 
 
 @case()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +21,14 @@ _NO_IMAGES = frozenset(
     | {".py", ".db", ".ini", ".log"}
 )
 """Files that nobody takes for images, so that it need not be said that they are left out."""
-_MAC = "__MACOSX"
-"""The folder of what an archive from a Mac has beside its files."""
+_LEFTOVERS = (
+    *("._", "__MACOSX", ".AppleDouble", ".Trash", ".thumbnails", ".ipynb_checkpoints"),
+    *("@eaDir", "#recycle", "$RECYCLE.BIN"),
+)
+"""How names begin of what systems and notebooks put beside files: previews, copies, deleted files.
+
+Nobody takes them for images either.
+"""
 Alternatives = str | tuple[str, ...]
 
 
@@ -59,7 +66,7 @@ def _first(names: Alternatives) -> str:
 
 def folders(parent: Path) -> list[Path]:
     """The folders in ``parent`` by name, without hidden ones; empty if it is not a folder."""
-    return [path for path in _visible(parent) if path.is_dir()]
+    return [path for path in _entries(parent) if path.is_dir()]
 
 
 def images(folder: Path) -> list[Path]:
@@ -67,7 +74,7 @@ def images(folder: Path) -> list[Path]:
 
     Raises UserError for a link that leads nowhere.
     """
-    return [path for path in _visible(folder) if _is_image(path)]
+    return [path for path in _entries(folder) if _is_image(path)]
 
 
 def nested(folder: Path) -> list[Path]:
@@ -83,25 +90,30 @@ def _is_image(path: Path) -> bool:
     return path.is_file()
 
 
-def _visible(parent: Path) -> list[Path]:
-    if not parent.is_dir():
+def _entries(parent: Path, *, hidden: bool = False) -> list[Path]:
+    """What is in a folder by name, but for leftovers; with hidden files if they are wanted.
+
+    Those are for notes only, so that a folder that cannot be read is then passed over.
+    """
+    if not parent.is_dir() or (hidden and not os.access(parent, os.R_OK | os.X_OK)):
         return []
-    paths = (path for path in parent.iterdir() if not path.name.startswith((".", _MAC)))
+    unwanted = _LEFTOVERS if hidden else (*_LEFTOVERS, ".")
+    paths = (path for path in parent.iterdir() if not path.name.startswith(unwanted))
     return sorted(paths, key=lambda path: path.name)
 
 
-def _files(folder: Path, above: set[Path]) -> Iterator[Path]:
+def _files(folder: Path, above: set[Path], *, hidden: bool = False) -> Iterator[Path]:
     """Everything below ``folder`` that is not a folder; links to folders above are skipped.
 
     They add nothing but the same images, under other names and labels.
     """
     if (place := folder.resolve()) in above:
         return
-    for path in _visible(folder):
+    for path in _entries(folder, hidden=hidden):
         if path.is_symlink() and place.is_relative_to(path.resolve()):
             continue
         if path.is_dir():
-            yield from _files(path, above | {place})
+            yield from _files(path, above | {place}, hidden=hidden)
         else:
             yield path
 
@@ -130,18 +142,46 @@ def named(parent: Path, names: Alternatives) -> Path | None:
 def left_out(category: Path, samples: Iterable[Sample], known: Iterable[Path] = ()) -> list[str]:
     """A sentence about the files in a category's folder that no sample uses; empty without any.
 
-    Hidden files, texts, tables and the ``known`` files are not counted.
+    Texts, tables, the ``known`` files, and hidden files that are not images are not counted.
     """
     used = {path for s in samples for path in (s.image, *s.masks, *s.extras.values())}
     used.update(known)
+    return _not_used(
+        category,
+        (
+            path
+            for path in _files(category, set(), hidden=True)
+            if path not in used and _may_be_image(path, category)
+        ),
+    )
+
+
+def beside(root: Path, categories: Collection[Path]) -> list[str]:
+    """A sentence about the images in ``root`` that are in none of the ``categories``' folders."""
+    others = [path for path in _entries(root, hidden=True) if path not in categories]
+    files = [
+        path
+        for other in others
+        for path in (_files(other, set(), hidden=True) if other.is_dir() else (other,))
+    ]
+    return _not_used(root, (path for path in files if path.suffix.lower() in SUFFIXES))
+
+
+def _may_be_image(path: Path, category: Path) -> bool:
+    """Whether somebody may take a file for an image; of hidden ones only those that are."""
+    suffix = path.suffix.lower()
+    hidden = any(part.startswith(".") for part in path.relative_to(category).parts)
+    return suffix in SUFFIXES if hidden else suffix not in _NO_IMAGES
+
+
+def _not_used(parent: Path, files: Iterable[Path]) -> list[str]:
     by_folder = defaultdict(list)
-    for path in _files(category, set()):
-        if path not in used and path.suffix.lower() not in _NO_IMAGES:
-            by_folder[path.parent].append(path.name)
+    for path in files:
+        by_folder[path.parent].append(path.name)
     if not by_folder:
         return []
     parts = [
-        f"{len(names)} in {_inside(category, folder)} "
+        f"{len(names)} in {_inside(parent, folder)} "
         f"({printable(names[0])}{', ...' * (len(names) > 1)})"
         for folder, names in sorted(by_folder.items())
     ]

@@ -92,10 +92,13 @@ class Folder(Dataset):
             truth = table.masks_of_normals(file, root, category)
             left_out = table.notes(file)
         else:
-            folder = self._folders(root)[category]
+            folders = self._folders(root)
+            folder = folders[category]
             truth = layout.masks_of_normals(folder, NAMES)
             known = [mask for masks in truth.values() for mask in masks]
             left_out = layout.left_out(folder, samples, known)
+            if folder != root and category == next(iter(folders)):  # it is said once
+                left_out += layout.beside(root, folders.values())
         return [*left_out, *survey.contradicted(truth, self.mask_threshold)]
 
     def _drawn(self, root: Path, samples: list[Sample], split_seed: int) -> list[Sample]:
