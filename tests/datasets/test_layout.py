@@ -158,11 +158,27 @@ def test_a_missing_mask_is_refused(tree):
     assert "2_mask.png" in str(caught.value)
 
 
-@pytest.mark.parametrize("beside", ["1.png", "1_mask.png"])
-def test_a_mask_among_the_images_is_refused(tree, beside):
-    root = tree(*GOOD, "test/bent/1.jpg", f"test/bent/{beside}")
-    with pytest.raises(UserError, match=r"test/bent/1\.\w+': another file in this folder"):
+def test_a_mask_among_the_images_is_refused(tree):
+    root = tree(*GOOD, "test/bent/1.jpg", "test/bent/1_mask.png")
+    with pytest.raises(UserError, match=r"test/bent/1_mask\.png' has the name of a mask, but is"):
         layout.samples(root, NEXT)
+
+
+def test_two_images_of_one_name_are_refused(tree):
+    root = tree(*GOOD, "test/bent/1.jpg", "test/bent/1.png")
+    with pytest.raises(UserError, match=r"test/bent/1\.\w+': another file in this folder has the"):
+        layout.samples(root, NEXT)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearly"),
+    [
+        *((name, True) for name in ("good2", "good_", "Good (1)", "OK copy", "-ok-03", "good_new")),
+        *((name, False) for name in ("good", "OK", "goods", "not_ok", "ok_scratch", "bad", "2")),
+    ],
+)
+def test_what_is_nearly_the_name_of_normal_images(name, nearly):
+    assert layout.Names(good=("good", "ok")).is_nearly_good(name) == nearly
 
 
 def test_defects_in_train_are_labelled_and_take_no_mask_of_the_test_part(tree):

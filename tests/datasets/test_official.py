@@ -77,3 +77,10 @@ def test_a_folder_without_it_is_refused_with_both_ways_on(dataset, tree):
         dataset().categories(tree("something/else.png"))
     for part in (dataset.name, "adbench data fetch", f"--data {dataset.name}=DIR"):
         assert part in str(caught.value)
+
+
+def test_a_category_in_other_capitals_is_found(miniature):
+    root = miniature("mpdd")
+    (root / "MPDD/connector").rename(root / "MPDD/Connector")
+    assert MPDD().categories(root) == ["connector"]
+    assert SplitCounts.of(MPDD().samples(root, "connector", 0)) == LISTED["mpdd"][1]

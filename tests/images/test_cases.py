@@ -121,6 +121,10 @@ def colors(pixels: Pixels) -> Pixels:
 files("bits_16", 0, "read with 16 bits: 0 is black and 65535 is white", image=deep(257))
 files("bits_12", 0, "read with 12 bits: 0 is black and 4095 is white", image=deep(16))
 files("bits_10", 0, "read with 10 bits", image=deep(4))
+files(
+    "bits_of_fractions", 0, "all images are nearly black: their values end at 1 of 255; if", FINE,
+    image=lambda pixels: (pixels > 120).astype(np.uint8),
+)  # fmt: skip
 files("bits_8_in_16", image=deep(1))
 files("bits_12_declared", 0, "12 bits", image=deep(16), folder="folder:depth=12")
 files("bits_12_of_color", 0, "12 bits", image=lambda pixels: colors(deep(16)(pixels)))
@@ -740,6 +744,12 @@ def images_beside_a_category(root: Path) -> None:
     (root / "parts.zip").write_bytes(b"")
 
 
+@case(0, r"1 file is not used: 1 in parts \(bolt\)")
+def a_dangling_link_beside_a_category(root: Path) -> None:
+    plain(root / "nut")
+    (root / "bolt").symlink_to(root / "gone")
+
+
 @case()
 def a_folder_of_a_mac_beside_a_category(root: Path) -> None:
     plain(root / "nut")
@@ -771,6 +781,54 @@ def normal_images_in_a_folder_of_defects(root: Path) -> None:
         (root / "test" / name).rename(root / "test/all" / name)
 
 
+@case(2, "train/good/bad' has the name of defects, but is in a folder of normal images; move it to")
+def defects_in_a_folder_of_normal_images(root: Path) -> None:
+    plain(root)
+    (root / "test/scratch").rename(root / "train/good/bad")
+
+
+@case(2, "test/good/Scratch' has the name of defects, but is in a folder of normal images; move it")
+def a_defect_type_in_a_folder_of_normal_images(root: Path) -> None:
+    plain(root)
+    (root / "test/scratch").rename(root / "test/good/Scratch")
+
+
+@case()
+def normal_images_in_a_folder_of_normal_images(root: Path) -> None:
+    plain(root)
+    (root / "train/good").rename(root / "train/ok")
+    (root / "train/good").mkdir()
+    (root / "train/ok").rename(root / "train/good/ok")
+
+
+def nearly_good(name: str) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        plain(root)
+        for number in range(2):
+            pixels = scene(np.random.default_rng(9 + number))
+            write(root / f"test/{name}/{number}.png", pixels)
+
+    return make
+
+
+for _name in ("good2", "good ", "Good_02", "ok (1)", "good - copy"):
+    CASES[f"a_folder_{_name}"] = Case(
+        nearly_good(_name),
+        2,
+        rf"test/{re.escape(_name)}' has nearly the name of normal images, but would be a defect",
+    )
+CASES["unlabelled_images"] = Case(
+    nearly_good("unlabeled"),
+    2,
+    "test/unlabeled' has the name of images without labels, but would be a defect type; list them",
+)
+
+
+@case(0, "", FINE)
+def a_defect_type_that_begins_as_normal(root: Path) -> None:
+    moved(root, test__scratch="ok_but_bent", ground_truth__scratch="ok_but_bent")
+
+
 @case(0, "1 of 7 test images are copies of training images: test/ok/0.png is train/good/0.png")
 def good_and_ok(root: Path) -> None:
     plain(root)
@@ -791,11 +849,37 @@ def masks_of_another_ending(root: Path) -> None:
         path.rename(path.with_name(path.name.replace("_mask", "_gt")))
 
 
-@case(2, "scratch/0.png': another file in this folder has the same name or is its mask; rename it")
+@case(
+    2, "scratch/0_mask.png' has the name of a mask, but is among the images; move it to '.*scratch'"
+)
 def masks_beside_their_images(root: Path) -> None:
     plain(root)
     for path in (root / MASKS).iterdir():
         path.rename(root / "test/scratch" / path.name)
+
+
+@case(
+    2,
+    "train/good/0_mask.png' has the name of a mask, but is among the images; move it to '.*/good'",
+)
+def masks_beside_normal_images(root: Path) -> None:
+    plain(root)
+    for number in range(6):
+        black(root / f"train/good/{number}_mask.png")
+
+
+@case(2, "scratch/0_GT.png' has the name of a mask, but is among the images; move it to")
+def masks_beside_their_images_with_another_ending(root: Path) -> None:
+    plain(root)
+    for path in (root / MASKS).iterdir():
+        path.rename(root / "test/scratch" / path.name.replace("_mask", "_GT"))
+    shutil.rmtree(root / "ground_truth")
+
+
+@case(2, "scratch/0.jpg': another file in this folder has the same name; rename it")
+def two_images_of_one_name(root: Path) -> None:
+    plain(root)
+    Image.open(root / "test/scratch/0.png").save(root / "test/scratch/0.jpg")
 
 
 @case(2, r"test/scratch/1.png': no mask in '.*ground_truth/scratch'; add 1_mask.png")
@@ -914,6 +998,20 @@ def a_huge_image(root: Path) -> None:
 def a_strip(root: Path) -> None:
     plain(root)
     write(root / "train/good/0.png", np.full((1, 20_000), 120, np.uint8))
+
+
+@case(1, r"0.png' has 3,221,225,472 bytes; at most 2,147,483,648 are read: check the file, or cut")
+def a_huge_file(root: Path) -> None:
+    plain(root)
+    os.truncate(root / "train/good/0.png", 3 * 2**30)  # it takes no room on the disk
+
+
+@case(1, "0.tif' is a TIFF whose first image is a preview; save the image that it shows in a file")
+def a_preview(root: Path) -> None:
+    plain(root)
+    pixels = colors(np.asarray(Image.open(root / "train/good/0.png")))
+    (root / "train/good/0.png").unlink()
+    tifffile.imwrite(root / "train/good/0.tif", pixels, photometric="rgb", subfiletype=1)
 
 
 @case(1, "0.tiff' holds 2 images; save each in a file of its own")
@@ -1076,6 +1174,16 @@ def good_beside_bad_and_a_share(root: Path) -> None:
 @case(0, "", ALIGNED, "folder:split=0.7")
 def ok_beside_ng_and_a_share(root: Path) -> None:
     unsplit(root, "OK", "NG")
+
+
+@case(
+    2,
+    "/val' has the name of a split, but '.*' has no train and test; add",
+    folder="folder:split=0.7",
+)
+def validation_beside_good_and_bad(root: Path) -> None:
+    unsplit(root)
+    write(root / "val/0.png", scene(np.random.default_rng(7)))
 
 
 @case(2, "is split by its folders already; leave split=0.7 out", folder="folder:split=0.7")
@@ -1281,6 +1389,11 @@ def table_with_a_mask_of_a_normal_image(root: Path) -> None:
         return path, split, label, f"{MASKS}/2_mask.png" if path == "test/good/1.png" else mask
 
     listed(root, row)
+
+
+@case(0, "3 images share a mask with another one: test/scratch/0.png, ", FINE, TABLE)
+def table_with_one_mask_for_all(root: Path) -> None:
+    listed(root, lambda *r: (*r[2:3], r[0], r[1], r[3] and f"{MASKS}/0_mask.png"))
 
 
 @case(folder=TABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,12 @@ _LEFTOVERS = (
 
 Nobody takes them for images either.
 """
+_DEFECTS = frozenset(
+    {"bad", "ng", "defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "abnormal"}
+)
+_UNLABELLED = frozenset({"unlabelled", "unlabeled"})
+_MASK_ENDINGS = ("_mask", "_gt", "_label", "_seg")
+"""How the names of masks end that lie beside their images."""
 Alternatives = str | tuple[str, ...]
 
 
@@ -47,6 +54,12 @@ class Names(NamedTuple):
     def is_good(self, folder: str) -> bool:
         """Whether a folder of this name holds normal images."""
         return folder.lower() in map(str.lower, _several(self.good))
+
+    def is_nearly_good(self, folder: str) -> bool:
+        """Whether a name is one of normal images but for a number, "copy" or a space."""
+        good = "|".join(map(str.lower, _several(self.good)))
+        nearly = re.fullmatch(rf"[\W_]*({good})[\W_]*(copy|new|old)?[\W_\d]*", folder.lower())
+        return nearly is not None and not self.is_good(folder)
 
     def is_truth(self, folder: str) -> bool:
         """Whether a folder of this name holds masks."""
@@ -157,14 +170,20 @@ def left_out(category: Path, samples: Iterable[Sample], known: Iterable[Path] = 
 
 
 def beside(root: Path, categories: Collection[Path]) -> list[str]:
-    """A sentence about the images in ``root`` that are in none of the ``categories``' folders."""
+    """A sentence about the images in ``root`` that are in none of the ``categories``' folders.
+
+    Links that lead nowhere may have been to categories, and are counted too.
+    """
     others = [path for path in _entries(root, hidden=True) if path not in categories]
     files = [
         path
         for other in others
         for path in (_files(other, set(), hidden=True) if other.is_dir() else (other,))
     ]
-    return _not_used(root, (path for path in files if path.suffix.lower() in SUFFIXES))
+    return _not_used(
+        root,
+        (path for path in files if path.suffix.lower() in SUFFIXES or not path.exists()),
+    )
 
 
 def _may_be_image(path: Path, category: Path) -> bool:
@@ -295,6 +314,11 @@ def unsplit(category: Path, names: Names = MVTEC) -> list[Sample]:
 
     Masks are where ``samples`` expects them.
     """
+    if (folder := named(category, names.validation)) is not None:
+        raise UserError(
+            f"'{folder}' has the name of a split, but '{category}' has no train and test; add "
+            "them, or rename it"
+        )
     truth = named(category, names.truth)
     found = _of_split(category, "test", names, truth, masked=True)
     _check_read(category, found, "no images")
@@ -320,23 +344,15 @@ def _of_split(
     parent: Path, split: Split, names: Names, truth: Path | None, *, masked: bool
 ) -> list[Sample]:
     found = []
-    for folder in folders(parent):
-        if folder == truth:
-            continue
+    types = [folder for folder in folders(parent) if folder != truth]
+    defects = {folder.name.lower() for folder in (*types, *(folders(truth) if truth else ()))}
+    for folder in types:
         files = nested(folder)
         label = int(not names.is_good(folder.name))
         masks = {}
-        for inner in sorted({at for file in files for at in file.relative_to(parent).parents}):
-            if names.is_truth(inner.name):
-                raise UserError(
-                    f"'{parent / inner}' has the name of a folder of masks, but is among the "
-                    f"images; move it to '{_first(names.truth)}/<defect>' of the category"
-                )
-            if label and names.is_good(inner.name):
-                raise UserError(
-                    f"'{parent / inner}' has the name of normal images, but is in a folder of "
-                    f"defects; move it to '{parent / _first(names.good)}', or rename it"
-                )
+        _check_type(folder, parent, names)
+        _check_inner(folder, files, names, defects | _DEFECTS)
+        _check_names(folder, files, truth)
         if label and masked:
             masks = _masks(folder, files, truth and named(truth, folder.name))
         defect = printable(folder.name) if label else GOOD
@@ -344,16 +360,63 @@ def _of_split(
     return found
 
 
+def _check_type(folder: Path, parent: Path, names: Names) -> None:
+    """Raise UserError for a folder whose name can hardly be that of a defect type."""
+    if names.is_nearly_good(folder.name):
+        raise UserError(
+            f"'{folder}' has nearly the name of normal images, but would be a defect type; join it "
+            f"with '{parent / _first(names.good)}', or rename it"
+        )
+    if folder.name.lower() in _UNLABELLED:
+        raise UserError(
+            f"'{folder}' has the name of images without labels, but would be a defect type; list "
+            "them in a table with an empty label, or rename it"
+        )
+
+
+def _check_inner(
+    folder: Path, files: Sequence[Path], names: Names, defects: Collection[str]
+) -> None:
+    """Raise UserError for a folder in ``folder`` whose name says that its images are others."""
+    normal = names.is_good(folder.name)
+    for inner in sorted({at for file in files for at in file.relative_to(folder).parents}):
+        place = folder / inner
+        if names.is_truth(place.name):
+            raise UserError(
+                f"'{place}' has the name of a folder of masks, but is among the images; move it "
+                f"to '{_first(names.truth)}/<defect>' of the category"
+            )
+        if not normal and names.is_good(inner.name):
+            raise UserError(
+                f"'{place}' has the name of normal images, but is in a folder of defects; move it "
+                f"to '{folder.parent / _first(names.good)}', or rename it"
+            )
+        if normal and not names.is_good(inner.name) and inner.name.lower() in defects:
+            raise UserError(
+                f"'{place}' has the name of defects, but is in a folder of normal images; move it "
+                f"to '{folder.parent / inner.name}', or rename it"
+            )
+
+
+def _check_names(folder: Path, files: Sequence[Path], truth: Path | None) -> None:
+    """Raise UserError for a mask beside its image."""
+    keys = {_key(folder, file).lower(): file for file in files}
+    for key, file in keys.items():
+        for ending in _MASK_ENDINGS:
+            if key.endswith(ending) and key.removesuffix(ending) in keys:
+                raise UserError(
+                    f"'{file}' has the name of a mask, but is among the images; move it to "
+                    f"'{(truth or Path('ground_truth')) / folder.name}', or rename it"
+                )
+
+
 def _masks(folder: Path, files: Sequence[Path], truth: Path | None) -> dict[Path, tuple[Path, ...]]:
     """The masks in ``truth`` of each image in ``folder``; empty if there is no such folder."""
     keys = {file: _key(folder, file) for file in files}
     count = Counter(keys.values())
     for file, key in keys.items():
-        if count[key] > 1 or f"{key}_mask" in count:
-            raise UserError(
-                f"'{file}': another file in this folder has the same name or is its mask; rename "
-                f"it, or move the mask to '{truth or 'ground_truth'}'"
-            )
+        if count[key] > 1:
+            raise UserError(f"'{file}': another file in this folder has the same name; rename it")
     if truth is None:
         return {}
     masks = _matched(keys, truth)

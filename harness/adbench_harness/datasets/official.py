@@ -125,7 +125,7 @@ class Official(Published):
     def categories(self, root: Path) -> list[str]:
         """The official categories under ``root``; raises UserError if there are none."""
         home = self.home(root)
-        found = [name for name in self.official_counts if (home / name).is_dir()]
+        found = [name for name in self.official_counts if layout.named(home, name)]
         if not found:
             first = root / next(iter(self.official_counts))
             raise UserError(
@@ -137,11 +137,16 @@ class Official(Published):
     def samples(self, root: Path, category: str, split_seed: int) -> list[Sample]:
         """The samples in the split of the folders; ``split_seed`` has no effect."""
         layout.check_category(category, self.categories(root), self.name, root)
-        folder = self.home(root) / category
+        folder = self.folder(root, category)
         return layout.samples(folder, layout.how_to_get(self.name), self.folder_names)
+
+    def folder(self, root: Path, category: str) -> Path:
+        """The folder of a category, in any capitals."""
+        home = self.home(root)
+        return layout.named(home, category) or home / category
 
     def home(self, root: Path) -> Path:
         """The folder with the categories."""
         return layout.home(
-            root, lambda folder: any((folder / name).is_dir() for name in self.official_counts)
+            root, lambda folder: any(layout.named(folder, name) for name in self.official_counts)
         )

@@ -135,6 +135,11 @@ def _refusal(path: Path, data: bytes) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
+        if (size := path.stat().st_size) > headers.LARGEST:
+            raise UserError(
+                f"'{path}' has {size:,} bytes; at most {headers.LARGEST:,} are read: check the "
+                "file, or cut the image into tiles"
+            )
         return path.read_bytes()
     except OSError as error:
         raise UserError(

@@ -97,11 +97,12 @@ def contents(root: Path, samples: Sequence[Sample]) -> list[Contents]:
 
 
 @lru_cache(maxsize=2**17)
-def _contents(paths: tuple[tuple[str, Path], ...], _unchanged: object) -> Contents:
+def _contents(paths: tuple[tuple[str, Path], ...], stats: tuple[tuple[int, int], ...]) -> Contents:
     digest = hashlib.sha256()
     image = b""
-    for number, (name, path) in enumerate(paths):
-        content = path.read_bytes()
+    for number, ((name, path), (size, _)) in enumerate(zip(paths, stats, strict=True)):
+        # What decoding refuses for its size must not be read into memory here.
+        content = path.read_bytes() if size <= headers.LARGEST else b""
         digest.update(name.encode())
         digest.update(content)
         image = image if number else content

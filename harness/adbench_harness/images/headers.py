@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 import PIL.Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
+LARGEST = 2**31
+"""Bytes that a file may have; one of 16 bits with the most pixels that are read has half of it."""
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """The first bytes of TIFF files and of BigTIFF files."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _ORIENTATION = 0x0112
 _WIDTH, _LENGTH, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 256, 257, 258, 339
-_PHOTOMETRIC, _EXTRA_SAMPLES = 262, 338
+_SUBFILE_TYPE, _PHOTOMETRIC, _EXTRA_SAMPLES = 254, 262, 338
 _WHITE_IS_0, _RGB = 0, 2
 _READ = frozenset({_WHITE_IS_0, 1, _RGB, 3, 5, 6})
 """The color spaces of a TIFF that decoders read right: grey, RGB, palettes, CMYK and YCbCr."""
@@ -165,6 +167,8 @@ def _white_of_ppm(data: bytes) -> int:
 def misread(data: bytes) -> str:
     """What decoders misread in a TIFF, with the next step; empty for other files."""
     tags = _tags(data)
+    if tags.get(_SUBFILE_TYPE, 0) & 1:
+        return "whose first image is a preview; save the image that it shows in a file of its own"
     space = tags.get(_PHOTOMETRIC)
     if space == _WHITE_IS_0 and max(tags.get(_BITS_PER_SAMPLE, (1,))) > 8:
         return "in which 0 is white; convert it, so that 0 is black"

@@ -18,6 +18,8 @@ from adbench_harness.wording import counted
 
 STRIP = 20
 """An image that is so many times as long as wide is named."""
+DARK = 16
+"""Images of 8 bits whose values all are less are nearly black."""
 DEPTHS = (8, 10, 12, 14, 16)
 """Numbers of bits that cameras deliver."""
 LEAKS: tuple[tuple[Split, Split], ...] = (
@@ -146,6 +148,7 @@ def notes(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
     yield from _depths(samples)
     yield from _rules_said(samples)
     yield from _doubled(samples)
+    yield from _shared(samples)
     yield from _transparent(samples, folders.contents(root, samples))
     yield from _strips(samples, folders.contents(root, samples))
     yield from _copies(root, samples)
@@ -247,6 +250,23 @@ def _doubled(samples: Sequence[Sample]) -> Iterator[str]:
         yield (
             f"{images} two masks that differ, with and without _mask in their names, and both "
             f"count: {named(found)}"
+        )
+
+
+def _shared(samples: Sequence[Sample]) -> Iterator[str]:
+    """Images with the mask of another one, as by a mistake in a table."""
+    count = Counter(path for sample in samples if sample.label for path in sample.masks)
+    found = [sample.image for sample in samples if any(count[path] > 1 for path in sample.masks)]
+    if found:
+        yield f"{counted(len(found), 'image')} share a mask with another one: {named(found)}"
+
+
+def dark(highest: int) -> Iterator[str]:
+    """That images are nearly black; ``highest`` is the largest value of all, of 8 bits."""
+    if highest < DARK:
+        yield (
+            f"all images are nearly black: their values end at {highest} of 255; if they are "
+            "fractions or numbers of classes, scale them"
         )
 
 

@@ -89,6 +89,8 @@ def category(dataset: Dataset, root: Path, name: str) -> Findings:
     notes += survey.covered(shares, dataset.empty_masks.get(name, 0))
     if dataset.mask_threshold is not None:  # otherwise they are among the survey's
         notes += survey.ruled({s.masks: one.rules for s, one in seen if s.masks})
+    if seen and all(sample.depth == 8 for sample, _ in seen):
+        notes += survey.dark(max(one.high for _, one in seen))
     notes += _alike(root, seen)
     return Findings(
         len(samples),

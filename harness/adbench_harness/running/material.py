@@ -92,7 +92,7 @@ class Material:
         self.stage = "load"
         self.seconds: dict[str, float] = {}
         self.fitting = 0.0
-        self._alike: dict[str, list[str]] = {}
+        self._said: dict[str, list[str]] = {}
         self._others = 0.0
         self.root = Path(bundle.root)
         self.samples = bundle.samples
@@ -134,7 +134,7 @@ class Material:
         decoding = max(0.0, waited - max(map(self._preprocessing, self.inputs)))
         self.seconds["preprocess"] -= decoding
         self.seconds["load"] += decoding
-        self._alike = {name: self._same_pixels(name) for name in set(self.bundle.categories)}
+        self._said = {name: self._seen(name) for name in set(self.bundle.categories)}
 
     def _asked(self, models: Sequence[Any]) -> dict[tuple[str, InputSpec], dict[str, None]]:
         """The union of the layers that models ask of a backbone at one input."""
@@ -444,18 +444,19 @@ class Material:
 
     def notes(self, trial: Trial) -> list[str]:
         """What was found in a trial's images while they were read."""
-        return [*self._alike.get(trial.category, ()), *self._masks_said(trial)]
+        return [*self._said.get(trial.category, ()), *self._masks_said(trial)]
 
-    def _same_pixels(self, category: str) -> list[str]:
-        """Which images of a category have the pixels of one in another split."""
-        inputs = next(iter(self.inputs.values()))
-        samples, digests = [], []
+    def _seen(self, category: str) -> list[str]:
+        """What the pixels of a category's images show: that some are equal, or all nearly black."""
+        pixels = next(iter(self.inputs.values())).pixels
+        samples, digests, highest = [], [], 0
         for split, chosen in self.index.items():
             for i in chosen:
                 if self.bundle.categories[i] == category:
                     samples.append(replace(self.samples[i], split=split))
-                    digests.append(zlib.crc32(inputs.pixels[i].numpy().data))
-        return list(survey.same_pixels(self.root, samples, digests))
+                    digests.append(zlib.crc32(pixels[i].numpy().data))
+                    highest = max(highest, int(pixels[i].max()))
+        return [*survey.same_pixels(self.root, samples, digests), *survey.dark(highest)]
 
     def _masks_said(self, trial: Trial) -> list[str]:
         """What is odd about the truth by pixel of a trial's test images, if it was read."""

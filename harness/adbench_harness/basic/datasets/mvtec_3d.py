@@ -52,7 +52,7 @@ class MVTec3D(Official):
         Raises UserError if an image's points are missing, or a defective image's mask.
         """
         layout.check_category(category, self.categories(root), self.name, root)
-        folder = self.home(root) / category
+        folder = self.folder(root, category)
         found = []
         for split in SPLITS:
             for defect in layout.folders(folder / split):

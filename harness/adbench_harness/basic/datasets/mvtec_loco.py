@@ -71,7 +71,7 @@ class MVTecLOCO(Official):
         Raises UserError if the category's thresholds are missing or do not have a mask's kind.
         """
         found = super().samples(root, category, split_seed)
-        file = self.home(root) / category / CONFIG
+        file = self.folder(root, category) / CONFIG
         saturated = partial(_saturated, thresholds=_thresholds(file), file=file)
         with ThreadPoolExecutor(folders.workers()) as pool:
             return list(pool.map(saturated, found))
