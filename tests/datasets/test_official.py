@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 import miniatures
@@ -84,3 +86,13 @@ def test_a_category_in_other_capitals_is_found(miniature):
     (root / "MPDD/connector").rename(root / "MPDD/Connector")
     assert MPDD().categories(root) == ["connector"]
     assert SplitCounts.of(MPDD().samples(root, "connector", 0)) == LISTED["mpdd"][1]
+
+
+def test_images_beside_the_categories_are_noted_once(miniature):
+    root = miniature("mpdd")
+    assert MPDD().notes(root, "connector", []) == []
+    shutil.copytree(root / "MPDD/connector/train", root / "MPDD/mine/train")
+    [note] = MPDD().notes(root, "connector", [])
+    assert note.startswith("1 file is not used: 1 in mine/train/good (")
+    (root / "MPDD/tubes").mkdir()
+    assert MPDD().notes(root, "tubes", []) == []

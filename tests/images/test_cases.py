@@ -614,6 +614,18 @@ def twice(root: Path) -> None:
     shutil.copytree(root / "train", root / "Train")
 
 
+@case(2, "/test' has the folders Scratch and scratch, which mean the same; join them")
+def a_defect_type_twice(root: Path) -> None:
+    plain(root)
+    shutil.copytree(root / "test/scratch", root / "test/Scratch")
+
+
+@case(2, "/parts' has the folders Nut and nut, which mean the same; join them")
+def a_category_twice(root: Path) -> None:
+    for name in ("Nut", "nut"):
+        plain(root / name)
+
+
 @case(0, r"2 files are not used: 1 in test/scratch \(9.heic\), 1 in train/good \(9\)")
 def other_suffixes(root: Path) -> None:
     plain(root)
@@ -696,6 +708,18 @@ def loose_images(root: Path) -> None:
 def a_dangling_link(root: Path) -> None:
     plain(root)
     (root / "train/good/9.png").symlink_to(root / "gone.png")
+
+
+@case(2, "good/9.png' is a link to a file that does not exist; restore or remove it")
+def a_link_to_itself(root: Path) -> None:
+    plain(root)
+    (root / "train/good/9.png").symlink_to("9.png")
+
+
+@case(0, r"1 file is not used: 1 in train/good \(9\)")
+def a_link_to_itself_without_a_suffix(root: Path) -> None:
+    plain(root)
+    (root / "train/good/9").symlink_to("9")
 
 
 @case()
@@ -1294,6 +1318,31 @@ def table_with_a_quoted_comma(root: Path) -> None:
 @case(2, "t.csv' cannot be read: 'utf-8' codec can't decode .*; save it as UTF-8", folder=TABLE)
 def table_in_utf_16(root: Path) -> None:
     rewritten(root, str, "utf-16")
+
+
+@case(
+    0, "6 images outside of the test split have no label and count as normal: .*0.png", SAME, TABLE
+)
+def table_with_training_images_without_a_label(root: Path) -> None:
+    listed(root, lambda s, label, path, mask: (path, s, label if s == "test" else "", mask))
+
+
+@case(2, "line 3, column 'category': 'nut' is 'Nut' on line 2; write them alike", folder=TABLE)
+def table_with_a_category_in_other_capitals(root: Path) -> None:
+    listed(
+        root,
+        lambda *r: (*usual(*r), "Nut" if r[2] == "test/good/0.png" else "nut"),
+        "path,split,label,mask,category",
+    )
+
+
+@case(2, "column 'defect': 'Scratch' is 'scratch' on line 5; write them alike", folder=TABLE)
+def table_with_a_defect_type_in_other_capitals(root: Path) -> None:
+    listed(
+        root,
+        lambda *r: (*usual(*r), "" if r[1] == "0" else "Scratch" if "/2" in r[3] else "scratch"),
+        "path,split,label,mask,defect",
+    )
 
 
 @case(2, "line 14, column 'path': '.*' is already on line 3; keep one", folder=TABLE)

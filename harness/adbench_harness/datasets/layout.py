@@ -123,7 +123,8 @@ def _files(folder: Path, above: set[Path], *, hidden: bool = False) -> Iterator[
     if (place := folder.resolve()) in above:
         return
     for path in _entries(folder, hidden=hidden):
-        if path.is_symlink() and place.is_relative_to(path.resolve()):
+        # Unlike Path.resolve, this also takes a link to itself.
+        if path.is_symlink() and place.is_relative_to(os.path.realpath(path)):
             continue
         if path.is_dir():
             yield from _files(path, above | {place}, hidden=hidden)
@@ -150,6 +151,18 @@ def named(parent: Path, names: Alternatives) -> Path | None:
             "the same; join them"
         )
     return exact or next(iter(found), None)
+
+
+def check_capitals(parent: Path, names: Iterable[Path]) -> None:
+    """Raise UserError for folders whose names differ only in capitals."""
+    known: dict[str, Path] = {}
+    for path in names:
+        other = known.setdefault(path.name.lower(), path)
+        if other != path:
+            raise UserError(
+                f"'{parent}' has the folders {other.name} and {path.name}, which mean the same; "
+                "join them"
+            )
 
 
 def left_out(category: Path, samples: Iterable[Sample], known: Iterable[Path] = ()) -> list[str]:
@@ -345,6 +358,7 @@ def _of_split(
 ) -> list[Sample]:
     found = []
     types = [folder for folder in folders(parent) if folder != truth]
+    check_capitals(parent, types)
     defects = {folder.name.lower() for folder in (*types, *(folders(truth) if truth else ()))}
     for folder in types:
         files = nested(folder)

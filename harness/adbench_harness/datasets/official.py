@@ -140,6 +140,13 @@ class Official(Published):
         folder = self.folder(root, category)
         return layout.samples(folder, layout.how_to_get(self.name), self.folder_names)
 
+    def notes(self, root: Path, category: str, samples: Sequence[Sample]) -> list[str]:
+        """Images beside the categories' folders, which are said with the first category."""
+        first, *others = self.categories(root)
+        if category != first:
+            return []
+        return layout.beside(self.home(root), [self.folder(root, n) for n in (first, *others)])
+
     def folder(self, root: Path, category: str) -> Path:
         """The folder of a category, in any capitals."""
         home = self.home(root)

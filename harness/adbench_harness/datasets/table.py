@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,9 @@ class Row(NamedTuple):
 
 def categories(file: Path) -> list[str]:
     """The categories that the table names, sorted; raises UserError if it has no rows."""
-    return sorted({row.cells["category"] for row in _rows(file)})
+    rows = _rows(file)
+    _check_capitals(rows, "category")
+    return sorted({row.cells["category"] for row in rows})
 
 
 def samples(file: Path, root: Path, category: str, *, split: bool = True) -> list[Sample]:
@@ -64,6 +67,7 @@ def samples(file: Path, root: Path, category: str, *, split: bool = True) -> lis
     rows = _rows(file, split=split)
     names = sorted({row.cells["category"] for row in rows})
     layout.check_category(category, names, "table", file)
+    _check_capitals([row for row in rows if row.cells["category"] == category], "defect")
     for row in rows:
         if row.cells["category"] != category:
             continue
@@ -109,6 +113,19 @@ def notes(file: Path) -> list[str]:
     _, columns, _ = _table(file)
     unused = [name or "without a name" for name in columns if name not in COLUMNS]
     return [f"columns of '{file.name}' that are not used: {', '.join(unused)}"] if unused else []
+
+
+def _check_capitals(rows: Iterable[Row], column: str) -> None:
+    """Raise UserError for two values of a column that differ only in capitals."""
+    known: dict[str, Row] = {}
+    for row in rows:
+        other = known.setdefault(row.cells[column].lower(), row)
+        if other.cells[column] != row.cells[column]:
+            raise row.error(
+                column,
+                f"{row.cells[column]!r} is {other.cells[column]!r} on line {other.line}; write "
+                "them alike",
+            )
 
 
 def _sample(row: Row, root: Path) -> Sample:

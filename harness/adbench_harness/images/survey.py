@@ -164,7 +164,13 @@ def unused(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def _unlabelled(samples: Sequence[Sample]) -> Iterator[str]:
-    """Test images without a label among others that have one."""
+    """Test images without a label among others that have one, and those in other splits."""
+    if learned := [s.image for s in samples if s.split != "test" and s.label is None]:
+        yield (
+            f"{counted(len(learned), 'image')} outside of the test split "
+            f"{'has' if len(learned) == 1 else 'have'} no label and count as normal: "
+            f"{named(learned)}"
+        )
     test = [sample for sample in samples if sample.split == "test"]
     bare = [sample.image for sample in test if sample.label is None]
     if bare and len(bare) < len(test):

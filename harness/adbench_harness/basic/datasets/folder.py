@@ -110,9 +110,10 @@ class Folder(Dataset):
         """The categories' folders: ``root`` itself, or those in it."""
         if self._is_category(root):
             return {printable(root.resolve().name): root}
-        found = {printable(f.name): f for f in layout.folders(root) if self._is_category(f)}
+        found = [folder for folder in layout.folders(root) if self._is_category(folder)]
+        layout.check_capitals(root, found)
         if found:
-            return found
+            return {printable(folder.name): folder for folder in found}
         for folder in (root, *layout.folders(root)):
             if layout.is_unsplit(folder, NAMES):
                 raise UserError(
