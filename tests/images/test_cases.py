@@ -1601,7 +1601,12 @@ class TestVerify:
         assert re.search(r"  t: 12 images, 3 masks, values \d+ to \d+, ok\n$", said)
 
     @pytest.mark.parametrize(
-        "name", ["masks_jpeg", "masks_inverted", "copies", "other_suffixes", "no_masks"]
+        "name",
+        [
+            *("masks_jpeg", "masks_inverted", "copies", "other_suffixes", "no_masks"),
+            *("hidden_images", "images_beside_a_category", "copies_in_validation"),
+            "bits_of_fractions",
+        ],
     )
     def test_notes(self, verify: Any, name: str) -> None:
         code, said = verify(name)
@@ -1629,6 +1634,10 @@ class TestVerify:
             "jpeg_with_a_hole",
             "bits_of_both_kinds",
             "bits_of_16_among_8",
+            "one_image_in_cielab",
+            "a_preview",
+            "a_huge_file",
+            "a_folder_good2",
         ],
     )
     def test_what_a_run_refuses_is_wrong(self, verify: Any, name: str) -> None:
