@@ -61,9 +61,12 @@ def test_incomplete_rows_come_below_with_their_count(result):
     )
     assert [row[:2] for row in shown.rows] == [
         ["1", "whole"],
-        ["2", "two"],
-        ["3", "one"],
+        ["–", "two"],
+        ["–", "one"],
         ["–", "none"],
+    ]
+    assert shown.notes == [
+        "(1/3): the mean of 1 of 3 categories; rows that lack a category are not ranked"
     ]
     assert column(shown, "image AUROC ↑") == ["60.0", "80.0 (2/3)", "90.0 (1/3)", "–"]
     assert column(shown, "failed") == ["0", "1", "0", "1"]

@@ -47,7 +47,7 @@ def test_methods_by_categories_compete_down_the_columns(result):
     assert without_mean.sections == set()
 
 
-def test_a_mean_that_lacks_a_row_says_so_and_is_not_best(result):
+def test_what_lacks_a_row_has_no_mean(result):
     shown = table(
         [
             *(result(0.6, model="a", category=c) for c in ("brick", "grass")),
@@ -60,12 +60,12 @@ def test_a_mean_that_lacks_a_row_says_so_and_is_not_best(result):
     assert shown.rows == [
         ["brick", "60.0", "90.0"],
         ["grass", "60.0", "–"],
-        ["mean of 2", "60.0", "90.0 (1/2)"],
+        ["mean of 2", "60.0", "–"],
     ]
     assert shown.best == {(0, 2)}
 
 
-def test_a_cell_that_lacks_categories_stays_out_of_the_mean(result):
+def test_a_cell_that_lacks_categories_is_explained_and_in_no_mean(result):
     shown = table(
         [
             *(result(0.6, dataset=d, category=c) for d in ("mini", "own") for c in ("x", "y")),
@@ -75,7 +75,22 @@ def test_a_cell_that_lacks_categories_stays_out_of_the_mean(result):
         "dataset",
         "model",
     )
-    assert [row[1] for row in shown.rows] == ["80.0", "90.0 (1/2)", "80.0 (1/2)"]
+    assert [row[1] for row in shown.rows] == ["80.0", "90.0 (1/2)", "–"]
+    assert shown.notes == ["(1/2): the mean of 1 of 2 categories"]
+
+
+def test_what_nothing_has_is_in_no_mean_and_one_number_has_none(result):
+    results = [
+        *(result({"pixel_auroc": 0.6}, model="a", category=c) for c in ("brick", "grass")),
+        *(result({"image_auroc": 0.9}, model=m, category="metal") for m in "ab"),
+    ]
+    shown = table(results, "category", "model", "pixel_auroc")
+    assert [row[0] for row in shown.rows] == ["brick", "grass", "metal", "mean of 2"]
+    assert [row[1] for row in shown.rows] == ["60.0", "60.0", "–", "60.0"]
+    shown = table(results, "category", "model", "image_auroc")
+    assert [row[0] for row in shown.rows] == ["brick", "grass", "metal"]
+    shown = table(results[2:], "model", "category", "image_auroc")
+    assert shown.headers == ["model", "metal"]
 
 
 def test_seeds_spread(result):
@@ -96,8 +111,7 @@ def test_what_looked_at_the_test_part_bears_a_dagger(result):
         "model",
     )
     assert shown.rows[0] == ["brick", "90.0†", "80.0", "70.0"]
-    assert shown.rows[1] == ["mean of 1", "90.0†", "80.0", "70.0"]
-    assert shown.best == {(0, 2), (1, 2)}
+    assert shown.best == {(0, 2)}
     assert any("†" in note for note in shown.notes)
 
 

@@ -36,11 +36,20 @@ def test_printed_methods_stand_beside_measured_ones(result, reported):
         ["category", "patchcore · knn", "Old AE (reported)", "Best AE (reported)"],
         ["brick", "70.0", "90.0‡", "100.0"],
         ["grass", "–", "80.0‡§", "–"],
-        ["mean of 2", "70.0 (1/2)", "86.0‡", "99.0"],
+        ["mean of 2", "–", "86.0‡", "99.0"],
     ]
     assert "‡ printed as image auroc: table 1, Old AE" in text
     assert "§ misprint" in text
     assert "**" not in text  # nothing competes with print
+
+
+def test_a_printed_mean_stands_below_one_category_that_has_none(result, reported):
+    text = render([result(0.7)], format="markdown", rows=["category"], reported=[reported[-2]])
+    assert cells(text) == [
+        ["category", "patchcore · knn", "Best AE (reported)"],
+        ["brick", "70.0", "–"],
+        ["mean (reported)", "–", "99.0"],
+    ]
 
 
 def test_a_printed_mean_says_over_how_many_ours_is(result, reported):

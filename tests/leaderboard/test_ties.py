@@ -81,7 +81,10 @@ def test_the_best_is_said_to_be_better(scored):
 def test_at_auroc_1_nothing_is_decided(scored):
     shown = table([scored(LABELS + 0.0, model="a"), scored(scores(0.3, 3), model="b")])
     assert shown.notes[0].startswith(
-        "at AUROC 1 the test cannot decide between a and b, whose ranks follow the numbers ("
+        "at AUROC 100 the test cannot compare a with others; ranks follow the numbers ("
+    )
+    assert shown.notes[1] == (
+        "95% CI –: it cannot be estimated at AUROC 100 or 0, or from equal scores"
     )
     assert ranks(shown) == {"a": "1", "b": "2"}  # by what they look like
     assert shown.rows[0][shown.headers.index("95% CI")] == "–"
@@ -168,8 +171,28 @@ def test_incomplete_rows_take_no_part(scored):
             scored(scores(5), model="half", category="a"),
         ]
     )
-    assert list(shown.notes) == []
-    assert [row[0] for row in shown.rows] == ["1", "2"]
+    assert list(shown.notes) == [
+        "(1/2): the mean of 1 of 2 categories; rows that lack a category are not ranked",
+        "95% CI –: a row that lacks a category has none",
+    ]
+    assert [row[0] for row in shown.rows] == ["1", "–"]
+
+
+def test_only_rows_that_look_the_same_are_undecided_at_auroc_1(scored):
+    perfect = [scored(LABELS + 0.0, model=model) for model in "abc"]
+    shown = table([*perfect, scored(scores(0.3, 3), model="poor")])
+    assert shown.notes[0].startswith(
+        "at AUROC 100 the test cannot decide between a, b and c; ranks follow the numbers ("
+    )
+    assert ranks(shown) == {"a": "1", "b": "1", "c": "1", "poor": "4"}
+
+
+def test_a_dash_for_an_interval_has_its_reason(scored):
+    few = replace(scored(scores(2), model="few"), intervals={})
+    shown = table([scored(scores(1), model="many"), few])
+    assert "95% CI –: it needs at least two test images of each kind" in shown.notes
+    text = replace(shown, optional=[shown.headers.index("95% CI")]).terminal(20, color=False)
+    assert "95% CI" not in text, "the reason goes with its column"
 
 
 def test_sections_are_named_and_many_names_are_counted(scored):

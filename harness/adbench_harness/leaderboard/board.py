@@ -18,7 +18,7 @@ from adbench_harness.leaderboard.columns import (
     column,
     primary,
 )
-from adbench_harness.leaderboard.frame import REPEATS, measured, summarise
+from adbench_harness.leaderboard.frame import REPEATS, Summary, measured, partial, summarise
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.leaderboard.ties import StoredImages, ties
 from adbench_harness.results.store import Heading
@@ -27,6 +27,8 @@ from adbench_harness.results.trial import NONE
 INTERVAL = "image_auroc"
 """The metric whose confidence interval has a column."""
 INTERVAL_HEADER = "95% CI"
+_NO_WIDTH = 1e-9
+"""Half the width of an interval that was not estimated, such as at AUROC 1: the variance is 0."""
 
 
 def board(
@@ -44,8 +46,8 @@ def board(
 
     Complete rows share a rank if their difference is not significant, and a note names the test.
     If the test cannot decide, rows whose shown numbers are equal share a rank. Rows that lack a
-    category come below the complete ones. Rows whose numbers used the test images come last,
-    without a rank. Neither kind is marked as best.
+    category come below the complete ones, and rows whose numbers used the test images come last.
+    Neither kind has a rank or is marked as best.
     """
     keys = list(KEYS if per_category else AXES)
     summary = summarise(trials, keys)
@@ -66,6 +68,7 @@ def board(
     trials_of = ran.groupby(keys).indices
     varying = [axis for axis in AXES[1:] if labels[axis].nunique() > 1] or ["model"]
     notes = []
+    unranked = False
     tied: set[tuple[int, int]] = set()
     for key, members in sections.indices.items():
         rows = np.asarray(members)
@@ -74,9 +77,9 @@ def board(
         sign = -1 if columns[lead].higher_is_better else 1
         # The last key sorts first.
         rows = rows[np.lexsort((sign * means[rows, lead], -seen[rows, lead], ~fair[rows]))]
-        ranked = rows[fair[rows] & (seen[rows, lead] > 0)]
-        ranks[ranked] = _ranks(columns[lead], means[ranked, lead], seen[ranked, lead])
-        whole = ranked[competing[ranked, lead]]
+        whole = rows[competing[rows, lead]]
+        ranks[whole] = _ranks(columns[lead], means[whole, lead])
+        unranked |= bool((fair[rows] & ~competing[rows, lead] & (seen[rows, lead] > 0)).any())
         found = [trials_of[tuple(labels.loc[row, keys])] for row in whole]
         told = ties(
             [ran.iloc[chosen] for chosen in found],
@@ -98,6 +101,10 @@ def board(
         starts.add(len(order))
         order += rows.tolist()
 
+    notes += [
+        note + "; rows that lack a category are not ranked" * unranked
+        for note in partial(summary, names)
+    ]
     labels = labels.join(_counts(trials, keys), on=keys)
     same = {name for name in labels if labels[name].nunique() == 1}
     if len(labels) == 1:
@@ -111,10 +118,11 @@ def board(
         )
         for name, shown in zip(names, columns, strict=True)
     }
-    if INTERVAL in names and (reach := _reach(ran, keys)).notna().any():
-        reach = reach.reindex(summary.mean.index).where(summary.whole[INTERVAL])
+    reach = _reach(ran, keys).reindex(summary.mean.index).where(summary.whole[INTERVAL])
+    if INTERVAL in names and reach.notna().any():
         ends = zip(summary.mean[INTERVAL], reach, strict=True)
         cells[INTERVAL_HEADER] = [_interval(mean, wide) for mean, wide in ends]
+        notes += _no_interval(summary, reach)
         headers = [shown.header for shown in columns]
         headers.insert(names.index(INTERVAL) + 1, INTERVAL_HEADER)
         cells = {header: cells[header] for header in headers}
@@ -178,10 +186,22 @@ def _reach(ran: pd.DataFrame, keys: list[str]) -> pd.Series[float]:
 
 
 def _interval(mean: float, reach: float) -> str:
-    if not reach > 1e-9:  # at AUROC 1 the estimated variance is 0
+    if not reach > _NO_WIDTH:
         return ABSENT
     low, high = max(0.0, mean - reach), min(1.0, mean + reach)
     return f"{100 * low:.1f}–{100 * high:.1f}"
+
+
+def _no_interval(summary: Summary, reach: pd.Series[float]) -> list[str]:
+    """Why rows with an image AUROC have no interval, in a sentence; empty if all have one."""
+    whole = summary.whole[INTERVAL]
+    reasons = {
+        "a row that lacks a category has none": summary.mean[INTERVAL].notna() & ~whole,
+        "it needs at least two test images of each kind": reach.isna() & whole,
+        "it cannot be estimated at AUROC 100 or 0, or from equal scores": reach.le(_NO_WIDTH),
+    }
+    found = [reason for reason, rows in reasons.items() if rows.any()]
+    return [f"{INTERVAL_HEADER} {ABSENT}: {'; '.join(found)}"] if found else []
 
 
 def _counts(trials: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -192,15 +212,10 @@ def _counts(trials: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.DataFrame({"seeds": seeds, "failed": failed}).fillna(0).astype(int)
 
 
-def _ranks(shown: Column, means: NDArray[np.float64], seen: NDArray[np.int64]) -> list[str]:
+def _ranks(shown: Column, means: NDArray[np.float64]) -> list[str]:
     """Ranks such as 1, 2, 2, 4: rows whose shown numbers are equal share a rank."""
-    ranks: list[str] = []
-    previous = None
-    for rank, (mean, count) in enumerate(zip(means, seen, strict=True), start=1):
-        current = (shown.show(mean), count)
-        ranks.append(ranks[-1] if current == previous else str(rank))
-        previous = current
-    return ranks
+    first: dict[str, int] = {}
+    return [str(first.setdefault(shown.show(mean), i)) for i, mean in enumerate(means, start=1)]
 
 
 def repeats(trials: pd.DataFrame) -> str:

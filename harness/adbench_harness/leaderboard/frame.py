@@ -275,6 +275,17 @@ def summarise(trials: pd.DataFrame, keys: Sequence[str]) -> Summary:
     )
 
 
+def partial(summary: Summary, names: Sequence[str]) -> list[str]:
+    """What the count behind a mean of ``names`` says, by an example; empty if none has a count."""
+    seen = summary.seen[names].to_numpy()
+    lacking = np.argwhere((seen > 0) & (seen < summary.total.to_numpy()[:, None]))
+    if not len(lacking):
+        return []
+    i, j = lacking[0]
+    have, total = seen[i, j], summary.total.iloc[i]
+    return [f"({have}/{total}): the mean of {have} of {total} categories"]
+
+
 def method(trials: pd.DataFrame, but: str = "") -> pd.Series[str]:
     """Model, scorer and every other axis that varies among ``trials``, except the axis ``but``."""
     shown = [

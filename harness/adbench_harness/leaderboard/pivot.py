@@ -20,7 +20,7 @@ from adbench_harness.leaderboard.columns import (
     Column,
     column,
 )
-from adbench_harness.leaderboard.frame import AXIS_NAMES, Summary, method, summarise
+from adbench_harness.leaderboard.frame import AXIS_NAMES, Summary, method, partial, summarise
 from adbench_harness.leaderboard.printed import MEAN, footnotes, means_first, symbol
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.results.store import Heading
@@ -103,16 +103,17 @@ def listing(
         if "dataset" in keys
         else frozenset(),
         caption=_caption(trials, shown, keys),
-        notes=footnotes.notes,
+        notes=[*partial(summary, metrics), *footnotes.notes],
     )
 
 
 def pivot(
     trials: pd.DataFrame, rows: str, columns: str, metric: str, headings: Mapping[str, Heading]
 ) -> Table:
-    """``metric`` by two axes; if one is averaged (such as category), with a mean of complete cells.
+    """``metric`` by two axes; if one is averaged (such as category), with the means over it.
 
-    The columns compete for the best number. If only the columns are averaged, the rows compete, and
+    A mean is over every place that anything compared has; what lacks one of them has no mean. The
+    columns compete for the best number. If only the columns are averaged, the rows compete, and
     the mean is a column. Numbers that used the test images are marked with a dagger. They do not
     compete, and neither do printed numbers, whose mean is the printed one. Rows on several data
     sets are sections, with a column of the data sets.
@@ -151,22 +152,25 @@ def pivot(
     fair = laid_out(summary.fair.astype(float)).fillna(1).astype(bool)
     measured = ~everything.groupby(across)["reported"].all().loc[names]
     competing = whole & fair & measured
-    if down in _AVERAGED:
-        means, size, label = values.mean(), len(values), f"mean of {len(values)}"
-        averages = shown.cells(means, means * np.nan, whole.sum(), [size] * len(means))
+    averaged = values[whole.any(axis=1)]
+    several = len(averaged) > 1
+    if has_mean := down in _AVERAGED and (several or not overall.empty):
+        label = f"mean of {len(averaged)}" if several else "mean (reported)"
+        means = averaged.mean(skipna=False) if several else values.mean() * math.nan
+        averages = [ABSENT if math.isnan(mean) else shown.show(mean) for mean in means]
         marks = footnotes.of(overall, [across], metric)
         printed = overall.set_index(across)[metric].astype(float)
         cells.loc[label] = [
             f"{shown.show(printed[name])}{marks[name]}"
             if name in marks.index
             else text
-            if alright
+            if alright or text == ABSENT
             else f"{text}†"
             for name, text, alright in zip(names, averages, fair.all(), strict=True)
         ]
         values.loc[label] = means
         tested_on.loc[label] = [" ".join(sorted({*tested_on[name]} - {""})) for name in names]
-        competing.loc[label] = whole.all() & fair.all() & measured
+        competing.loc[label] = means.notna() & fair.all() & measured
     best = np.array(
         [
             _best(shown, *line)
@@ -185,7 +189,7 @@ def pivot(
         for label in cells.index
     ]
     sections = _starts([dataset for dataset, _ in labels]) if homes else frozenset()
-    if down in _AVERAGED and not turned:
+    if has_mean and not turned:
         sections |= {len(places)}
     return Table(
         headers=["dataset"] * bool(homes) + [rows, *map(str, cells.columns)],
@@ -197,7 +201,7 @@ def pivot(
         best=frozenset((int(i), int(j) + 1 + bool(homes)) for i, j in np.argwhere(best)),
         sections=sections,
         caption=f"{shown.header} · {_caption(everything, [shown], [rows, columns])}",
-        notes=footnotes.notes,
+        notes=[*partial(summary, [metric]), *footnotes.notes],
     )
 
 

@@ -57,7 +57,8 @@ class Table:
     tell from the best, ``sections`` the rows that start a section. ``optional``
     are columns that a terminal may leave out, the first one first, and ``more`` is the number of
     columns that the table leaves out already. ``notes`` are what a reader of the numbers should
-    know; ``remarks`` are about results that the table does not show, such as failed ones.
+    know; one that begins with a header goes with its column. ``remarks`` are about results that
+    the table does not show, such as failed ones.
     """
 
     headers: Sequence[str]
@@ -93,7 +94,9 @@ class Table:
             "* best" if self.best and not color else "",
             f"{more} more column{'s' * (more > 1)} with --all" if more else "",
         ]
-        lines = [" · ".join(filter(None, parts)), *self.notes, *self.remarks]
+        gone = tuple(self.headers[j] for j in range(len(self.headers)) if j not in kept)
+        notes = [note for note in self.notes if not (gone and note.startswith(gone))]
+        lines = [" · ".join(filter(None, parts)), *notes, *self.remarks]
         footer = "\n".join(wrapped(_printable(line), width) for line in lines)
         return "\n\n".join([*blocks, footer]) + "\n"
 

@@ -109,7 +109,7 @@ def _sentence(
 ) -> str:
     first, others = names[0], range(1, len(names))
     tied = [names[i] for i in others if p[0, i] >= significance.LEVEL]
-    undecided = [names[i] for i in others if math.isnan(p[0, i])]
+    undecided = [i for i in others if math.isnan(p[0, i])]
     worse = [names[i] for i in others if p[0, i] < significance.LEVEL]
     parts = []
     if tied:
@@ -117,10 +117,16 @@ def _sentence(
     if worse and not tied:
         parts.append(f"{first} is better than {_listed(worse)} at 95%")
     if undecided:
-        at_one = values.shape[1] == 1 and np.isclose(values, 1, atol=1e-9).any()
-        where = "at AUROC 1 the test" if at_one else "the test"
-        pair = f"{first} and {_listed(undecided)}"
-        parts.append(f"{where} cannot decide between {pair}, whose ranks follow the numbers")
+        at_one = values.shape[1] == 1 and np.isclose(values[0], 1, atol=1e-9).all()
+        where = "at AUROC 100 the test" if at_one else "the test"
+        shown = np.round(values.mean(axis=1), 3)
+        level = [names[i] for i in undecided if shown[i] == shown[0]]
+        what = (
+            f"decide between {_listed([first, *level])}"
+            if level
+            else f"compare {first} with others"
+        )
+        parts.append(f"{where} cannot {what}; ranks follow the numbers")
     return f"{'; '.join(parts)} ({how})"
 
 
