@@ -115,10 +115,11 @@ def perform(
         todo = len(broken) + sum(len(bundle.trials) for bundle in bundles)
         progress.started(len(plan.trials) - todo, len(plan.trials), store.root)
         progress.planned(bundles)
-        start = time.monotonic()
+        start, began = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         with closing(work.run(engine)) as run:
             refusals = (refused(trial, plan.failed[trial.id], catalogue) for trial in broken)
             for result in itertools.chain(refusals, run):
+                result = replace(result, provenance={**result.provenance, "run": began})
                 store.write(result)
                 work.release(result.trial.id)
                 progress.trial(result)

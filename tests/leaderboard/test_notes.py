@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from adbench_harness.leaderboard import render
 from adbench_harness.leaderboard.frame import frame
 from adbench_harness.leaderboard.notes import image_notes
 
@@ -14,3 +18,33 @@ def test_each_note_is_said_once_with_its_categories(result):
     results = [noted("grass", "b"), noted("brick", "b", "a"), result(0.9, category="tile")]
     found = list(image_notes(frame(results), results))
     assert found == ["mini/brick: a", "mini/brick, mini/grass: b"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "values", "said"),
+    [
+        ("run", ("10:00", "11:00"), "in different runs"),
+        ("threads", (1, 2), "with different numbers of threads"),
+        ("processor", ("a", "b"), "on different processors"),
+    ],
+)
+def test_costs_that_were_not_measured_side_by_side_are_named(result, fact, values, said):
+    def ran(value, **axes):
+        one = result({"image_auroc": 0.9, "peak_mb": 1.0}, **axes)
+        return replace(one, provenance={**one.provenance, fact: value})
+
+    def notes(results, **options):
+        text = render(results, store=Path(), width=200, **options)
+        return [line for line in text.splitlines() if line.startswith("seconds and MB")]
+
+    first, other = values
+    apart = [ran(first, model="a"), ran(other, model="b")]
+    assert notes(apart) == [f"seconds and MB were measured {said}: compare rows only roughly"]
+    assert notes(apart, rows=["method"], metrics=["peak_mb"])
+    assert not notes(apart, metrics=["image_auroc"]), "no cost is shown"
+    both = [ran(v, model=m, seed=s) for m in "ab" for s, v in enumerate(values)]
+    assert not notes(both), "the rows are alike"
+    by_category = [
+        ran(v, model=m, category=c) for m in "ab" for c, v in zip("xy", values, strict=True)
+    ]
+    assert not notes(by_category)

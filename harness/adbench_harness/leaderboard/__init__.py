@@ -13,10 +13,18 @@ import pandas as pd
 
 from adbench_harness.errors import UserError
 from adbench_harness.leaderboard.board import INTERVAL_HEADER, board, merged
-from adbench_harness.leaderboard.columns import COSTS, KEYS, flag_text, headings, main, primary
+from adbench_harness.leaderboard.columns import (
+    COSTS,
+    KEYS,
+    MEASURED,
+    flag_text,
+    headings,
+    main,
+    primary,
+)
 from adbench_harness.leaderboard.frame import aggregate, check_axes, frame, measured, select
 from adbench_harness.leaderboard.labels import relabelled, renamed
-from adbench_harness.leaderboard.notes import image_notes
+from adbench_harness.leaderboard.notes import cost_notes, image_notes
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, listing, pivot
 from adbench_harness.leaderboard.printed import beside
 from adbench_harness.leaderboard.spreadsheet import csv
@@ -81,7 +89,7 @@ def render(
     if format != "csv":
         trials, parameters = relabelled(trials, results, but=but, names=labels)
     failures = list(_failures(trials, results, store or Path()))
-    images = list(image_notes(trials, results))
+    images, costs = list(image_notes(trials, results)), list(cost_notes(trials, results))
     if reported:
         reported, left_out = _comparable(reported, trials, axes)
         trials, short = beside(trials, reported)
@@ -106,7 +114,7 @@ def render(
         if format == "csv":
             cells = grid(trials, [down, across])
             return csv(cells.mean[metric].where(cells.whole[metric]).unstack(across))
-        table = pivot(trials, down, across, metric, known)
+        table, chosen = pivot(trials, down, across, metric, known), [metric]
     elif format == "csv":
         return _csv(trials, metrics)
     else:
@@ -121,6 +129,7 @@ def render(
         )
         table = merged(table)
         table = table if metrics or all else _abridged(table, chosen, asked, len(names))
+    facts += costs if MEASURED.intersection(chosen) else []
     table = replace(table, notes=(*table.notes, *facts), remarks=remarks)
     table = renamed(table, labels)
     if format == "terminal":

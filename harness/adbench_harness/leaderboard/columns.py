@@ -113,6 +113,8 @@ METRICS = (
 """The metrics that every table begins with, in this order."""
 COUNTS = ("params", "flops")
 COSTS = (*COUNTS, "fit_seconds", "ms_per_image", "ms_per_image_batched", "peak_mb")
+MEASURED = frozenset(COSTS) - frozenset(COUNTS)
+"""The costs that depend on the machine and on what else runs on it."""
 PRIMARY = ("image_auroc", "pixel_auroc", "accuracy")
 MAIN = (*PRIMARY, "aupro", "macro_f1", "ms_per_image", "peak_mb")
 """The metrics that a table shows if none are named; it also shows those of other plugins."""

@@ -12,7 +12,7 @@ import pandas as pd
 from adbench_harness.leaderboard.board import INTERVAL, board
 from adbench_harness.leaderboard.columns import ABSENT, AXES, Column, column, primary
 from adbench_harness.leaderboard.frame import measured, method, summarise
-from adbench_harness.leaderboard.notes import image_notes
+from adbench_harness.leaderboard.notes import cost_notes, image_notes
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.report import groups
 from adbench_harness.report.differences import Candidate, Differences, differences
@@ -148,7 +148,10 @@ class Sections:
             dataset=dataset,
             caption=table.caption,
             # Of the board's notes, the one on the metric that would have ranked is left out.
-            notes=[note for note in table.notes if lead or columns[first].title not in note],
+            notes=[
+                *(note for note in table.notes if lead or columns[first].title not in note),
+                *cost_notes(trials, self._results),
+            ],
             images=list(image_notes(trials, self._results)),
             flags=sorted(shared),
             heads=heads,

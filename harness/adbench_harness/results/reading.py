@@ -97,9 +97,11 @@ def _difference(content: Any, plain: Any) -> str:
 
 _FACTS = {
     "device": str,
+    "processor": str,
     "torch": str,
     "threads": int,
     "finished": str,
+    "run": str,
     "commit": str | None,
     "plugins": dict,
     "images": dict,
