@@ -39,6 +39,14 @@ def test_version(adbench):
         (("runn",), "adbench: error: argument COMMAND: invalid choice: 'runn'"),
         (("run", "--plugin", "x"), "adbench run: error: unrecognized arguments: --plugin;"),
         (("list", "--jsno"), "adbench list: error: unrecognized arguments: --jsno;"),
+        (
+            ("timings", "a", "b"),
+            "adbench timings: error: one folder of results is read, not also 'b'; copy the files",
+        ),
+        (
+            ("plot", "--curves"),
+            "adbench plot: error: the following arguments are required: -o/--output; -o FILE is",
+        ),
         (("leaderboard", "--format", "pdf"), "adbench leaderboard: error: argument --format:"),
         (("run", "--eval-size", "big"), "adbench run: error: argument --eval-size: invalid int"),
         (("run", "--plugins", "nobody"), "adbench: error: unknown plugin 'nobody'"),

@@ -102,7 +102,7 @@ def test_mistakes_are_one_line(error, tmp_path):
     assert "fetch needs the name of a data set" in error("data", "fetch")
     assert "unknown dataset 'mvtec' (did you mean" in error("data", "fetch", "mvtec")
     assert "'folder' has nothing to fetch" in error("data", "fetch", "folder")
-    assert "data set 'visa' is not in" in error("data", "verify", "visa")
+    assert "data set 'visa' was not found" in error("data", "verify", "visa")
     (tmp_path / "mtd").mkdir()
     (tmp_path / "mtd/notes.txt").touch()
     said = error("data", "fetch", "mtd", "--data", tmp_path, LICENSE)

@@ -32,6 +32,15 @@ def shown(results, capsys):
     return show
 
 
+def test_latex_names_the_package_that_it_needs(results, capsys):
+    assert main(["leaderboard", results, "--format", "latex"]) == 0
+    said = capsys.readouterr()
+    assert "booktabs" not in said.out
+    assert said.err == (
+        "adbench: the table needs \\usepackage{booktabs} in the document's preamble\n"
+    )
+
+
 def test_every_format(shown):
     assert set(command.FORMATS) == set(leaderboard.FORMATS)
     texts = {name: shown("--format", name) for name in command.FORMATS}

@@ -99,6 +99,14 @@ def test_without_maps_the_metrics_of_images_remain(rescored):
         assert after.metrics["fit_seconds"] == before.metrics["fit_seconds"]
 
 
+@pytest.mark.parametrize("option", [("--eval-size", "20"), ("--eval-border", "crop")])
+def test_without_maps_there_is_nothing_to_score_in_another_way(rescored, error, tmp_path, option):
+    rescored()
+    out = tmp_path / "other"
+    assert "stored maps" in error("rescore", tmp_path / "old", "--out", out, *option)
+    assert not out.exists()
+
+
 def test_what_cannot_be_rescored_is_refused(rescored, error, toys, tmp_path):
     old = tmp_path / "old"
     rescored(run_with=["--keep-maps"])

@@ -20,8 +20,10 @@ def test_locate_prefers_the_named_folder_then_the_data_folder_then_the_cache(
         build = Dataset.build
 
     cached = folders.cache_folder() / "data/plain"
-    with pytest.raises(UserError, match=r"data set 'plain' is not in .*cache/data/plain; name its"):
+    with pytest.raises(UserError, match=r"'plain' was not found; name its folder with --data pl"):
         folders.locate(Plain(), None, {})
+    with pytest.raises(UserError, match=r"data set 'plain' is not in '.*/plain'; name its folder"):
+        folders.locate(Plain(), str(tmp_path), {})
     for folder in (cached, tmp_path / "all/plain", tmp_path / "own"):
         folder.mkdir(parents=True)
     named = {"plain": str(tmp_path / "own")}

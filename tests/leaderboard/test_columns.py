@@ -51,6 +51,7 @@ def test_the_best_are_all_that_look_like_the_best_eligible_one() -> None:
 def test_a_metric_that_no_result_has_is_named_by_itself() -> None:
     known = {"image_auroc": Heading("image AUROC")}
     assert columns.column("image_auroc", known).title == "image AUROC"
+    assert columns.column("pixel_auroc", known).title == "pixel AUROC"
     assert columns.column("strange", known).title == "strange"
 
 

@@ -190,7 +190,7 @@ def test_metrics_carry_their_versions(planned: Callable[..., Plan]) -> None:
         ),
         ({"datasets": "toy-dat"}, "unknown dataset 'toy-dat' (did you mean 'toy-data'?)"),
         ({"datasets": "toy-data+toy-data"}, "a data set is a single name"),
-        ({"datasets": "mvtec_ad"}, "data set 'mvtec_ad' is not in "),
+        ({"datasets": "mvtec_ad"}, "data set 'mvtec_ad' was not found; "),
         ({"set": {"toy-maen.gain": 2}}, "no component 'toy-maen' (did you mean 'toy-mean'?)"),
         ({"set": {"toy-mean.gian": 2}}, "has no parameter 'gian' (did you mean 'gain'?)"),
         ({"set": {"gain": 2}}, "--set gain: write COMPONENT.PARAMETER=VALUE"),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adbench_harness.errors import UserError
+from adbench_harness.errors import ContractError, UserError
 from adbench_harness.results.maps import encode
 from adbench_harness.results.store import SCHEMA, Failure, Store
 from stored import CURVES, IMAGES, MAPS, TRIAL, result
@@ -131,6 +131,18 @@ def test_another_schema_is_refused(store: Store, schema: Any) -> None:
     for read in (lambda: list(store.read()), store.finished, store.survey):
         with pytest.raises(UserError, match=f"{TRIAL.id}.json: written by another version"):
             read()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UserError("'a.png' is cut off"), "'a.png' is cut off"),
+        (ContractError("no scores"), "no scores"),
+        (ValueError("too few"), "ValueError: too few"),
+    ],
+)
+def test_only_the_class_of_a_foreign_error_is_named(error: Exception, said: str) -> None:
+    assert Failure.of("fit", error).message == said
 
 
 @pytest.mark.parametrize("length", [10, 100_000])

@@ -54,6 +54,9 @@ class Parser(argparse.ArgumentParser):
         words = message.removeprefix("unrecognized arguments: ").split()
         match = difflib.get_close_matches(words[0], self._option_string_actions, n=1)
         hint = f"; did you mean '{match[0]}'?" if match and words[0].startswith("-") else ""
+        if message.startswith("the following arguments are required: -"):
+            needed = (action for action in self._actions if action.required)
+            hint = "".join(f"; {a.option_strings[0]} {a.metavar} is the {a.help}" for a in needed)
         options.tell(f"error: {message}{hint} (see {self.prog} --help)", self.prog)
         self.exit(2)
 
@@ -136,6 +139,11 @@ def _answer(arguments: Sequence[str] | None) -> int:
 
         argcomplete.autocomplete(top)
     given, unknown = top.parse_known_args(arguments)
+    if unknown and "results" in given and not unknown[0].startswith("-"):
+        given.sub.error(
+            f"one folder of results is read, not also '{unknown[0]}'; copy the files of its folder "
+            f"'trials' into that of '{given.results}', or give both runs the same --out"
+        )
     if unknown:
         getattr(given, "sub", top).error(f"unrecognized arguments: {' '.join(unknown)}")
     return int(given.handler(given))

@@ -69,5 +69,7 @@ def handle(given: argparse.Namespace) -> int:
         width=terminal_width(),
         color=sys.stdout.isatty(),
     )
+    if given.format == "latex":
+        options.tell(r"the table needs \usepackage{booktabs} in the document's preamble")
     print(text.rstrip("\n"))
     return 0

@@ -58,6 +58,12 @@ def handle(given: argparse.Namespace) -> int:
     finished = [result for result in old.read() if result.status == "ok"]
     if not finished:
         raise UserError(f"no finished trial in '{given.results}'")
+    mapped = {result.trial.id for result in finished if old.has_maps(result.trial)}
+    if not mapped and (given.eval_size is not None or given.eval_border):
+        raise UserError(
+            f"no trial in '{given.results}' stored maps, so --eval-size and --eval-border would "
+            "change nothing; run with --keep-maps"
+        )
     catalogue = options.recorded(given, finished)
     asked = grammar.names(given.metrics or "")
     if not asked:
@@ -70,7 +76,7 @@ def handle(given: argparse.Namespace) -> int:
         used |= result.provenance.get("plugins", {})
         result = replace(result, provenance={**result.provenance, "plugins": used})
         metrics = catalogue.metrics(asked) if asked else _metrics(result, catalogue)
-        stored = old.maps(result.trial) is not None
+        stored = result.trial.id in mapped
         bare += not stored and any(metric.needs in ("map", "regions") for metric in metrics)
         here = images.of(result.trial) if stored else None
         done.append(rescore(result, old, here, metrics, settings))

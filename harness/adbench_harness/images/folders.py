@@ -52,13 +52,13 @@ def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path
             f"data set '{dataset.name}' cannot be built in '{cached}' ({error.strerror}); make "
             "room, and the same command goes on"
         ) from error
-    candidates = [Path(data).expanduser() / dataset.name, cached] if data else [cached]
-    for root in candidates:
+    below = Path(data).expanduser() / dataset.name if data else cached
+    for root in (below, cached):
         if root.is_dir():
             return root
+    where = f"is not in '{below}'" if data else "was not found"
     raise UserError(
-        f"data set '{dataset.name}' is not in {' or '.join(map(str, candidates))}; name its folder "
-        f"with --data {dataset.name}=DIR"
+        f"data set '{dataset.name}' {where}; name its folder with --data {dataset.name}=DIR"
         + (f" or run 'adbench data fetch {dataset.name}'" if dataset.archives else "")
     )
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from adbench_harness.basic.metrics import METRICS as METRICS_OF_EVERY_RUN
 from adbench_harness.results.store import Heading, TrialResult
 from adbench_harness.types import Unit
 
@@ -126,8 +127,9 @@ def headings(results: Iterable[TrialResult]) -> dict[str, Heading]:
 
 
 def column(metric: str, headings: Mapping[str, Heading]) -> Column:
-    """A metric's column; its title is the metric's name if no result has it (only printed)."""
-    found = headings.get(metric) or Heading(metric)
+    """A metric's column; if no result has it, a metric of every run is named as there."""
+    usual = {one.name: Heading.of(one) for one in METRICS_OF_EVERY_RUN}
+    found = headings.get(metric) or usual.get(metric) or Heading(metric)
     return Column(found.title, found.unit, found.higher_is_better)
 
 

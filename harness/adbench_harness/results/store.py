@@ -44,11 +44,12 @@ class Failure:
 
     @classmethod
     def of(cls, stage: str, error: BaseException) -> Failure:
-        """The failure of ``error``; its message names the type, except for a ContractError."""
+        """The failure of ``error``; its message names the type unless it is the harness's own."""
         trace = "".join(traceback.format_exception(error))
         if len(trace) > _TRACEBACK:
             trace = f"{trace[: _TRACEBACK // 2]}\n...\n{trace[-_TRACEBACK // 2 :]}"
-        text = message(error) if isinstance(error, ContractError) else said(error)
+        own = isinstance(error, ContractError | UserError)
+        text = message(error) if own else said(error)
         return cls(stage, text, clean(trace))
 
 
@@ -317,6 +318,10 @@ class Store:
     def images(self, trial: Trial) -> dict[str, NDArray[Any]]:
         """The per-image arrays of a stored trial. Raises UserError."""
         return reading.images(self._file(trial.id, _ARRAYS["images"]))
+
+    def has_maps(self, trial: Trial) -> bool:
+        """Whether the maps of a trial are stored."""
+        return self._file(trial.id, _ARRAYS["maps"]).exists()
 
     def maps(self, trial: Trial) -> Maps | None:
         """The maps of a trial that was run with ``--keep-maps``, else None. Raises UserError."""
