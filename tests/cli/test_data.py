@@ -289,11 +289,19 @@ class TestVerify:
             tar.extractall(tmp_path / "mvtec_ad", filter="data")
         return tmp_path
 
+    @pytest.mark.parametrize(("name", "line"), [("/nut", "nut"), ("", "categories")])
+    def test_where_nothing_is_found_a_line_says_what_is_refused(self, tmp_path, capsys, name, line):
+        (tmp_path / "parts").mkdir()
+        where = ("--data", f"folder={tmp_path / 'parts'}")
+        assert main(["data", "verify", f"folder{name}", *where]) == 1
+        assert f"\n  {line}: refused\n    wrong: '" in capsys.readouterr().out
+
     def test_other_counts_and_missing_categories_are_wrong(self, bottle, capsys):
         assert main(["data", "verify", "mvtec_ad", "--data", str(bottle)]) == 1
         said = capsys.readouterr().out
         assert said.startswith(
-            f"mvtec_ad in {bottle / 'mvtec_ad'}\n  bottle: 4 images, 1 mask, values 0 to 254\n"
+            f"mvtec_ad in {bottle / 'mvtec_ad'}\n  bottle: 4 images, 1 mask, values 0 to 254, "
+            "not ok\n"
         )
         assert "wrong: 2 train, 1 good and 1 defective test images of 1 type; published" in said
         assert "not found: cable, capsule" in said

@@ -626,7 +626,11 @@ def a_category_twice(root: Path) -> None:
         plain(root / name)
 
 
-@case(0, r"2 files are not used: 1 in test/scratch \(9.heic\), 1 in train/good \(9\)")
+@case(
+    0,
+    r"2 files are not used: 1 in test/scratch \(9.heic: files with the suffix .heic are not read\),"
+    r" 1 in train/good \(9: no suffix\)",
+)
 def other_suffixes(root: Path) -> None:
     plain(root)
     (root / "train/good/9").write_bytes(b"?")
@@ -634,7 +638,7 @@ def other_suffixes(root: Path) -> None:
     (root / "train/good/readme.txt").write_bytes(b"not an image, and nobody takes it for one")
 
 
-@case(0, r"1 file is not used: 1 in ground_truth/scratch \(9_mask.png\)")
+@case(0, r"1 file is not used: 1 in ground_truth/scratch \(9_mask.png: no image has this")
 def a_mask_without_image(root: Path) -> None:
     plain(root)
     shutil.copy(root / f"{MASKS}/0_mask.png", root / f"{MASKS}/9_mask.png")
@@ -692,13 +696,13 @@ def gif_masks(root: Path) -> None:
     converted(root, MASKS)
 
 
-@case(0, r"3 files are not used: 3 in ground_truth/scratches \(0_mask.png, ...\)", FINE)
+@case(0, r"3 files are not used: 3 in ground_truth/scratches \(0_mask.png, ...: this folder", FINE)
 def masks_of_no_defect_type(root: Path) -> None:
     plain(root)
     (root / MASKS).rename(root / "ground_truth/scratches")
 
 
-@case(0, r"1 file is not used: 1 in test \(7.png\)")
+@case(0, r"1 file is not used: 1 in test \(7.png: only folders within this one are read")
 def loose_images(root: Path) -> None:
     plain(root)
     shutil.copy(root / "test/good/0.png", root / "test/7.png")
@@ -716,7 +720,7 @@ def a_link_to_itself(root: Path) -> None:
     (root / "train/good/9.png").symlink_to("9.png")
 
 
-@case(0, r"1 file is not used: 1 in train/good \(9\)")
+@case(0, r"1 file is not used: 1 in train/good \(9: a link to what does not exist")
 def a_link_to_itself_without_a_suffix(root: Path) -> None:
     plain(root)
     (root / "train/good/9").symlink_to("9")
@@ -744,7 +748,9 @@ def what_systems_leave_behind(root: Path) -> None:
 
 
 @case(
-    0, r"3 files are not used: 1 in .kept \(7.png\), 1 in test/.old \(8.png\), 1 in train/good \(.9"
+    0,
+    r"3 files are not used: 1 in .kept \(7.png: hidden\), 1 in test/.old \(8.png: hidden\), "
+    r"1 in train/good \(.9.png: hidden\)",
 )
 def hidden_images(root: Path) -> None:
     plain(root)
@@ -752,14 +758,16 @@ def hidden_images(root: Path) -> None:
         black(root / place)
 
 
-@case(0, r"1 file is not used: 1 in ground_truth/scratch \(.7_mask.png\)")
+@case(0, r"1 file is not used: 1 in ground_truth/scratch \(.7_mask.png: hidden\)")
 def a_hidden_mask(root: Path) -> None:
     plain(root)
     black(root / MASKS / ".7_mask.png")
 
 
 @case(
-    0, r"3 files are not used: 1 in parts \(7.png\), 1 in .old/good \(9.png\), 1 in bolt/good \(9.p"
+    0,
+    r"3 files are not used: 1 in parts \(7.png: only folders within this one are read\), "
+    r"1 in .old/good \(9.png: hidden\), 1 in bolt/good \(9.png: this folder is not read\)",
 )
 def images_beside_a_category(root: Path) -> None:
     plain(root / "nut")
@@ -768,7 +776,7 @@ def images_beside_a_category(root: Path) -> None:
     (root / "parts.zip").write_bytes(b"")
 
 
-@case(0, r"1 file is not used: 1 in parts \(bolt\)")
+@case(0, r"1 file is not used: 1 in parts \(bolt: a link to what does not exist\)")
 def a_dangling_link_beside_a_category(root: Path) -> None:
     plain(root / "nut")
     (root / "bolt").symlink_to(root / "gone")
@@ -782,7 +790,7 @@ def a_folder_of_a_mac_beside_a_category(root: Path) -> None:
     shutil.rmtree(root / "rest")
 
 
-@case(0, "1 file is not used: 1 in train/good .9.png.")
+@case(0, "1 file is not used: 1 in train/good .9.png: not a regular file")
 def a_pipe(root: Path) -> None:
     plain(root)
     os.mkfifo(root / "train/good/9.png")
@@ -1561,6 +1569,16 @@ def test_splits_of_two_folders_of_one_name_are_never_averaged(
     assert "different images" not in alone
     assert "one data set was run on different images; each set of images is named" in both
     assert len(set(re.findall(r"images [0-9a-f]{8}", both))) == 2
+
+
+def test_masks_that_look_inverted_are_named_before_a_trial_starts(tmp_path: Path, run: Any) -> None:
+    CASES["masks_inverted"].make(tmp_path)
+    note = "3 of 3 anomalous images have a mask that covers more than half of the image"
+    code, planned, result = run(tmp_path, "folder", "--explain")
+    assert (code, result) == (0, None)
+    assert note in " ".join(planned.split())
+    _, _, result = run(tmp_path)
+    assert sum(text.startswith(note) for text in result.provenance["notes"]) == 1
 
 
 @pytest.mark.parametrize("name", ["masks_jpeg", "bits_12", "masks_alpha", "masks_raised"])

@@ -103,7 +103,7 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
     try:
         categories = list(dataset.categories(root))
     except UserError as error:
-        print(title)
+        print(f"{title}\n  {only or 'categories'}: refused")
         return _print_mistakes([str(error)])
     if only and only not in categories:
         raise UserError(
@@ -138,7 +138,7 @@ def _counted(dataset: Any, category: str, found: Findings) -> str:
     if found.images:
         text += f", values {found.low} to {found.high}"
     if found.wrong:
-        return text
+        return f"{text}, not ok"
     return f"{text}, see the notes" if found.notes else f"{text}, ok"
 
 

@@ -166,7 +166,7 @@ def check_capitals(parent: Path, names: Iterable[Path]) -> None:
 
 
 def left_out(category: Path, samples: Iterable[Sample], known: Iterable[Path] = ()) -> list[str]:
-    """A sentence about the files in a category's folder that no sample uses; empty without any.
+    """A sentence about the files in a category's folder that no sample uses, and why; or nothing.
 
     Texts, tables, the ``known`` files, and hidden files that are not images are not counted.
     """
@@ -179,6 +179,7 @@ def left_out(category: Path, samples: Iterable[Sample], known: Iterable[Path] = 
             for path in _files(category, set(), hidden=True)
             if path not in used and _may_be_image(path, category)
         ),
+        {path.parent for path in used},
     )
 
 
@@ -196,30 +197,52 @@ def beside(root: Path, categories: Collection[Path]) -> list[str]:
     return _not_used(
         root,
         (path for path in files if path.suffix.lower() in SUFFIXES or not path.exists()),
+        categories,
     )
 
 
 def _may_be_image(path: Path, category: Path) -> bool:
     """Whether somebody may take a file for an image; of hidden ones only those that are."""
     suffix = path.suffix.lower()
-    hidden = any(part.startswith(".") for part in path.relative_to(category).parts)
-    return suffix in SUFFIXES if hidden else suffix not in _NO_IMAGES
+    return suffix in SUFFIXES if _is_hidden(path, category) else suffix not in _NO_IMAGES
 
 
-def _not_used(parent: Path, files: Iterable[Path]) -> list[str]:
-    by_folder = defaultdict(list)
+def _is_hidden(path: Path, parent: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(parent).parts)
+
+
+def _not_used(parent: Path, files: Iterable[Path], homes: Collection[Path]) -> list[str]:
+    """The sentence; ``homes`` are the folders of what is used."""
+    found = defaultdict(list)
     for path in files:
-        by_folder[path.parent].append(path.name)
-    if not by_folder:
+        found[path.parent, _why_unused(path, parent, homes)].append(path.name)
+    if not found:
         return []
     parts = [
         f"{len(names)} in {_inside(parent, folder)} "
-        f"({printable(names[0])}{', ...' * (len(names) > 1)})"
-        for folder, names in sorted(by_folder.items())
+        f"({printable(names[0])}{', ...' * (len(names) > 1)}: {why})"
+        for (folder, why), names in sorted(found.items())
     ]
-    count = sum(map(len, by_folder.values()))
-    more = f" and {len(parts) - 4} more folders" if len(parts) > 4 else ""
+    count = sum(map(len, found.values()))
+    more = f" and {len(parts) - 4} more" if len(parts) > 4 else ""
     return [f"{count} file{'s are' if count > 1 else ' is'} not used: {', '.join(parts[:4])}{more}"]
+
+
+def _why_unused(path: Path, parent: Path, homes: Collection[Path]) -> str:
+    suffix = path.suffix.lower()
+    if _is_hidden(path, parent):
+        return "hidden"
+    if not path.exists():
+        return "a link to what does not exist"
+    if suffix not in SUFFIXES:
+        return f"files with the suffix {printable(suffix)} are not read" if suffix else "no suffix"
+    if not path.is_file():
+        return "not a regular file"
+    if path.parent in homes:
+        return "no image has this name"
+    if any(home.is_relative_to(path.parent) for home in homes):
+        return "only folders within this one are read"
+    return "this folder is not read"
 
 
 def _check_read(parent: Path, found: Iterable[Sample], what: str) -> None:

@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from adbench_harness.errors import UserError, printable
 from adbench_harness.images import decoding, folders, masks
@@ -106,19 +109,31 @@ def _highest(path: Path, _changed: int) -> int:
 
 
 def _with_rules(sample: Sample, files: Contents) -> Sample:
+    found = _truth(sample, files)
+    return replace(sample, mask_rules=found.rules) if found and any(found.rules) else sample
+
+
+class _Truth(NamedTuple):
+    """The rules of a sample's masks, and the share of the pixels that they mark."""
+
+    rules: tuple[str, ...]
+    share: float
+
+
+def _truth(sample: Sample, files: Contents) -> _Truth | None:
     if not sample.masks or sample.label == 0 or files.header is None:
-        return sample
+        return None
     size = (files.header.height, files.header.width)
     if files.header.orientation >= 5:
         size = size[::-1]
     changed = tuple(path.stat().st_mtime_ns for path in (sample.image, *sample.masks))
-    rules = _rules(sample, size, changed)
-    return replace(sample, mask_rules=rules) if any(rules) else sample
+    return _read(replace(sample, mask_rules=()), size, changed)
 
 
 @lru_cache(maxsize=2**17)
-def _rules(sample: Sample, size: tuple[int, int], _changed: object) -> tuple[str, ...]:
-    return tuple(region.rule for region in masks.read(sample, None, size))
+def _read(sample: Sample, size: tuple[int, int], _changed: object) -> _Truth:
+    marked, rules = masks.united(sample, None, size)
+    return _Truth(rules, float(np.mean(marked)) if marked is not None else 0.0)
 
 
 def contradicted(truth: Mapping[Path, Sequence[Path]], threshold: int | None) -> Iterator[str]:
@@ -387,6 +402,16 @@ def absent(samples: Sequence[Sample]) -> Iterator[str]:
     elif bare:
         counts = ", ".join(f"{count} of {defect}" for defect, count in sorted(bare.items()))
         yield f"anomalous test images without a mask are left out of pixel metrics: {counts}"
+
+
+def shares(root: Path, samples: Sequence[Sample]) -> dict[Path, float]:
+    """The share of pixels that the masks of each anomalous test image mark by their own rules."""
+    found = {
+        sample.image: _truth(sample, files)
+        for sample, files in zip(samples, folders.contents(root, samples), strict=True)
+        if sample.split == "test" and sample.label
+    }
+    return {image: truth.share for image, truth in found.items() if truth}
 
 
 def covered(shares: Mapping[Path, float], empty: int) -> list[str]:

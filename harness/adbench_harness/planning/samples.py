@@ -75,6 +75,8 @@ def noted(dataset: Dataset, root: Path, category: str, setting: Setting) -> List
     found = [*dataset.notes(root, category, whole), *survey.notes(root, used)]
     if departure := dataset.departure(category, whole):
         found.append(f"the counts differ from the published ones: {departure}")
+    if dataset.mask_threshold is None:  # otherwise no mask is read before a trial
+        found += survey.covered(survey.shares(root, samples), dataset.empty_masks.get(category, 0))
     if protocol != "classification":
         found += [*survey.unused(whole), *survey.absent(samples)]
     return Listed(samples, tuple(found))

@@ -460,18 +460,18 @@ class Material:
 
     def _masks_said(self, trial: Trial) -> list[str]:
         """What is odd about the truth by pixel of a trial's test images, if it was read."""
-        if "masks" not in vars(self):
+        if "masks" not in vars(self) or self.dataset.mask_threshold is None:  # the plan has them
             return []
         shares = {
             self.samples[i].image: float(self.masks[i].mean())
             for i in self.test(trial)
             if self.samples[i].label and i in self.masks
         }
-        found = survey.covered(shares, self.dataset.empty_masks.get(trial.category, 0))
-        if self.dataset.mask_threshold is not None:  # otherwise the plan has them
-            rules = {self.samples[i].masks: self._read_masks[i][1] for i in self.test(trial)}
-            found += survey.ruled(rules)
-        return found
+        rules = {self.samples[i].masks: self._read_masks[i][1] for i in self.test(trial)}
+        return [
+            *survey.covered(shares, self.dataset.empty_masks.get(trial.category, 0)),
+            *survey.ruled(rules),
+        ]
 
 
 def _overlaps(device: torch.device) -> bool:
