@@ -26,6 +26,8 @@ def test_durations(seconds: float, text: str) -> None:
         ("patchcore(coreset_ratio=0.1)", 18, ["patchcore(", "coreset_ratio=0.1)"]),
         ("/home/.cache/adbench/data", 14, ["/home/.cache/", "adbench/data"]),
         ("see https://a.org/b/c", 14, ["see ", "https://a.org/", "b/c"]),
+        ("int | tuple[int, int] | None", 16, ["int |", "tuple[int, int]", "| None"]),
+        ("bits of a value (none: all)", 18, ["bits of a value", "(none: all)"]),
         ("abcdefgh", 5, ["abcde", "fgh"]),
     ],
 )
@@ -49,6 +51,8 @@ def test_the_longest_part_is_the_least_width() -> None:
         ("patchcore nn · knn · a", ["patchcore nn ·", "  knn · a"]),
         ("  one two three four", ["  one two three", "  four"]),
         ("a folder /home/me/a/long/path it is", ["a folder", "  /home/me/a/long/path", "  it is"]),
+        ("a (b c, d ef, g h)", ["a (b c, d ef,", "  g h)"]),
+        ("a (b cd efg hi jk)", ["a (b cd efg hi", "  jk)"]),
         ("of padim(dimensions=64,size=3)", ["of", "  padim(", "  dimensions=64,", "  size=3)"]),
     ],
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from textwrap import wrap
 
 # A dot between the parts of a label stays at the end of a line.
-_BREAK = re.compile(r"(?<=[,(\[+])(?=.)|(?<=[^:/ ]/)(?=[^/])|(?<= )(?!·)")
+_BREAK = re.compile(r"(?<=[,+])(?=.)|(?<=[^ ][(\[])(?=.)|(?<=[^:/ ]/)(?=[^/])|(?<= )(?!·)")
+_OUTSIDE = re.compile(r"(?<= )(?!·)(?![^(\[]*[)\]])")
+"""The spaces of ``_BREAK`` that are not in brackets."""
+_BRACKETS = re.compile(r"\([^()]*\)")
 
 
 def counted(count: int, noun: str) -> str:
@@ -30,10 +34,12 @@ def terminal_width() -> int:
 def wrapped(text: str, width: int, indent: str = "") -> str:
     """A sentence in lines of at most ``width``; those after the first start with ``indent``.
 
-    Lines end between words. Only a word that is longer than a line is folded, unless it is a path
-    or an address, which a reader may want to copy.
+    Lines end between words; in brackets after a comma, unless what is between commas is longer
+    than half a line. Only a word that is longer than a line is folded, unless it is a path or an
+    address, which a reader may want to copy.
     """
     text = text.replace(" · ", "\N{NO-BREAK SPACE}· ")
+    text = _BRACKETS.sub(lambda found: _joined(found[0], width // 2), text)
     lines = wrap(
         text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
@@ -45,6 +51,13 @@ def wrapped(text: str, width: int, indent: str = "") -> str:
     return "\n".join(folded).replace("\N{NO-BREAK SPACE}", " ")
 
 
+def _joined(text: str, most: int) -> str:
+    parts = text.split(", ")
+    if max(map(len, parts)) > most:
+        return text
+    return ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
+
+
 def _indented(line: str, width: int, indent: str) -> list[str]:
     return [indent + part for part in fold(line.removeprefix(indent), width - len(indent))]
 
@@ -52,12 +65,15 @@ def _indented(line: str, width: int, indent: str) -> list[str]:
 def fold(text: str, width: int) -> list[str]:
     """The lines of ``text``, each at most ``width`` long.
 
-    They end after a comma, an opening bracket, a slash or a space; only a longer word is cut.
+    They end after a space outside of brackets. Only what is longer is broken also after a comma,
+    an opening bracket, a slash or another space, and only a longer word is cut.
     """
     if len(text) <= width:
         return [text]
     lines = [""]
-    for piece in _BREAK.split(text):
+    whole = _OUTSIDE.split(text)
+    pieces = [[part] if len(part.rstrip()) <= width else _BREAK.split(part) for part in whole]
+    for piece in itertools.chain.from_iterable(pieces):
         if len(lines[-1] + piece.rstrip()) > width and lines[-1]:
             lines.append("")
         lines[-1] += piece
