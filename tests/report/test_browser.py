@@ -244,17 +244,32 @@ def test_the_front_is_what_no_other_point_beats(page):
     assert kept == [{"x": 1, "y": 1}, {"x": 2, "y": 3}, {"x": 4, "y": 5}, {"x": 1, "y": 1}]
 
 
-def test_long_names_keep_what_tells_them_apart(page):
+def test_long_names_are_folded_and_nothing_of_them_is_lost(page):
     plotted(page)
-    script = "([names, length]) => adbench.labels(names, length)"
-    long = [f"model(size=256,width=64,depth={depth}) · scorer" for depth in (1, 12)]
-    assert page.evaluate(script, [long, 60]) == long
-    short = page.evaluate(script, [long, 30])
-    assert short == ["…depth=1) · scorer", "…depth=12) · scorer"]
-    assert page.evaluate(script, [["a" * 50, "b" * 50], 21]) == [
-        "a" * 10 + "…" + "a" * 10,
-        "b" * 10 + "…" + "b" * 10,
-    ]
+    script = "([name, length]) => adbench.folded(name, length)"
+    long = "model(size=256,width=64) · scorer"
+    assert page.evaluate(script, [long, 60]) == [long]
+    assert page.evaluate(script, [long, 20]) == ["model(size=256,", "width=64) · scorer"]
+    assert page.evaluate(script, [long, 12]) == ["model(", "size=256,", "width=64) ·", "scorer"]
+    assert page.evaluate(script, ["a" * 25, 10]) == ["a" * 10, "a" * 10, "a" * 5]
+
+
+def test_what_the_pointer_shows_is_not_cut(page):
+    figure, points = plotted(page)
+    figure.evaluate(
+        """figure => {
+            for (const row of figure.content.rows)
+                row.label = `model(size=256,width=64,depth=12) · scorer(name=${row.label})`;
+            figure.redraw();
+        }"""
+    )
+    tip = page.locator("figure[data-kind=tradeoff] [aria-label=tip] path")
+    for point in points.all():
+        point.focus()
+        tip.wait_for()
+        box = tip.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= page.viewport_size["width"]
 
 
 def test_the_reader_chooses_light_or_dark(page):

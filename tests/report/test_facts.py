@@ -5,7 +5,7 @@ from dataclasses import replace
 from adbench_harness.leaderboard.columns import headings
 from adbench_harness.leaderboard.frame import measured, select
 from adbench_harness.report import facts
-from adbench_harness.results.store import Store
+from adbench_harness.results.store import Failure, Store
 from adbench_harness.results.trial import Weights
 
 
@@ -45,5 +45,9 @@ def test_several_categories_have_a_mean(results):
     table = facts.numbers(trials, ["image_auroc"], known)
     assert [row[0] for row in table.rows][-1] == "mean of 2"
     assert [row[1] for row in table.rows][-1] == "70.0"
+    failed = replace(second, status="failed", metrics={}, failures=(Failure("fit", "x", "x"),))
+    partly = facts.numbers(select([first, failed], (), {}), ["image_auroc"], known)
+    assert partly.rows[-1] == ["mean of 2", "90.0 (1/2)"]
+    assert partly.notes == ["(1/2): the mean of 1 of 2 categories"]
     alone = select([first], (), {})
     assert len(facts.numbers(alone, measured(alone), known).rows) == 1

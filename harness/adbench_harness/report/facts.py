@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from adbench_harness.leaderboard.columns import AXES, column
-from adbench_harness.leaderboard.frame import summarise
+from adbench_harness.leaderboard.frame import partial, summarise
 from adbench_harness.leaderboard.pivot import listing
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.results.store import Heading, TrialResult
@@ -54,7 +54,7 @@ def provenance(results: Sequence[TrialResult]) -> dict[str, list[str]]:
 def numbers(trials: pd.DataFrame, names: Sequence[str], headings: Mapping[str, Heading]) -> Table:
     """One line per category, and their mean."""
     table = listing(trials, ["category"], names, headings)
-    rows = [list(row) for row in table.rows]
+    rows, notes = [list(row) for row in table.rows], [*table.notes]
     if len(rows) > 1:
         mean = summarise(trials, AXES)
         cells = [
@@ -64,4 +64,5 @@ def numbers(trials: pd.DataFrame, names: Sequence[str], headings: Mapping[str, H
             for name in names
         ]
         rows.append([f"mean of {len(rows)}", *cells])
-    return replace(table, rows=rows, best=frozenset())
+        notes += partial(mean, names)
+    return replace(table, rows=rows, notes=notes, best=frozenset())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from adbench_harness.leaderboard.columns import column, headings
 from adbench_harness.leaderboard.frame import measured, select
+from adbench_harness.leaderboard.labels import relabelled
 from adbench_harness.report import facts, groups
 from adbench_harness.report.categories import Categories
 from adbench_harness.report.folder import Folder
@@ -45,7 +46,7 @@ def write(
     gallery. Raises UserError if there are no results, or ``output`` contains something else.
     """
     results = list(store.read())
-    trials = select(results, (), {})
+    trials, parameters = relabelled(select(results, (), {}), results)
     measured(trials, [metric] if metric else ())
     known = headings(results)
     folder = Folder(output)
@@ -68,6 +69,7 @@ def write(
             "trial": len(trials),
         },
         compared=compared,
+        parameters=parameters,
     )
     if compared:
         folder.page("compare.html", "compare.html", comparable=categories.comparable)

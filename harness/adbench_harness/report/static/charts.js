@@ -76,17 +76,27 @@ const adbench = {
     return name.length <= length ? name : `${name.slice(0, length - end - 1)}…${name.slice(-end)}`;
   },
 
-  // Labels of at most so many letters: what long ones have in common at their start is left out.
-  labels(names, length) {
-    const longest = Math.max(...names.map((name) => name.length));
-    let same = 0;
-    if (longest > length && names.length > 1)
-      while (names.every((name) => name[same] === names[0][same] && same < name.length - 1)) same += 1;
-    while (same > 0 && !",( ".includes(names[0][same - 1])) same -= 1;
-    return names.map((name) => adbench.short(same > 8 ? `…${name.slice(same)}` : name, length));
+  // A name in lines of at most so many letters, which end after a space, a comma or a bracket.
+  folded(name, length) {
+    const lines = [""];
+    for (const piece of name.split(/(?<=[,+])(?=.)|(?<=\S[([])|(?<= )(?!·)/)) {
+      if (lines.at(-1) && (lines.at(-1) + piece.trimEnd()).length > length) lines.push("");
+      lines.push(lines.pop() + piece);
+      while (lines.at(-1).trimEnd().length > length) {
+        const long = lines.pop();
+        lines.push(long.slice(0, length), long.slice(length));
+      }
+    }
+    return lines.map((line) => line.trimEnd());
   },
 
-  tip: { fill: "var(--raised)", stroke: "var(--line)", textPadding: 8, fontSize: 13, lineHeight: 1.3, lineWidth: 24 },
+  // What is shown at the pointer: a title, in lines that fit on either side of it.
+  tip(data, title, width, options, pointer = Plot.pointer) {
+    const letters = Math.max(12, Math.min(46, Math.floor((width / 2 - 24) / 7)));
+    const folded = (d) => title(d).split("\n").flatMap((line) => adbench.folded(line, letters)).join("\n");
+    const style = { fill: "var(--raised)", stroke: "var(--line)", textPadding: 8, fontSize: 13, lineHeight: 1.3 };
+    return Plot.tip(data, pointer({ ...options, ...style, title: folded, lineWidth: Infinity }));
+  },
 
   // What the pointer shows is shown to the keyboard too: a point is a link, with its name.
   links(plot, points, name) {

@@ -129,14 +129,15 @@
     const percent = (value) => `${(100 * value).toFixed(0)}%`;
     const title = (p) => `${p.path}\n${p.defect}\nA: ${percent(p.a.standing)}, B: ${percent(p.b.standing)}`;
     const axis = { domain: [-0.03, 1.03], labelArrow: "none", grid: true, ticks: 5, tickFormat: percent, labelAnchor: "center" };
+    const titled = (key, name) => (name.length < side / 8 - 10 ? `${key}: ${name}` : `Row ${key}`);
     const plot = Plot.plot({
       width: side, height: side, marginLeft: 56, marginBottom: 46, marginRight: 20,
-      x: { ...axis, label: `A: ${adbench.short(label(a), side < 450 ? 34 : 56)}` },
-      y: { ...axis, label: `B: ${adbench.short(label(b), side < 450 ? 34 : 56)}` },
+      x: { ...axis, label: titled("A", label(a)) },
+      y: { ...axis, label: titled("B", label(b)) },
       marks: [
         Plot.line([[0, 0], [1, 1]], { stroke: "var(--soft)", strokeOpacity: 0.5, strokeDasharray: "3 4" }),
         Plot.dot(points, { x: (p) => p.a.standing, y: (p) => p.b.standing, r: 4.5, fill: colour, fillOpacity: 0.65, stroke: colour, href: (p) => `#image-${p.index}` }),
-        Plot.tip(points, Plot.pointer({ x: (p) => p.a.standing, y: (p) => p.b.standing, title, ...adbench.tip, maxRadius: 40 })),
+        adbench.tip(points, title, side, { x: (p) => p.a.standing, y: (p) => p.b.standing, maxRadius: 40 }),
       ],
     });
     adbench.links(plot, points, title);

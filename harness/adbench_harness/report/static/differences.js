@@ -6,8 +6,9 @@ adbench.kinds.differences = ({ rows, groups, axis }, width) => {
   // On a phone a name stands above its row, not beside it.
   const narrow = width < 600;
   const letters = narrow ? Math.floor(width / 7) : width < 1000 ? 48 : 64;
-  const names = adbench.labels(rows.map(({ label }) => label), letters);
-  const longest = Math.max(...names.map((name) => name.length));
+  const names = rows.map(({ label }) => adbench.folded(label, letters));
+  const longest = Math.max(...names.flat().map((line) => line.length));
+  const more = 14 * (Math.max(...names.map((lines) => lines.length)) - 1);
   const bars = Math.min(groups.length, 12);
   const dots = rows.flatMap((row) =>
     Object.entries(row.values).map(([category, value]) => ({ ...row, category, value })),
@@ -26,7 +27,7 @@ adbench.kinds.differences = ({ rows, groups, axis }, width) => {
   ];
   const plot = Plot.plot({
     width,
-    height: 72 + (narrow ? 44 : 26) * rows.length,
+    height: 72 + ((narrow ? 44 : 26) + more) * rows.length,
     marginLeft: narrow ? 12 : 16 + 7 * longest,
     marginRight: 20 + 14 * bars,
     marginTop: 8,
@@ -34,18 +35,20 @@ adbench.kinds.differences = ({ rows, groups, axis }, width) => {
     x: { ...adbench.scale(measure, values), type: "linear", labelAnchor: "center", ticks: narrow ? 3 : 8 },
     y: {
       domain: rows.map(({ index }) => index), label: null, tickSize: 0, axis: narrow ? null : "left",
-      tickFormat: (index) => names[rows.findIndex((row) => row.index === index)],
+      tickFormat: (index) => names[rows.findIndex((row) => row.index === index)].join("\n"),
     },
     marks: [
       narrow
-        ? Plot.text(rows, { frameAnchor: "left", y: "index", dy: -15, text: (row) => names[rows.indexOf(row)] })
+        ? Plot.text(rows, {
+            frameAnchor: "left", lineAnchor: "bottom", y: "index", dy: -9, text: (row) => names[rows.indexOf(row)].join("\n"),
+          })
         : null,
       several ? Plot.dot(dots, { x: "value", y: "index", r: 3, fill: "var(--soft)", fillOpacity: 0.55 }) : null,
       Plot.ruleY(rows.filter(({ interval }) => interval), {
         x1: (row) => row.interval[0], x2: (row) => row.interval[1], y: "index", stroke: "var(--c1)", strokeWidth: 2,
       }),
       Plot.dot(rows, { x: "mean", y: "index", r: 5.5, fill: "var(--c1)" }),
-      Plot.tip(tips, Plot.pointer({ x: "at", y: "index", title: "text", ...adbench.tip, maxRadius: 40 })),
+      adbench.tip(tips, ({ text }) => text, width, { x: "at", y: "index", maxRadius: 40 }),
     ],
   });
   const y = plot.scale("y");

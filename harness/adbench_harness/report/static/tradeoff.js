@@ -67,7 +67,7 @@ adbench.kinds.tradeoff = (data, width, figure) => {
         x: "x", y: "y", r: (p) => (isFront.has(p) ? 6.5 : 5),
         stroke: colour, fill: (p) => (isFront.has(p) ? colour(p) : "var(--paper)"), strokeWidth: 2, href: "page", sort: null,
       }),
-      Plot.tip(ordered, Plot.pointer({ x: "x", y: "y", title, ...adbench.tip, maxRadius: 60 })),
+      adbench.tip(ordered, title, width, { x: "x", y: "y", maxRadius: 60 }),
     ],
   });
   adbench.links(plot, ordered, name);
@@ -92,19 +92,21 @@ adbench.kinds.tradeoff = (data, width, figure) => {
 // Names beside the points of the front, as far as they do not cover each other.
 adbench.label = (plot, points, width) => {
   const [x, y] = ["x", "y"].map((axis) => plot.scale(axis));
-  const taken = points.map((point) => [x.apply(point.x) - 7, x.apply(point.x) + 7, y.apply(point.y)]);
-  const names = adbench.labels(points.map((point) => point.label), width < 600 ? 22 : 44);
-  for (const [place, point] of points.entries()) {
-    const text = names[place];
+  const taken = points.map((point) => [x.apply(point.x) - 7, x.apply(point.x) + 7, y.apply(point.y), y.apply(point.y)]);
+  for (const point of points) {
+    const lines = adbench.folded(point.label, width < 600 ? 22 : 44);
     const at = [x.apply(point.x), y.apply(point.y)];
-    const length = 7 * text.length;
+    const length = 7 * Math.max(...lines.map((line) => line.length));
     const left = at[0] + 12 + length > width - 8;
     const [from, to] = left ? [at[0] - 12 - length, at[0] - 12] : [at[0] + 12, at[0] + 12 + length];
-    const line = at[1] - 9;
-    const free = ([low, high, height]) => to < low || from > high || Math.abs(height - line) > 15;
+    const rest = 15 * (lines.length - 1);
+    const top = Math.max(28, at[1] - 9 - rest);
+    const free = ([low, high, above, below]) => to < low || from > high || above - top - rest > 15 || top - below > 15;
     if (from < 50 || !taken.every(free)) continue;
-    taken.push([from, to, line]);
-    d3.select(plot).append("text").attr("class", "label").attr("x", left ? to : from).attr("y", line)
-      .attr("text-anchor", left ? "end" : "start").attr("aria-hidden", "true").text(text);
+    taken.push([from, to, top, top + rest]);
+    const text = d3.select(plot).insert("text", "[aria-label=tip]").attr("class", "label").attr("text-anchor", left ? "end" : "start")
+      .attr("aria-hidden", "true");
+    text.selectAll().data(lines).join("tspan").attr("x", left ? to : from).attr("y", (_, place) => top + 15 * place)
+      .text((line) => line);
   }
 };

@@ -38,7 +38,7 @@ adbench.kinds.rates = ({ lines, y, limit }, width) => {
         ? Plot.text(names, { x: limit, y: (name) => 0.08 + 0.09 * names.indexOf(name), text: (name) => `— ${name}`, fill: (name) => name, textAnchor: "end", dx: -6, fontSize: 13 })
         : null,
       Plot.ruleX(steps, Plot.pointerX({ x: (x) => x, stroke: "var(--edge)" })),
-      Plot.tip(steps, Plot.pointerX({ x: (x) => x, y: first, title: told, ...adbench.tip })),
+      adbench.tip(steps, told, width, { x: (x) => x, y: first }, Plot.pointerX),
     ],
   });
 };
@@ -65,7 +65,7 @@ adbench.kinds.scores = ({ groups }, width) => {
     },
     marks: [
       Plot.dot(dots, { x: "score", y: "y", r: 2.5, fill: colour, fillOpacity: 0.75 }),
-      Plot.tip(dots, Plot.pointer({ x: "score", y: "y", title: (d) => `${d.name}\nscore: ${d.score}`, ...adbench.tip, maxRadius: 25 })),
+      adbench.tip(dots, (d) => `${d.name}\nscore: ${d.score}`, width, { x: "score", y: "y", maxRadius: 25 }),
     ],
   });
 };
@@ -83,7 +83,7 @@ adbench.kinds.training = ({ name, log, x, y }, width) => {
     y: { type: log ? "log" : "linear", label: name, labelArrow: "none", grid: true, ticks: 5, tickFormat: "~g" },
     marks: [
       Plot.line(points, { x: "step", y: "value", stroke: "var(--c1)", strokeWidth: 1.75 }),
-      Plot.tip(points, Plot.pointerX({ x: "step", y: "value", title, ...adbench.tip })),
+      adbench.tip(points, title, width, { x: "step", y: "value" }, Plot.pointerX),
     ],
   });
 };
