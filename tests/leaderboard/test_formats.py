@@ -362,6 +362,16 @@ def test_each_failure_is_listed_once(result):
     assert notes[1].startswith("failed: patchcore · knn [brick, grass]: fit: no memory (trace")
 
 
+def test_a_flag_names_a_model_instead_of_all_its_rows(result):
+    rows = [
+        result(0.9, model=model, scorer=scorer, flags=("small",) * (model == "a" or scorer == "x"))
+        for model in "abc"
+        for scorer in ("x", "y")
+        if (model, scorer) != ("c", "x")
+    ]
+    assert "small: a, b · x" in render(rows).splitlines()
+
+
 def test_flags_of_all_rows_name_nobody(result):
     lines = render([result(0.5, flags=("size=256",)), result(None, seed=1)]).splitlines()
     assert "maps scored at 256 px" in lines

@@ -98,3 +98,11 @@ def test_labels_are_narrowed_only_as_far_as_they_must() -> None:
     assert len(rule) == 40
     words = [*" ".join(labels).split(), "name", "kind", "value", "1", rule]
     assert sorted(text.split()) == sorted(words)
+
+
+def test_labels_get_up_to_two_thirds_of_a_terminal_before_a_word_is_cut():
+    headers = ["#", "dataset", "method", "seeds", "failed", "image AUROC ↑", "AUPRO ↑"]
+    rows = [["1", "mvtec_ad", "patchcore · patch-product", "1", "0", "96.4", "73.3"]]
+    text = Table(headers=headers, rows=rows, labels=5).terminal(80, color=False)
+    assert "patch-product" in text
+    assert max(map(len, text.splitlines())) <= 80

@@ -215,14 +215,20 @@ def _opposite(axis: str | None) -> str:
 
 
 def _flags(trials: pd.DataFrame) -> Iterator[str]:
-    """Each flag, with the methods that have it unless all have it, or their labels say so."""
+    """Each flag, with the rows that have it unless all have it, or their labels say so.
+
+    A model of several rows that all have it is named instead of them.
+    """
     ran = trials[trials["status"].eq("ok")]
     for flag, bearers in ran.explode("flags").groupby("flags"):
         some = len(bearers) < len(ran)
         text = flag_text(str(flag))
         if some and bearers["dataset"].str.contains(text, regex=False).all():
             continue
-        yield f"{text}: {', '.join(sorted(bearers['method'].unique()))}" if some else text
+        models = ran.groupby("model")
+        whole = bearers.groupby("model").size().eq(models.size()) & models["method"].nunique().gt(1)
+        names = bearers["model"].where(bearers["model"].map(whole), bearers["method"]).unique()
+        yield f"{text}: {', '.join(sorted(names))}" if some else text
 
 
 def _hidden(trials: pd.DataFrame) -> Iterator[str]:

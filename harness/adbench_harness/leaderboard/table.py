@@ -172,7 +172,7 @@ class Table:
     def _widths(self, kept: Sequence[int], limit: int) -> dict[int, int]:
         """The columns' widths; labels are narrowed, at their brackets, until all fit ``limit``.
 
-        If they cannot fit, the labels get at most half of it.
+        If they cannot fit, the labels get half of it, or up to two thirds to keep words whole.
         """
         widths, least = {}, {}
         for j in kept:
@@ -182,7 +182,9 @@ class Table:
             least[j] = max(*(longest(_printable(row[j])) for row in self.rows), min(words, _WORD))
         labels = range(self.labels)
         numbers = sum(width + _GAP for j, width in widths.items() if j >= self.labels)
-        for room, narrowest in ((limit - numbers, least), (limit // 2, dict.fromkeys(labels, 1))):
+        whole = sum(least[j] for j in labels) + _GAP * (self.labels - 1)
+        shared = whole if limit // 2 < whole <= 2 * limit // 3 else limit // 2
+        for room, narrowest in ((limit - numbers, least), (shared, dict.fromkeys(labels, 1))):
             narrowed = {j: widths[j] for j in labels}
             while sum(narrowed.values()) + _GAP * (self.labels - 1) > room:
                 loose = [j for j in labels if narrowed[j] > narrowest[j]]
