@@ -39,8 +39,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {"epochs": 12, "samples": 1000, "batch": 8, "latent": 100, "size": 128,
              "learning_rate": 1e-3},
     "paper": {},
-    "smoke": {"epochs": 25, "samples": 1, "batch": 4, "latent": 8, "size": 64,
-              "learning_rate": 3e-3},
+    "smoke": {"epochs": 8, "samples": 80, "batch": 2, "latent": 8, "size": 64,
+              "learning_rate": 1e-3},
     "textures": {"latent": 100, "piece": 128},
 }  # fmt: skip
 

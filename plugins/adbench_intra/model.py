@@ -39,8 +39,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {"epochs": 100, "batch": 16, "width": 64, "blocks": 5, "heads": 4, "size": 128,
              "learning_rate": 1e-3},
     "paper": {},
-    "smoke": {"epochs": 30, "batch": 4, "window": 3, "width": 32, "blocks": 3, "heads": 2,
-              "size": 64, "learning_rate": 3e-3},
+    "smoke": {"epochs": 150, "batch": 4, "window": 3, "width": 64, "blocks": 2, "heads": 2,
+              "size": 64, "learning_rate": 1e-3},
 }  # fmt: skip
 
 

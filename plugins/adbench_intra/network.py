@@ -37,7 +37,7 @@ class InpaintingTransformer(nn.Module):
         returned: list[Tensor] = []
         count = len(self.blocks)
         for i, block in enumerate(self.blocks):
-            if i >= (count + 1) // 2 and i > 0:
+            if i > count // 2:
                 tokens = tokens + returned[count - i]
             tokens = block(tokens)
             returned.append(tokens)

@@ -34,7 +34,7 @@ from adbench_riad.masks import disjoint_masks
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {"epochs": 20, "width": 8, "size": 128, "learning_rate": 1e-3},
     "paper": {},
-    "smoke": {"epochs": 10, "width": 8, "size": 64, "learning_rate": 1e-3},
+    "smoke": {"epochs": 40, "cells": (4, 16), "width": 4, "size": 64, "learning_rate": 5e-3},
 }
 LATE, SLOWER = 250 / 300, 0.1
 """After this share of the epochs, the learning rate is multiplied by the second number."""

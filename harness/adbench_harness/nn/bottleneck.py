@@ -2,7 +2,9 @@
 
 Bergmann, Löwe, Fauser, Sattlegger, Steger, "Improving Unsupervised Defect Segmentation by Applying
 Structural Similarity to Autoencoders", VISAPP 2019, Table 1; an image of 256 px has one more
-convolution than theirs of 128 px, so that 8 x 8 cells are left before the vector.
+convolution than theirs of 128 px, so that 8 x 8 cells are left before the vector. Weights are drawn
+as by He et al. (ICCV 2015): with torch's own, each layer would halve the signal, and no training
+would start.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def encoder(size: tuple[int, int], outputs: int) -> nn.Sequential:
         stride = 2 if kernel == _HALVING else 1
         layers += [nn.Conv2d(channels, width, kernel, stride, padding=1), nn.LeakyReLU(_SLOPE)]
         channels = width
-    return nn.Sequential(*layers, nn.Conv2d(channels, outputs, grid))
+    return _drawn(nn.Sequential(*layers, nn.Conv2d(channels, outputs, grid)))
 
 
 def decoder(size: tuple[int, int], inputs: int) -> nn.Sequential:
@@ -54,7 +56,22 @@ def decoder(size: tuple[int, int], inputs: int) -> nn.Sequential:
         )
         layers += [convolution, nn.LeakyReLU(_SLOPE)]
         channels = before
-    return nn.Sequential(*layers[:-1], nn.Sigmoid())
+    return _drawn(nn.Sequential(*layers[:-1], nn.Sigmoid()))
+
+
+def _drawn(network: nn.Sequential) -> nn.Sequential:
+    """The network with weights that keep the variance of the signal, and biases of 0."""
+    gain = nn.init.calculate_gain("leaky_relu", _SLOPE)
+    for layer in network:
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            summed = layer.in_channels * math.prod(layer.kernel_size)
+            if isinstance(layer, nn.ConvTranspose2d):
+                # Kernels overlap only where the stride is shorter; a single cell has one each.
+                summed = layer.in_channels * (4 if layer.stride == (2, 2) else 1)
+            nn.init.normal_(layer.weight, std=gain / math.sqrt(summed))
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    return network
 
 
 def _plan(size: tuple[int, int]) -> tuple[list[tuple[int, int]], tuple[int, int]]:
