@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, pad
 
-from adbench_harness.nn.bottleneck import decoder, encoder
+from adbench_harness.nn.bottleneck import decoder, encoder, grid
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.ssim import ssim
 from adbench_harness.nn.tiles import by_tiles, random_crops
@@ -82,7 +82,7 @@ class AutoEncoder(Model):
         self.pieces = self.input.size if piece is None else (piece, piece)
         if any(part > whole for part, whole in zip(self.pieces, self.input.size, strict=True)):
             raise ValueError(f"a piece of {piece} px does not fit into the input; make it smaller")
-        encoder(self.pieces, 1)  # raises ValueError for a size that it cannot halve
+        grid(self.pieces)  # raises ValueError for a size that it cannot halve
         self.epochs = epochs
         self.samples = samples
         self.batch = batch

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import pad
 
-from adbench_harness.nn.bottleneck import encoder
+from adbench_harness.nn.bottleneck import grid
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.tiles import by_tiles, random_crops
 from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
@@ -34,7 +34,7 @@ SHIFT = 5
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {"epochs": 12, "samples": 1000, "batch": 8, "size": 128, "learning_rate": 1e-3},
     "paper": {},
-    "smoke": {"epochs": 4, "samples": 80, "batch": 2, "latent": 8, "size": 64,
+    "smoke": {"epochs": 8, "samples": 80, "batch": 2, "latent": 8, "size": 64,
               "learning_rate": 1e-3, "iterations": 5},
     "textures": {"size": 512, "piece": 128},
 }  # fmt: skip
@@ -86,7 +86,7 @@ class VAEGrad(Model):
         self.pieces = self.input.size if piece is None else (piece, piece)
         if any(part > whole for part, whole in zip(self.pieces, self.input.size, strict=True)):
             raise ValueError(f"a piece of {piece} px does not fit into the input; make it smaller")
-        encoder(self.pieces, 1)  # raises ValueError for a size that it cannot halve
+        grid(self.pieces)  # raises ValueError for a size that it cannot halve
         self.epochs = epochs
         self.samples = samples
         self.batch = batch

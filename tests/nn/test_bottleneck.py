@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from adbench_harness.nn.bottleneck import decoder, encoder
+from adbench_harness.nn.bottleneck import decoder, encoder, grid
 
 
 def layers(network):
@@ -53,8 +53,18 @@ def test_shapes(size):
     assert made.max() <= 1
 
 
+def test_the_signal_keeps_its_scale():
+    """Both ways, so that the first step of a training reaches every layer."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vectors = encoder((128, 128), 100)(torch.randn(4, 3, 128, 128))
+        made = decoder((128, 128), 100)[:-1](torch.randn(4, 100, 1, 1))
+    assert 0.2 < vectors.std() < 5
+    assert 0.2 < made.std() < 5
+
+
 @pytest.mark.parametrize(("size", "cell"), [((72, 64), 16), ((256, 240), 32), ((8, 64), 16)])
 def test_a_side_that_cannot_be_halved_is_refused(size, cell):
-    for network in (encoder, decoder):
+    for network in (encoder, decoder, lambda size, _: grid(size)):
         with pytest.raises(ValueError, match=f"multiples of {cell} px, not {size[0]}x{size[1]}"):
             network(size, 4)

@@ -24,29 +24,41 @@ _PLAN = (_FIRST, _FIRST, (32, _SAME), (64, _HALVING), (64, _SAME), (128, _HALVIN
 """Channels and kernel of each convolution."""
 
 
-def encoder(size: tuple[int, int], outputs: int) -> nn.Sequential:
-    """Images [B, 3, H, W] of ``size`` (H, W) -> vectors [B, outputs, 1, 1].
+def grid(size: tuple[int, int]) -> tuple[int, int]:
+    """The cells (h, w) that images of ``size`` (H, W) are reduced to before the vector, about 8.
 
     Raises ValueError if a side is not a multiple of 16 px (of 32 from about 180 px on, and so on).
     """
-    plan, grid = _plan(size)
+    cell = 2 ** _halvings(size)
+    if any(side < cell or side % cell for side in size):
+        raise ValueError(f"both sides must be multiples of {cell} px, not {written(size)}")
+    return size[0] // cell, size[1] // cell
+
+
+def encoder(size: tuple[int, int], outputs: int) -> nn.Sequential:
+    """Images [B, 3, H, W] of ``size`` (H, W) -> vectors [B, outputs, 1, 1].
+
+    Raises ValueError as ``grid`` does.
+    """
+    plan = _plan(size)
     layers: list[nn.Module] = []
     channels = 3
     for width, kernel in plan:
         stride = 2 if kernel == _HALVING else 1
         layers += [nn.Conv2d(channels, width, kernel, stride, padding=1), nn.LeakyReLU(_SLOPE)]
         channels = width
-    return _drawn(nn.Sequential(*layers, nn.Conv2d(channels, outputs, grid)))
+    return _drawn(nn.Sequential(*layers, nn.Conv2d(channels, outputs, grid(size))))
 
 
 def decoder(size: tuple[int, int], inputs: int) -> nn.Sequential:
     """Vectors [B, inputs, 1, 1] -> images [B, 3, H, W] in [0, 1] of ``size`` (H, W).
 
-    The encoder's layers in reverse order. Raises ValueError as ``encoder`` does.
+    The encoder's layers in reverse order. Raises ValueError as ``grid`` does.
     """
-    plan, grid = _plan(size)
+    plan = _plan(size)
     channels = plan[-1][0]
-    layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, channels, grid), nn.LeakyReLU(_SLOPE)]
+    layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, channels, grid(size))]
+    layers.append(nn.LeakyReLU(_SLOPE))
     befores = [width for width, _ in plan[-2::-1]] + [3]
     for (_, kernel), before in zip(reversed(plan), befores, strict=True):
         convolution = (
@@ -74,10 +86,10 @@ def _drawn(network: nn.Sequential) -> nn.Sequential:
     return network
 
 
-def _plan(size: tuple[int, int]) -> tuple[list[tuple[int, int]], tuple[int, int]]:
-    """The convolutions for images of ``size``, and the grid that they leave."""
-    halvings = max(4, round(math.log2(max(size) / 8)))
-    cell = 2**halvings
-    if any(side < cell or side % cell for side in size):
-        raise ValueError(f"both sides must be multiples of {cell} px, not {written(size)}")
-    return [_FIRST] * (halvings - 4) + list(_PLAN), (size[0] // cell, size[1] // cell)
+def _plan(size: tuple[int, int]) -> list[tuple[int, int]]:
+    """The convolutions of an encoder of images of ``size``."""
+    return [_FIRST] * (_halvings(size) - 4) + list(_PLAN)
+
+
+def _halvings(size: tuple[int, int]) -> int:
+    return max(4, round(math.log2(max(size) / 8)))
