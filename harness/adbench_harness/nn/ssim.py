@@ -49,8 +49,11 @@ def _of_windows(first: Tensor, second: Tensor, denominator: Denominator) -> Tens
     kernel = kernel / kernel.sum()
 
     moments = torch.stack([first, second, first * first, second * second, first * second])
-    means = conv2d(moments.flatten(0, 2)[:, None], kernel[None, None, None])
-    means = conv2d(means, kernel[None, None, :, None])
+    # Each image as a channel of its own: the same bits, many times faster than as a batch.
+    moments = moments.flatten(1, 2)
+    planes = moments.shape[1]
+    means = conv2d(moments, kernel.expand(planes, 1, 1, -1), groups=planes)
+    means = conv2d(means, kernel[:, None].expand(planes, 1, -1, 1), groups=planes)
     x, y, xx, yy, xy = means.view(5, *first.shape[:2], *means.shape[2:])
 
     squares = x * x + y * y if denominator == "standard" else x * x * y * y
