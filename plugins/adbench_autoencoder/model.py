@@ -36,7 +36,7 @@ STRIDE = 32
 SHIFT = 5
 """Largest translation of a training image in px: half of what a crop of 266 px to 256 px allows."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"epochs": 12, "samples": 1000, "batch": 8, "latent": 100, "size": 128,
+    "fast": {"epochs": 10, "samples": 1000, "batch": 8, "latent": 100, "size": 128,
              "learning_rate": 1e-3},
     "paper": {},
     "smoke": {"epochs": 8, "samples": 80, "batch": 2, "latent": 8, "size": 64,
@@ -64,10 +64,10 @@ class AutoEncoder(Model):
     def __init__(
         self,
         *,
-        epochs: Annotated[int, Field(ge=0, description="epochs of ``samples`` images")] = 200,
+        epochs: Annotated[int, Field(ge=0, description="epochs, of as many images as samples says")] = 200,
         samples: Annotated[
             int,
-            Field(ge=1, description="images per epoch, drawn from as many training images; "
+            Field(ge=1, description="images per epoch, drawn from the training images; "
                   "rounded up to a multiple of their number"),
         ] = 10_000,
         batch: BatchSize = 128,

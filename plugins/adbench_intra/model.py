@@ -36,7 +36,7 @@ SCALES = 3
 LATE, SLOWER = 2 / 3, 0.1
 """After this share of the epochs, the learning rate is multiplied by the second number."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"epochs": 100, "batch": 16, "width": 64, "blocks": 5, "heads": 4, "size": 128,
+    "fast": {"epochs": 250, "batch": 8, "width": 64, "blocks": 2, "heads": 4, "size": 128,
              "learning_rate": 1e-3},
     "paper": {},
     "smoke": {"epochs": 150, "batch": 4, "window": 3, "width": 64, "blocks": 2, "heads": 2,
