@@ -61,7 +61,7 @@ class VAEGrad(Model):
     def __init__(
         self,
         *,
-        epochs: Annotated[int, Field(ge=0, description="epochs, of as many images as samples says")] = 200,
+        epochs: Annotated[int, Field(ge=0, description="epochs, each of so many samples")] = 200,
         samples: Annotated[
             int,
             Field(ge=1, description="images per epoch, drawn from the training images; "
