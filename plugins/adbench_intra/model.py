@@ -18,7 +18,7 @@ from adbench_harness.nn.gms import msgms
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.ssim import WINDOW as SSIM_WINDOW
 from adbench_harness.nn.ssim import ssim
-from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
+from adbench_harness.nn.training import BatchSize, Repeated, Samples, drawn_from, train_epochs
 from adbench_harness.types import (
     Batch,
     InputSpec,
@@ -36,8 +36,8 @@ SCALES = 3
 LATE, SLOWER = 2 / 3, 0.1
 """After this share of the epochs, the learning rate is multiplied by the second number."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"epochs": 250, "batch": 8, "width": 64, "blocks": 2, "heads": 4, "size": 128,
-             "learning_rate": 1e-3},
+    "fast": {"epochs": 40, "samples": 1000, "batch": 8, "width": 64, "blocks": 2, "heads": 4,
+             "size": 192, "learning_rate": 1e-3},
     "paper": {},
     "smoke": {"epochs": 150, "batch": 4, "window": 3, "width": 64, "blocks": 2, "heads": 2,
               "size": 64, "learning_rate": 1e-3},
@@ -60,7 +60,8 @@ class InTra(Model):
     def __init__(
         self,
         *,
-        epochs: Annotated[int, Field(ge=0, description="windows of each training image")] = 2000,
+        epochs: Annotated[int, Field(ge=0, description="epochs, each of so many samples")] = 2000,
+        samples: Samples = 1,
         batch: BatchSize = 256,
         patch: Annotated[
             int, Field(ge=SSIM_WINDOW, description="side of a patch in px")
@@ -86,6 +87,7 @@ class InTra(Model):
         if width % (2 * heads):
             raise ValueError(f"width must be a multiple of {2 * heads}, twice the heads")
         self.epochs = epochs
+        self.samples = samples
         self.batch = batch
         self.patch = patch
         self.grid = (self.input.size[0] // patch, self.input.size[1] // patch)
@@ -113,7 +115,7 @@ class InTra(Model):
             loss_of,
             {"network": self.network},
             torch.optim.Adam(self.network.parameters(), self.learning_rate, weight_decay=1e-5),
-            train,
+            Repeated(train, self.samples),
             tools,
             epochs=self.epochs,
             batch=self.batch,

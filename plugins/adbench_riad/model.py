@@ -17,7 +17,7 @@ from torch.nn.functional import mse_loss
 from adbench_harness.nn.gms import msgms
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.ssim import ssim
-from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
+from adbench_harness.nn.training import BatchSize, Repeated, Samples, drawn_from, train_epochs
 from adbench_harness.nn.unet import UNet
 from adbench_harness.types import (
     Batch,
@@ -32,10 +32,11 @@ from adbench_harness.types import (
 from adbench_riad.masks import disjoint_masks
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"epochs": 12, "batch": 2, "width": 8, "size": 128, "learning_rate": 1e-3},
+    "fast": {"epochs": 10, "samples": 250, "batch": 2, "width": 8, "size": 128,
+             "learning_rate": 1e-3},
     "paper": {},
     "smoke": {"epochs": 40, "cells": (4, 16), "width": 4, "size": 64, "learning_rate": 5e-3},
-}
+}  # fmt: skip
 LATE, SLOWER = 250 / 300, 0.1
 """After this share of the epochs, the learning rate is multiplied by the second number."""
 
@@ -57,7 +58,8 @@ class RIAD(Model):
     def __init__(
         self,
         *,
-        epochs: Annotated[int, Field(ge=0, description="passes over the training images")] = 300,
+        epochs: Annotated[int, Field(ge=0, description="epochs, each of so many samples")] = 300,
+        samples: Samples = 1,
         batch: BatchSize = 4,
         cells: Annotated[
             tuple[Annotated[int, Field(ge=1)], ...],
@@ -74,6 +76,7 @@ class RIAD(Model):
         if any(side % 16 for side in self.input.size):
             raise ValueError(f"size must be multiples of 16 px, not {written(size)}")
         self.epochs = epochs
+        self.samples = samples
         self.batch = batch
         self.cells = cells
         self.parts = parts
@@ -96,7 +99,7 @@ class RIAD(Model):
             loss_of,
             {"network": self.network},
             torch.optim.Adam(self.network.parameters(), self.learning_rate, weight_decay=1e-5),
-            train,
+            Repeated(train, self.samples),
             tools,
             epochs=self.epochs,
             batch=self.batch,

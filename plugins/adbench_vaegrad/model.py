@@ -6,7 +6,7 @@ Anomaly Localization", ICLR 2020.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from adbench_harness.nn.bottleneck import grid
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.tiles import by_tiles, random_crops
-from adbench_harness.nn.training import BatchSize, drawn_from, train_epochs
+from adbench_harness.nn.training import BatchSize, Repeated, Samples, drawn_from, train_epochs
 from adbench_harness.types import (
     Batch,
     InputSpec,
@@ -62,11 +62,7 @@ class VAEGrad(Model):
         self,
         *,
         epochs: Annotated[int, Field(ge=0, description="epochs, each of so many samples")] = 200,
-        samples: Annotated[
-            int,
-            Field(ge=1, description="images per epoch, drawn from the training images; "
-                  "rounded up to a multiple of their number"),
-        ] = 10_000,
+        samples: Samples = 10_000,
         batch: BatchSize = 128,
         latent: Annotated[int, Field(ge=1, description="length of the bottleneck's vector")] = 100,
         learning_rate: Annotated[float, Field(gt=0, description="Adam's")] = 2e-4,
@@ -81,7 +77,7 @@ class VAEGrad(Model):
         piece: Annotated[
             int | None, Field(ge=64, description="side of a texture's pieces in px; none: objects")
         ] = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.input = InputSpec(size, None, "squash")
         self.pieces = self.input.size if piece is None else (piece, piece)
         if any(part > whole for part, whole in zip(self.pieces, self.input.size, strict=True)):
@@ -100,18 +96,16 @@ class VAEGrad(Model):
         """Train the VAE, then find the smallest reconstruction loss of the training images."""
         with drawn_from(tools.generator):
             self.rebuild({}, tools)
-        repeats = -(-self.samples // len(train))
 
-        def losses_of(batch: Batch) -> Iterator[Tensor]:
-            for _ in range(repeats):
-                drawn = self._drawn(batch.images, tools.generator)
-                yield self.network.bound(drawn, tools.generator).mean()
+        def loss_of(batch: Batch) -> Tensor:
+            drawn = self._drawn(batch.images, tools.generator)
+            return self.network.bound(drawn, tools.generator).mean()
 
         train_epochs(
-            losses_of,
+            loss_of,
             {"network": self.network},
             torch.optim.Adam(self.network.parameters(), self.learning_rate, weight_decay=1e-5),
-            train,
+            Repeated(train, self.samples),
             tools,
             epochs=self.epochs,
             batch=self.batch,
