@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
-from adbench_harness.nn.maps import gaussian_blur, upsample
+from adbench_harness.nn.maps import gaussian_blur, mean_filter, upsample
 
 
 @settings(deadline=None)
@@ -49,3 +49,21 @@ def test_upsample_aligns_pixel_centres() -> None:
     maps = torch.tensor([[[0.0, 1.0]]])
     expected = torch.tensor([0.0, 0.25, 0.75, 1.0]).expand(1, 3, 4)
     torch.testing.assert_close(upsample(maps, (3, 4)), expected)
+
+
+def test_the_mean_filter_takes_the_pixels_that_are_inside() -> None:
+    maps = torch.rand(2, 12, 9, generator=torch.Generator().manual_seed(0))
+    ones = uniform_filter(np.ones((12, 9)), 5, mode="constant")
+    for found, each in zip(mean_filter(maps, 5), maps.double().numpy(), strict=True):
+        np.testing.assert_allclose(
+            found, uniform_filter(each, 5, mode="constant") / ones, rtol=1e-5
+        )
+    assert torch.equal(mean_filter(maps, 1), maps)
+    means = maps.mean((1, 2), keepdim=True).expand_as(maps)
+    torch.testing.assert_close(mean_filter(maps, 25), means)
+
+
+@pytest.mark.parametrize("side", [0, 4, -3])
+def test_a_mean_filter_has_an_odd_side(side: int) -> None:
+    with pytest.raises(ValueError, match=f"must be odd, not {side}"):
+        mean_filter(torch.rand(1, 4, 4), side)

@@ -6,7 +6,7 @@ import torch
 from skimage.metrics import structural_similarity
 from torch.autograd import gradcheck
 
-from adbench_harness.nn.ssim import ssim
+from adbench_harness.nn.ssim import ssim, ssim_map
 
 
 @pytest.fixture
@@ -32,6 +32,26 @@ def test_equals_scikit_image(pair):
     ]
     assert max(expected) - min(expected) > 0.5
     np.testing.assert_allclose(ssim(*pair), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("side", [34, 11, 7])
+def test_the_map_equals_scikit_image(pair, side):
+    first, second = (images[..., :side] for images in pair)
+    expected = [
+        structural_similarity(
+            a.numpy(),
+            b.numpy(),
+            win_size=7,  # only its own check of the size reads this
+            channel_axis=0,
+            data_range=1,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            full=True,
+        )[1]
+        for a, b in zip(first, second, strict=True)
+    ]
+    np.testing.assert_allclose(ssim_map(first, second), expected, rtol=1e-9)
 
 
 def test_equal_images_are_one_and_it_is_symmetric(pair):

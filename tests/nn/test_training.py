@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from adbench_harness.nn.training import drawn_from, stage, train_epochs
+from adbench_harness.nn.training import Repeated, drawn_from, stage, train_epochs
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.testing import fitting
 
@@ -195,3 +195,18 @@ def test_a_training_of_two_stages_continues_where_it_was(tmp_path, stop):
     *found, steps = run(tmp_path / "part.pt")
     assert found == expected
     assert steps == 8 - 2 * (((stop or 1) - 1) // 2)
+
+
+@pytest.mark.parametrize(("samples", "passes"), [(1, 1), (IMAGES, 1), (IMAGES + 1, 2), (20, 4)])
+def test_repeated_images_are_as_many_as_asked_each_pass_in_its_own_order(samples, passes):
+    images = torch.arange(IMAGES).div(255).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+    repeated = Repeated(fitting.train(images), samples)
+    assert len(repeated) == passes * IMAGES
+    seen = [
+        (batch.images[:, 0, 0, 0] * 255).round().int().tolist()
+        for batch in repeated.batches(4, torch.Generator().manual_seed(0))
+    ]
+    assert [len(batch) for batch in seen] == [4, 2] * passes
+    orders = [tuple(one + other) for one, other in zip(seen[::2], seen[1::2], strict=True)]
+    assert {tuple(sorted(order)) for order in orders} == {tuple(range(IMAGES))}
+    assert len(set(orders)) == passes

@@ -20,9 +20,10 @@ def adbench_datasets() -> Iterable[type[Dataset]]:
 
 @hookimpl
 def adbench_scorers() -> Iterable[type[Scorer]]:
+    from adbench_harness.basic.residuals import RESIDUALS
     from adbench_harness.basic.scorers import MapScorer, OwnScorer, SoftmaxScorer
 
-    return [MapScorer, OwnScorer, SoftmaxScorer]
+    return [MapScorer, OwnScorer, SoftmaxScorer, *RESIDUALS]
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate
+from torch.nn.functional import avg_pool2d, conv2d, interpolate
 
 
 def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
@@ -28,6 +28,20 @@ def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
         blurred = conv2d(maps[:, None, :, mirrored], kernel[None, None, None])
         maps = blurred[:, 0].transpose(1, 2)
     return maps
+
+
+def mean_filter(maps: Tensor, side: int) -> Tensor:
+    """Maps [B, h, w], each pixel the mean of the ``side`` x ``side`` pixels around it; 1 for none.
+
+    Near the border it is the mean of those that are inside. Raises ValueError if ``side`` is even.
+    """
+    if side < 1 or side % 2 == 0:
+        raise ValueError(f"the side of a mean filter must be odd, not {side}")
+    if side == 1:
+        return maps
+    return avg_pool2d(maps[:, None], side, stride=1, padding=side // 2, count_include_pad=False)[
+        :, 0
+    ]
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,9 +12,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from adbench_harness.types import Batch, Checkpoint, Tools, TrainSet
+from adbench_harness.types import Batch, Checkpoint, ImageSet, Tools
 
 BatchSize = Annotated[int, Field(ge=1, description="images per step")]
+Samples = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="images per epoch, in as many passes over the training images as this needs",
+    ),
+]
 
 
 @contextmanager
@@ -54,11 +61,31 @@ class _Part:
         self.whole.save({**self.states, self.name: state})
 
 
+class Repeated:
+    """Images of which an epoch needs ``samples``: each batch loop passes over them until it has.
+
+    Implements ``ImageSet``. The last pass is a whole one, and each one has its own order.
+    """
+
+    def __init__(self, images: ImageSet, samples: int) -> None:
+        self.images = images
+        self.passes = -(-samples // len(images))
+
+    def __len__(self) -> int:
+        return self.passes * len(self.images)
+
+    def batches(
+        self, size: int | None = None, generator: torch.Generator | None = None
+    ) -> Iterator[Batch]:
+        for _ in range(self.passes):
+            yield from self.images.batches(size, generator)
+
+
 def train_epochs(
     loss_of: Callable[[Batch], Tensor | Iterator[Tensor]],
     parts: Mapping[str, nn.Module],
     optimiser: torch.optim.Optimizer,
-    train: TrainSet,
+    train: ImageSet,
     tools: Tools,
     *,
     epochs: int,
