@@ -24,11 +24,12 @@ class ContractError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user, or the system, ended the run with a signal of this number."""
+    """The user, or the system, ended the run with a signal of this number, during ``what``."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
+    def __init__(self, number: int, what: str = "") -> None:
+        super().__init__(number, what)
         self.number = number
+        self.what = what
 
 
 def require(package: str) -> None:

@@ -6,7 +6,6 @@ Nothing is printed; a ``Listener`` gets the reports.
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import threading
 import time
@@ -14,7 +13,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
 from adbench_harness.errors import Interrupted, UserError
 from adbench_harness.listener import Listener
@@ -62,7 +61,7 @@ def prepare(
     ``out`` is the folder of results. Nothing is run and no result is stored. Missing data sets and
     weights are downloaded if ``locations.fetch`` allows it. Raises UserError.
     """
-    from adbench_harness.planning import plugins
+    from adbench_harness.planning import plugins, witness
 
     # Mistakes are reported before anything heavy is imported.
     plugins.check_names(suite.plugins)
@@ -70,7 +69,7 @@ def prepare(
     from adbench_harness.results.store import Store
 
     store = Store(Path(out))
-    with _no_silent_exit():
+    with witness.no_silent_exit():
         catalogue = plugins.sound(suite.plugins)
         locations.check(catalogue.offers["dataset"])
         _check_device(device)
@@ -144,7 +143,7 @@ def repeat(
     replace those that the record names; ``device`` is by default of the same kind. Raises UserError
     if the record lacks something, or if what it was measured on is not here.
     """
-    from adbench_harness.planning import again
+    from adbench_harness.planning import again, witness
     from adbench_harness.planning import plugins as plugins_
 
     trial = stored.trial
@@ -158,7 +157,7 @@ def repeat(
     device = device or ("cpu" if stored.provenance.get("device") == "cpu" else "auto")
     deterministic = deterministic or bool(stored.provenance.get("deterministic"))
     progress = progress or Listener()
-    with _no_silent_exit():
+    with witness.no_silent_exit():
         catalogue = plugins_.load(names)
         locations.check(catalogue.offers["dataset"])
         _check_device(device)
@@ -267,20 +266,6 @@ def _interrupts() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _no_silent_exit() -> Iterator[None]:
-    """Make a plugin's ``os._exit`` an error of the plugin; it would end the run without a word."""
-
-    def refuse(status: int) -> NoReturn:
-        raise SystemExit(f"os._exit({status}) was called")
-
-    before, os._exit = os._exit, refuse
-    try:
-        yield
-    finally:
-        os._exit = before
 
 
 def _check_device(name: str) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -207,6 +208,32 @@ def test_what_a_plugin_says_of_itself_is_clean(
         assert all(line.isprintable() for line in text.splitlines())
     assert "summary" in said.out
     assert "title" in said.out
+
+
+def test_a_plugin_that_ends_the_command_is_named(adbench: Any) -> None:
+    plugin = adbench.folder / "deadly.py"
+    plugin.write_text("import ctypes\nctypes.string_at(0)")
+    for command in ("list models", "show mini", "run"):
+        done = adbench(*command.split(), "--plugins", "./deadly.py")
+        assert done.code == -signal.SIGSEGV
+        assert done.err == (
+            f"adbench: error: the process ended during the import of plugin 'deadly' of {plugin}; "
+            "fix it or leave it out of --plugins\n"
+        )
+
+
+def test_an_interrupt_names_the_plugin_that_hangs(adbench: Any) -> None:
+    plugin = adbench.folder / "endless.py"
+    plugin.write_text("import time\nprint('begun', flush=True)\ntime.sleep(60)")
+    process = adbench.start("list", "models", "--plugins", "./endless.py")
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == (
+        f"adbench: interrupted during the import of plugin 'endless' of {plugin}; if it hangs, fix "
+        "it or leave it out of --plugins\n"
+    )
 
 
 # ---------------------------------------------------------------- the network

@@ -111,8 +111,14 @@ def _guarded(arguments: Sequence[str] | None) -> int:
     except (UserError, ContractError) as error:
         return _refused(str(error))
     except KeyboardInterrupt as error:
-        print("adbench: interrupted; run the same command again to continue", file=sys.stderr)
-        return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
+        known = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        step = "if it hangs, fix it or leave it out of --plugins"
+        options.tell(
+            f"interrupted during {known.what}; {step}"
+            if known.what
+            else "interrupted; run the same command again to continue"
+        )
+        return 128 + known.number
     except BrokenPipeError:
         # The reader (such as head) closed the pipe; Python must not print an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -86,7 +86,7 @@ def _write_maps(
     from adbench_harness.running.images import TrialImages
 
     locations = options.data_locations(given)
-    catalogue = options.loaded(given)
+    catalogue = options.recorded(given, results)
     locations.check(catalogue.offers["dataset"])
     written: dict[Path, str] = {}
     bare = 0
