@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench_harness.cli import options, output
 from adbench_harness.errors import UserError
+from adbench_harness.results import scratch
 from adbench_harness.wording import counted
 
 if TYPE_CHECKING:
@@ -129,18 +128,16 @@ def _write_maps(
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
     """A new folder whose files are moved into ``folder`` at the end, unless there is an error."""
-    with output.writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with ExitStack() as open_:
+        with output.writing(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            part = open_.enter_context(scratch.folder(f".{folder.name}.part-", folder.parent))
         yield part
         with output.writing(folder):
             for file in [path for path in part.rglob("*") if path.is_file()]:
                 target = folder / file.relative_to(part)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_map(path: Path, values: Any, size: tuple[int, int], spec: Any, bits: int) -> None:
