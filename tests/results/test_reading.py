@@ -64,6 +64,23 @@ CONTENTS: dict[str, tuple[Callable[[Content], Content], str]] = {
     "a number is NaN": (changed("metrics", "image_auroc", to=float("nan")), "'image_auroc' is nan"),
     "a number is infinite": (changed("metrics", "params", to=float("inf")), "'params' is inf"),
     "a number is huge": (changed("metrics", "params", to=10**400), "metrics.params: "),
+    "a fraction is above 1": (changed("metrics", "image_auroc", to=1.5), "'image_auroc' is 1.5"),
+    "a fraction is negative": (changed("metrics", "image_auroc", to=-0.1), "'image_auroc' is -0.1"),
+    "a count is negative": (changed("metrics", "params", to=-3.0), "'params' is -3.0"),
+    "a time is negative": (changed("seconds_alone", "fit", to=-1.0), "'fit' is -1.0"),
+    "a time is infinite": (changed("seconds_alone", "fit", to=float("inf")), "'fit' is inf"),
+    "an interval is above 1": (
+        changed("intervals", "image_auroc", to=[0.5, 1.2]),
+        "'image_auroc' is 1.2",
+    ),
+    "an interval is backwards": (
+        changed("intervals", "image_auroc", to=[0.75, 0.25]),
+        "the interval of 'image_auroc' is from 0.75 to 0.25",
+    ),
+    "an interval is NaN": (
+        changed("intervals", "image_auroc", to=[float("nan"), 1.0]),
+        "the interval of 'image_auroc' is from nan to 1.0",
+    ),
     "an interval has one end": (changed("intervals", "image_auroc", to=[0.5]), "intervals.image"),
     "a seed is huge": (changed("trial", "seed", to=10**400), "its id is not that"),
     "the status is another": (changed("status", to="great"), "status: Input should be 'ok'"),
@@ -132,6 +149,14 @@ ARRAYS: dict[str, tuple[bytes, str]] = {
     "a score is nan": (saved(score=np.array([0.5, np.nan])), "'score' has a value that is not fin"),
     "a label is 7": (saved(label=np.array([0, 7], np.int8)), "'label' has a value that is not 0"),
     "the labels are a table": (saved(label=np.zeros((2, 1), np.int8)), "'label' is unknown or has"),
+    "probabilities have no class": (
+        saved(probability=np.zeros((2, 2), np.float32)),
+        "'probability' has another number of columns than 'class'",
+    ),
+    "a class has no probabilities": (
+        saved(**{"class": np.array(["good", "kratzer"])}),
+        "'probability' has another number of columns than 'class'",
+    ),
     "a path goes up": (saved(path=np.array(["a.png", "../b.png"])), r"'../b.png' is not a path"),
     "a path is absolute": (saved(path=np.array(["a.png", "/b.png"])), r"b.png' is not a path in"),
 }

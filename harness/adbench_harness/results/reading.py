@@ -95,6 +95,8 @@ def _difference(content: Any, plain: Any) -> str:
     return "has a value of another type"
 
 
+_CLOCK = 1e-3
+"""Seconds by which rounding may make a difference of times negative."""
 _FACTS = {
     "device": str,
     "torch": str,
@@ -113,10 +115,17 @@ def _odd(found: Record) -> str:
     for name, kind in _FACTS.items():
         if name in found.provenance and not isinstance(found.provenance[name], kind):
             return f"'{name}' has a value of another type"
-    for values in (found.metrics, found.seconds_alone, found.seconds_shared):
-        for name, value in values.items():
-            if not math.isfinite(value):
-                return f"'{name}' is {value}"
+    for name, (low, high) in found.intervals.items():
+        if not low <= high:
+            return f"the interval of '{name}' is from {low} to {high}"
+    numbers = [*found.metrics.items(), *((n, end) for n, i in found.intervals.items() for end in i)]
+    for name, value in numbers:
+        heading = found.columns.get(name)
+        if not math.isfinite(value) or (heading and not heading.allows(value)):
+            return f"'{name}' is {value}"
+    for name, value in (*found.seconds_alone.items(), *found.seconds_shared.items()):
+        if not -_CLOCK <= value < math.inf:
+            return f"'{name}' is {value}"
     return ""
 
 
@@ -188,6 +197,8 @@ def _wrong(found: dict[str, NDArray[Any]]) -> str:
             return f"'{name}' has a value that is not finite"
         if name == "label" and not np.isin(values, (-1, 0, 1)).all():
             return "'label' has a value that is not 0, 1 or -1 (unknown)"
+    if found.get("probability", np.empty((0, 0))).shape[1] != len(found.get("class", ())):
+        return "'probability' has another number of columns than 'class' has names"
     for place in found["path"].tolist():
         path = Path(place)
         if not place or path.anchor or ".." in path.parts:

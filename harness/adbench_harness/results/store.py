@@ -19,7 +19,7 @@ from adbench_harness.errors import ContractError, UserError, clean, message, no_
 from adbench_harness.results import reading
 from adbench_harness.results.reading import SCHEMA
 from adbench_harness.results.trial import Choice, Trial
-from adbench_harness.types import Metric, Unit
+from adbench_harness.types import RANGES, Metric, Unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PROCESS = "process"
 """The stage of a failure that ended the trial's process."""
 _ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
+_ROUNDING = 1e-6
 _TRACEBACK = 20_000
 """Maximum number of stored characters of a traceback, from its beginning and its end."""
 
@@ -64,6 +65,11 @@ class Heading:
     def of(metric: Metric) -> Heading:
         """The heading of a metric: its title or, if it has none, its name."""
         return Heading(metric.title or metric.name, metric.unit, metric.higher_is_better)
+
+    def allows(self, value: float) -> bool:
+        """Whether a number of its unit may be ``value``, apart from rounding."""
+        low, high = RANGES[self.unit]
+        return low - _ROUNDING <= value <= high + _ROUNDING
 
 
 @dataclass(frozen=True)

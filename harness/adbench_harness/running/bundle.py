@@ -402,7 +402,7 @@ class _Runner:
                         _guarded(f"metric {metric.name}", one),
                         nullcontext() if own else seen.protected(),
                     ):
-                        one.metrics[metric.name] = float(metric.compute(seen))
+                        one.metrics[metric.name] = evaluating.value(metric, seen)
                         if metric.interval is not None:
                             one.intervals[metric.name] = metric.interval(seen)
 

@@ -36,7 +36,7 @@ def rescore(
         if not seen.has(metric.needs, metric.defects):
             continue
         try:
-            found[metric.name] = float(metric.compute(seen))
+            found[metric.name] = evaluating.value(metric, seen)
             if metric.interval is not None:
                 ranges[metric.name] = metric.interval(seen)
         except Exception as error:
