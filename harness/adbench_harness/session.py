@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from adbench_harness.errors import Interrupted, UserError
+from adbench_harness.errors import Interrupted, UserError, interrupted
 from adbench_harness.listener import Listener
 from adbench_harness.results.claims import Claims
 
@@ -69,7 +69,7 @@ def prepare(
     from adbench_harness.results.store import Store
 
     store = Store(Path(out))
-    with witness.no_silent_exit():
+    with _interrupts() as seen, witness.no_silent_exit():
         catalogue = plugins.sound(suite.plugins)
         locations.check(catalogue.offers["dataset"])
         _check_device(device)
@@ -81,6 +81,8 @@ def prepare(
             deterministic=deterministic,
             checkpoints=str(store.root / "checkpoints"),
         )
+        if seen:  # an author's code caught it
+            raise Interrupted(seen[0])
     return Prepared(suite, catalogue, store, made)
 
 
@@ -118,7 +120,7 @@ def perform(
         with closing(work.run(engine)) as run:
             refusals = (refused(trial, plan.failed[trial.id], catalogue) for trial in broken)
             for result in itertools.chain(refusals, run):
-                store.write(result)
+                result = _stored(store, result)
                 work.release(result.trial.id)
                 progress.trial(result)
                 _tell_observers(catalogue, result, progress)
@@ -157,7 +159,7 @@ def repeat(
     device = device or ("cpu" if stored.provenance.get("device") == "cpu" else "auto")
     deterministic = deterministic or bool(stored.provenance.get("deterministic"))
     progress = progress or Listener()
-    with witness.no_silent_exit():
+    with _interrupts(), witness.no_silent_exit():
         catalogue = plugins_.load(names)
         locations.check(catalogue.offers["dataset"])
         _check_device(device)
@@ -236,12 +238,37 @@ class _Work:
             self._claims.release(trial_id)
 
 
+def _stored(store: Store, result: TrialResult) -> TrialResult:
+    """Store a result or, if it could not be read again, a failure that says why."""
+    from adbench_harness.results.reading import Damaged
+
+    try:
+        store.write(result)
+        store.result(result.trial.id)
+        store.images(result.trial)
+    except UserError as error:
+        if not isinstance(error, Damaged):
+            raise
+        result = result.refused("store", error)
+        store.write(result)
+    except Exception as error:  # such as of json
+        result = result.refused("store", error)
+        store.write(result)
+    return result
+
+
 def _tell_observers(catalogue: Catalogue, result: TrialResult, progress: Listener) -> None:
     """Call the observers; if one raises an error, it is reported, and the run continues."""
+    from adbench_harness.planning import witness
+
     for observer in catalogue.manager.hook.adbench_trial_finished.get_hookimpls():
+        owner = catalogue.plugins[observer.plugin_name].title
         try:
-            observer.function(*[result][: len(observer.argnames)])
-        except Exception as error:
+            with witness.during(f"adbench_trial_finished of {owner}"):
+                observer.function(*[result][: len(observer.argnames)])
+        except BaseException as error:
+            if interrupted(error):
+                raise
             progress.observer_failed(observer.plugin_name, error)
 
 

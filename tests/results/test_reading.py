@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adbench_harness.errors import UserError
 from adbench_harness.results.reading import Damaged
 from adbench_harness.results.store import Store
 from stored import IMAGES, TRIAL, result
@@ -167,6 +169,50 @@ def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "results")
     store.write(result())
     return store
+
+
+NOT_FILES: dict[str, Callable[[Path], Any]] = {
+    "a folder": Path.mkdir,
+    "a link to itself": lambda path: path.symlink_to(path),
+    "a link to nothing": lambda path: path.symlink_to("/nowhere"),
+    "a link to a device": lambda path: path.symlink_to("/dev/full"),
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("suffix", ["json", "npz", "maps.npz", "curves.npz"])
+@pytest.mark.parametrize("what", NOT_FILES)
+def test_what_is_not_a_file_is_damage(store: Store, suffix: str, what: str) -> None:
+    """Reading it might not end, or might take all the memory."""
+    path = store.trials / f"{TRIAL.id}.{suffix}"
+    path.unlink()
+    NOT_FILES[what](path)
+    found = store.survey()
+    assert found.finished == set()
+    assert f"{path}: not a result (it is not a file)" in found.damaged[TRIAL.id]
+    readers = {
+        "json": lambda: list(store.read()),
+        "npz": lambda: store.images(TRIAL),
+        "maps.npz": lambda: store.maps(TRIAL),
+        "curves.npz": lambda: store.curves(TRIAL),
+    }
+    with pytest.raises(Damaged, match="it is not a file"):
+        readers[suffix]()
+    assert store.stamps().keys() == {TRIAL.id}
+    if what == "a folder":
+        with pytest.raises(UserError, match=rf"{path}' \(Is a directory\); fix this, and the same"):
+            store.write(result())
+    else:
+        store.write(result())
+        assert store.finished() == {TRIAL.id}
+
+
+def test_a_result_without_its_scores_is_damage(store: Store) -> None:
+    (store.trials / f"{TRIAL.id}.npz").unlink()
+    assert f"{TRIAL.id}.npz is missing beside it" in store.survey().damaged[TRIAL.id]
+    assert store.images(TRIAL) == {}
+    with pytest.raises(Damaged, match=rf"{TRIAL.id}.npz is missing beside it"):
+        store.scored(TRIAL)
 
 
 @pytest.mark.parametrize("damage", FILES)

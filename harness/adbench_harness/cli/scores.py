@@ -101,7 +101,7 @@ def _write_maps(
             except UserError as error:
                 raise UserError(f"{error}; or select other results with --only") from None
             place = Path(_file_name(row["title"])) / MAPS
-            paths = store.images(trial)["path"].tolist()
+            paths = store.scored(trial)["path"].tolist()
             for name, values in zip(paths, maps.values, strict=True):
                 path = (place / name).with_suffix(".tiff")
                 if path in written:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from adbench_harness.errors import ContractError, UserError
+from adbench_harness.errors import ContractError, UserError, interrupted
 from adbench_harness.planning import declarations, grammar, parameters, witness
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.results.store import Failure
@@ -34,9 +34,9 @@ def guarded(what: str = "") -> Iterator[None]:
             yield
     except (UserError, BrokenError):
         raise
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if interrupted(error):
+            raise
         raise BrokenError(Failure.of(STAGE, error)) from error
 
 

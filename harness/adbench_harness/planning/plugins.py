@@ -6,7 +6,8 @@ import hashlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -16,7 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 from adbench_harness import hookspecs
-from adbench_harness.errors import ContractError, NotInstalled, UserError, nearest, said
+from adbench_harness.errors import (
+    ContractError,
+    NotInstalled,
+    UserError,
+    interrupted,
+    nearest,
+    said,
+)
 from adbench_harness.planning import witness
 from adbench_harness.planning.declarations import completed
 from adbench_harness.types import COMPONENTS, NEEDS, UNITS
@@ -127,10 +135,17 @@ class Catalogue:
         return [o.component for o in self.offers["metric"].values() if o.component.default]
 
     def reported(self) -> list[Reported]:
-        """The numbers that the papers of the named plugins printed, in their order."""
-        modules = map(self.manager.get_plugin, self.named)
-        hooks = (getattr(module, "adbench_reported", None) for module in modules)
-        return [row for hook in hooks if hook for row in hook()]
+        """The numbers that the papers of the named plugins printed, in their order.
+
+        Raises UserError if a plugin fails.
+        """
+        rows: list[Reported] = []
+        for name in self.named:
+            hook = getattr(self.manager.get_plugin(name), "adbench_reported", None)
+            if hook:
+                with _hook(self.plugins[name], "adbench_reported"):
+                    rows += hook()
+        return rows
 
 
 def available() -> dict[str, list[EntryPoint]]:
@@ -175,10 +190,11 @@ def load(names: Sequence[str]) -> Catalogue:
         plugins[plugin.name] = plugin
         try:
             manager.register(module, plugin.name)
-        except pluggy.PluginValidationError as error:
+            required = [str(name) for name in getattr(module, "requires", ())]
+        except Exception as error:  # a module may have a __getattr__ of its own
             raise UserError(f"{plugin.title}: {said(error)}") from error
         _check_hooks(manager, plugin, module)
-        queue += [(required, plugin.name) for required in getattr(module, "requires", ())]
+        queue += [(name, plugin.name) for name in required]
     return Catalogue(tuple(named), plugins, _offers(manager, plugins), manager)
 
 
@@ -272,9 +288,9 @@ def _import(plugin: Plugin) -> Any:
             return plugin.load()
     except NotInstalled as error:
         raise NotInstalled(f"plugin '{plugin.name}': {error}") from None
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if interrupted(error):
+            raise
         raise UserError(
             f"{plugin.title} cannot be imported: {said(error)}; fix it or leave it out of --plugins"
         ) from error
@@ -299,6 +315,20 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> 
         raise UserError(f"{plugin.title}: {error}") from error
 
 
+@contextmanager
+def _hook(plugin: Plugin, name: str) -> Iterator[None]:
+    """Call a plugin's hook. Raises UserError if it fails."""
+    try:
+        with witness.during(f"{name} of {plugin.title}"):
+            yield
+    except BaseException as error:
+        if interrupted(error):
+            raise
+        raise UserError(
+            f"{plugin.title}: {name} failed: {said(error)}; fix it or leave it out of --plugins"
+        ) from error
+
+
 def _offers(
     manager: pluggy.PluginManager, plugins: Mapping[str, Plugin]
 ) -> dict[str, dict[str, Offer]]:
@@ -308,22 +338,13 @@ def _offers(
         caller = getattr(manager.hook, f"adbench_{kind}s")
         for implementation in caller.get_hookimpls():
             plugin = implementation.plugin_name
-            owner = plugins[plugin].title
-            try:
-                with witness.during(f"adbench_{kind}s of {owner}"):
-                    components = [
-                        completed(kind, component)
-                        if kind in COMPONENTS and isinstance(component, type)
-                        else component
-                        for component in implementation.function()
-                    ]
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                raise UserError(
-                    f"{owner}: adbench_{kind}s failed: {said(error)}; fix it or leave it out of "
-                    "--plugins"
-                ) from error
+            with _hook(plugins[plugin], f"adbench_{kind}s"):
+                components = [
+                    completed(kind, component)
+                    if kind in COMPONENTS and isinstance(component, type)
+                    else component
+                    for component in implementation.function()
+                ]
             for component in components:
                 _check_component(kind, component, plugins[plugin])
                 offer = Offer(kind, component, plugin)

@@ -29,29 +29,33 @@ _running = [""]
 def during(what: str) -> Iterator[None]:
     """Run an author's code, ``what`` as in "the import of plugin 'x'".
 
-    If it ends this process or does not return, a line on stderr says so. Raises Interrupted for
-    KeyboardInterrupt, and SystemExit as ``no_silent_exit`` does. A worker process is watched by its
-    driver.
+    If it ends this process or does not return, a line on stderr says so. Raises Interrupted if the
+    user interrupts it, and SystemExit as ``no_silent_exit`` does. A worker process is watched by
+    its driver.
     """
     from multiprocessing import parent_process
 
-    from adbench_harness.errors import Interrupted, line
+    from adbench_harness.errors import Interrupted, interrupted, line
 
     if parent_process() is not None:
         yield
         return
     _running.append(line(what))
     _tell()
+    folder = _folder()
     try:
         with no_silent_exit():
             yield
-    except Interrupted:
-        raise
-    except KeyboardInterrupt:
-        raise Interrupted(signal.SIGINT, what) from None
+    except KeyboardInterrupt as error:
+        if not interrupted(error):
+            raise
+        known = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        raise Interrupted(known.number, known.what or what) from None
     finally:
         _running.pop()
         _tell()
+        if folder is not None and folder != _folder():
+            os.chdir(folder)  # the user's paths are relative to it
 
 
 @contextmanager
@@ -68,6 +72,13 @@ def no_silent_exit() -> Iterator[None]:
         yield
     finally:
         os._exit = leave
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was deleted
+        return None
 
 
 def _tell() -> None:

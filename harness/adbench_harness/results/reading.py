@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,7 @@ class Damaged(UserError):  # noqa: N818  # as NotInstalled is named
 
 def record(path: Path) -> Record:
     """The content of a result's JSON file. Raises UserError unless the store could write it."""
+    _found(path)
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -131,8 +133,17 @@ def _odd(found: Record) -> str:
 
 def check(path: Path) -> None:
     """Raise Damaged if there is a file of arrays that was cut off."""
-    if path.exists() and not zipfile.is_zipfile(path):
+    if _found(path) and not zipfile.is_zipfile(path):
         raise Damaged(path, "it is cut off")
+
+
+def _found(path: Path) -> bool:
+    """Whether there is a file. Raises Damaged for anything else, such as a link to a device."""
+    if not os.path.lexists(path):
+        return False
+    if not path.is_file():
+        raise Damaged(path, "it is not a file")
+    return True
 
 
 def images(path: Path) -> dict[str, NDArray[Any]]:
@@ -165,7 +176,7 @@ def maps(path: Path) -> Maps | None:
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     import numpy as np
 
-    if not path.exists():
+    if not _found(path):
         return {}
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -120,6 +120,12 @@ class TrialResult(Record):
         failed = (failure.stage for failure in self.failures)
         return self.status == "ok" or all(stage.startswith("metric ") for stage in failed)
 
+    def refused(self, stage: str, error: BaseException) -> TrialResult:
+        """What is left of a result that cannot be sent or stored: that it failed."""
+        failed = replace(self, status="failed", failures=(Failure.of(stage, error),), metrics={})
+        failed = replace(failed, columns={}, intervals={}, chosen={})
+        return replace(failed, images={}, maps=None, curves={})
+
     @property
     def model(self) -> Choice:
         """The model as tables show it: with what its ``fit`` chose."""
@@ -159,6 +165,7 @@ class Store:
 
     def make(self) -> None:
         """Make the folder; raises UserError if it cannot be made or written to."""
+        self._restore()
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -213,12 +220,12 @@ class Store:
 
     def stamps(self) -> dict[str, int]:
         """When each stored result was written, by trial id, in nanoseconds."""
-        return {path.stem: path.stat().st_mtime_ns for path in self.trials.glob("*.json")}
+        return {path.stem: path.lstat().st_mtime_ns for path in self._files()}
 
     def stamp(self, trial_id: str) -> int | None:
         """When the trial's result was written; None if there is none."""
         try:
-            return self._file(trial_id, "json").stat().st_mtime_ns
+            return self._file(trial_id, "json").lstat().st_mtime_ns
         except FileNotFoundError:
             return None
 
@@ -231,9 +238,10 @@ class Store:
         try:
             self._write(result)
         except OSError as error:
+            step = "make room" if no_room(error) else "fix this"
             raise UserError(
-                f"a result cannot be written to '{self.trials}' ({error.strerror or error}); make "
-                "room, and the same command goes on"
+                f"a result cannot be written to '{error.filename2 or self.trials}' "
+                f"({error.strerror or error}); {step}, and the same command goes on"
             ) from error
 
     def _write(self, result: TrialResult) -> None:
@@ -280,13 +288,14 @@ class Store:
         for path in self._files():
             try:
                 found = self._record(path)
-                arrays = self.images(found.trial)
+                if found.status == "ok":
+                    self.scored(found.trial)
                 reading.check(self._file(found.trial.id, _ARRAYS["maps"]))
                 reading.check(self._file(found.trial.id, _ARRAYS["curves"]))
             except reading.Damaged as error:
                 damaged[path.stem] = str(error)
                 continue
-            if found.status == "ok" and arrays:
+            if found.status == "ok":
                 finished.add(found.trial.id)
             if any(failure.stage == PROCESS for failure in found.failures):
                 deadly.add(found.trial.id)
@@ -308,7 +317,16 @@ class Store:
         return _whole(self._record(self._file(trial_id, "json")))
 
     def _files(self) -> list[Path]:
-        return sorted(self.trials.glob("*.json"))
+        """The records. Raises UserError if the folder cannot be read: it is not empty."""
+        try:
+            return sorted(path for path in self.trials.iterdir() if path.suffix == ".json")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UserError(
+                f"'{self.trials}' cannot be read ({error.strerror}); correct its permissions, or "
+                "name another folder"
+            ) from None
 
     def _record(self, path: Path) -> Record:
         found = reading.record(path)
@@ -323,6 +341,13 @@ class Store:
     def images(self, trial: Trial) -> dict[str, NDArray[Any]]:
         """The per-image arrays of a stored trial. Raises UserError."""
         return reading.images(self._file(trial.id, _ARRAYS["images"]))
+
+    def scored(self, trial: Trial) -> dict[str, NDArray[Any]]:
+        """The per-image arrays of a trial that succeeded. Raises UserError, also without them."""
+        if not (found := self.images(trial)):
+            missing = self._file(trial.id, _ARRAYS["images"]).name
+            raise reading.Damaged(self._file(trial.id, "json"), f"{missing} is missing beside it")
+        return found
 
     def maps(self, trial: Trial) -> Maps | None:
         """The maps of a trial that was run with ``--keep-maps``, else None. Raises UserError."""
