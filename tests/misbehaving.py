@@ -174,6 +174,11 @@ def map_with(*values: float) -> Callable[[Batch], Outputs]:
     return deed
 
 
+CHOSEN: dict[str, Callable[[Any], Any]] = {
+    "chosen-exit": lambda _: sys.exit(0),
+    "chosen-text": lambda _: "nothing",
+    "chosen-set": lambda _: {"gain": {1}},
+}
 FIT: dict[str, Callable[[Any], Any]] = {
     "exit": lambda _: sys.exit(0),
     "interrupt": raising(KeyboardInterrupt()),
@@ -238,6 +243,7 @@ PREDICT: dict[str, Callable[[Batch], Outputs | None]] = {
 SCORE: dict[str, Callable[[Outputs], Any]] = {
     "score-exit": lambda _: sys.exit(0),
     "score-rude": raising(Rude("no")),
+    "score-interrupt": raising(KeyboardInterrupt()),
     "score-segfault": segfault,
     "score-os-exit": lambda _: os._exit(0),
     "score-dtype": lambda _: torch.set_default_dtype(torch.float64),
@@ -260,6 +266,9 @@ class Misbehaving(ToyModel):
         if self.deed in FIT:
             FIT[self.deed](self)
         return self
+
+    def chosen(self) -> Any:
+        return CHOSEN[self.deed](self) if self.deed in CHOSEN else super().chosen()
 
     def predict(self, batch: Batch) -> Outputs:
         made = PREDICT[self.deed](batch) if self.deed in PREDICT else None

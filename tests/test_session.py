@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from adbench_harness import session
 from adbench_harness.engines.inline import Inline
-from adbench_harness.errors import UserError
+from adbench_harness.errors import Interrupted, UserError
 from adbench_harness.listener import Listener
 from adbench_harness.planning import suite
 from adbench_harness.planning.locations import Locations
-from adbench_harness.results.store import Store, TrialResult
+from adbench_harness.results.store import Heading, Store, TrialResult
 from adbench_harness.results.trial import Bundle
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Recorder(Listener):
         stored = Store(self.folder).finished()
         self.told.append(("trial", result.trial.id in stored, len(stored)))
 
-    def observer_failed(self, name: str, error: Exception) -> None:
+    def observer_failed(self, name: str, error: BaseException) -> None:
         self.told.append(("observer", name, str(error)))
 
     def finished(self, seconds: float) -> None:
@@ -211,6 +213,36 @@ def test_notes_come_first(prepare: Prepare, toys: str, out: Path) -> None:
     assert recorder.told[1][0] == "started"
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"curves": {"file": np.zeros(2)}}, "TypeError"),
+        (
+            {"metrics": {"image_auroc": 1.5}, "columns": {"image_auroc": Heading("AUROC")}},
+            "'image_auroc' is 1.5",
+        ),
+        ({"images": {"path": np.array([None])}}, "'defect' is missing|pickle"),
+    ],
+)
+def test_what_cannot_be_stored_is_a_failure_and_the_others_go_on(
+    prepare: Prepare, out: Path, changes: Any, said: str
+) -> None:
+    def engine(bundles: Sequence[Bundle], begin: Begin, stage: Stage) -> Iterator[TrialResult]:
+        for bundle in filter(None, map(begin, bundles)):
+            for number, trial in enumerate(bundle.trials):
+                yield TrialResult(trial, "ok", **({} if number else changes))
+
+    prepared = prepare(datasets="toy-data/dark")
+    recorder = Recorder(out)
+    broken, sound = session.perform(prepared, engine=engine, progress=recorder)
+    assert sound.status == "ok"
+    assert (broken.status, broken.metrics) == ("failed", {})
+    (failure,) = broken.failures
+    assert failure.stage == "store"
+    assert re.search(said, failure.message)
+    assert recorder.told[-1][0] == "finished"
+
+
 # ---------------------------------------------------------------- observers
 
 
@@ -232,7 +264,68 @@ def test_an_observer_that_raises_costs_nothing(
     assert recorder.told[-1][0] == "finished"
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise SystemExit(0)", "0"),
+        ("raise KeyboardInterrupt", ""),
+        ("raise GeneratorExit", ""),
+        ("import os; os._exit(0)", "os._exit(0) was called"),
+    ],
+)
+def test_an_observer_cannot_end_the_run(
+    prepare: Prepare, out: Path, plugin_file: Callable[[str, str], str], body: str, said: str
+) -> None:
+    path = plugin_file("o", f"@hookimpl\ndef adbench_trial_finished(result):\n    {body}\n")
+    recorder = Recorder(out)
+    results = session.perform(prepare(path), progress=recorder)
+    assert [result.status for result in results] == ["ok"] * 4
+    assert [told for told in recorder.told if told[0] == "observer"] == [
+        ("observer", "o", said)
+    ] * 4
+
+
+def test_a_plugin_that_goes_elsewhere_takes_nobody_along(
+    prepare: Prepare, plugin_file: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    before = os.getcwd()
+    hook = "@hookimpl\ndef adbench_trial_finished(result):\n    os.chdir('/')\n"
+    prepared = prepare(plugin_file("gone", f"import os\nos.chdir('/')\n{hook}"))
+    assert os.getcwd() == before
+    session.perform(prepared)
+    assert os.getcwd() == before
+
+
 # ---------------------------------------------------------------- interrupts
+
+RAISES = "raise KeyboardInterrupt"
+IMPORTS = "import os, signal, time\n"
+SIGNALS = f"{IMPORTS}os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(1)"
+SWALLOWS = (
+    f"{IMPORTS}try:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(1)\n"
+    "except BaseException:\n    pass\n"
+)
+
+
+def test_a_plugin_that_raises_an_interrupt_is_broken(
+    prepare: Prepare, plugin_file: Callable[[str, str], str]
+) -> None:
+    path = plugin_file("bad", RAISES)
+    prepared = prepare(path)
+    assert "cannot be imported: KeyboardInterrupt" in prepared.catalogue.broken[path]
+    assert len(session.perform(prepared)) == 4
+
+
+@pytest.mark.parametrize(("body", "number"), [(SIGNALS, signal.SIGTERM), (SWALLOWS, signal.SIGINT)])
+def test_an_interrupt_of_an_import_ends_the_run(
+    prepare: Prepare, plugin_file: Callable[[str, str], str], body: str, number: int
+) -> None:
+    path = plugin_file("slow", body)
+    with pytest.raises(Interrupted) as error:
+        prepare(path)
+    assert error.value.number == number
+    if body is SIGNALS:
+        assert error.value.what == f"the import of plugin 'slow' of {path}"
 
 
 class Interrupting(Listener):

@@ -143,7 +143,7 @@ class Display(Listener):
             line += f", about {duration(left)} left"
         print(clean(line), file=sys.stderr, flush=True)
 
-    def observer_failed(self, name: str, error: Exception) -> None:
+    def observer_failed(self, name: str, error: BaseException) -> None:
         print(f"adbench: observer {name}: {said(error)}", file=sys.stderr)
 
     def finished(self, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import signal
 from collections.abc import Iterable
 from unicodedata import category
 
@@ -24,11 +25,19 @@ class ContractError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user, or the system, ended the run with a signal of this number."""
+    """The user, or the system, ended the run with a signal of this number, during ``what``."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
+    def __init__(self, number: int, what: str = "") -> None:
+        super().__init__(number, what)
         self.number = number
+        self.what = what
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether the user ended the run; an author's code may raise KeyboardInterrupt as well."""
+    handler = signal.getsignal(signal.SIGINT)
+    own = isinstance(error, KeyboardInterrupt) and handler is signal.default_int_handler
+    return own or isinstance(error, Interrupted)
 
 
 def require(package: str) -> None:
@@ -59,9 +68,9 @@ def message(error: BaseException) -> str:
     """An exception's message in one line, shortened if necessary."""
     try:
         return line(str(error)) or "no message"
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # an author's __str__ may fail too
+    except BaseException as failure:  # an author's __str__ may fail too
+        if interrupted(failure):
+            raise
         return "no message"
 
 

@@ -41,7 +41,7 @@ class Listener:
     def trial(self, result: TrialResult) -> None:
         """A trial is done, and its result is stored."""
 
-    def observer_failed(self, name: str, error: Exception) -> None:
+    def observer_failed(self, name: str, error: BaseException) -> None:
         """The observer of the plugin ``name`` raised ``error``."""
 
     def finished(self, seconds: float) -> None:

@@ -6,7 +6,6 @@ Nothing is printed; a ``Listener`` gets the reports.
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import threading
 import time
@@ -14,9 +13,9 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
-from adbench_harness.errors import Interrupted, UserError
+from adbench_harness.errors import Interrupted, UserError, interrupted
 from adbench_harness.listener import Listener
 from adbench_harness.results.claims import Claims
 
@@ -62,7 +61,7 @@ def prepare(
     ``out`` is the folder of results. Nothing is run and no result is stored. Missing data sets and
     weights are downloaded if ``locations.fetch`` allows it. Raises UserError.
     """
-    from adbench_harness.planning import plugins
+    from adbench_harness.planning import plugins, witness
 
     # Mistakes are reported before anything heavy is imported.
     plugins.check_names(suite.plugins)
@@ -70,7 +69,7 @@ def prepare(
     from adbench_harness.results.store import Store
 
     store = Store(Path(out))
-    with _no_silent_exit():
+    with _interrupts() as seen, witness.no_silent_exit():
         catalogue = plugins.sound(suite.plugins)
         locations.check(catalogue.offers["dataset"])
         _check_device(device)
@@ -82,6 +81,8 @@ def prepare(
             deterministic=deterministic,
             checkpoints=str(store.root / "checkpoints"),
         )
+        if seen:  # an author's code caught it
+            raise Interrupted(seen[0])
     return Prepared(suite, catalogue, store, made)
 
 
@@ -120,7 +121,7 @@ def perform(
             refusals = (refused(trial, plan.failed[trial.id], catalogue) for trial in broken)
             for result in itertools.chain(refusals, run):
                 result = replace(result, provenance={**result.provenance, "run": began})
-                store.write(result)
+                result = _stored(store, result)
                 work.release(result.trial.id)
                 progress.trial(result)
                 _tell_observers(catalogue, result, progress)
@@ -145,7 +146,7 @@ def repeat(
     replace those that the record names; ``device`` is by default of the same kind. Raises UserError
     if the record lacks something, or if what it was measured on is not here.
     """
-    from adbench_harness.planning import again
+    from adbench_harness.planning import again, witness
     from adbench_harness.planning import plugins as plugins_
 
     trial = stored.trial
@@ -159,7 +160,7 @@ def repeat(
     device = device or ("cpu" if stored.provenance.get("device") == "cpu" else "auto")
     deterministic = deterministic or bool(stored.provenance.get("deterministic"))
     progress = progress or Listener()
-    with _no_silent_exit():
+    with _interrupts(), witness.no_silent_exit():
         catalogue = plugins_.load(names)
         locations.check(catalogue.offers["dataset"])
         _check_device(device)
@@ -238,12 +239,37 @@ class _Work:
             self._claims.release(trial_id)
 
 
+def _stored(store: Store, result: TrialResult) -> TrialResult:
+    """Store a result or, if it could not be read again, a failure that says why."""
+    from adbench_harness.results.reading import Damaged
+
+    try:
+        store.write(result)
+        store.result(result.trial.id)
+        store.images(result.trial)
+    except UserError as error:
+        if not isinstance(error, Damaged):
+            raise
+        result = result.refused("store", error)
+        store.write(result)
+    except Exception as error:  # such as of json
+        result = result.refused("store", error)
+        store.write(result)
+    return result
+
+
 def _tell_observers(catalogue: Catalogue, result: TrialResult, progress: Listener) -> None:
     """Call the observers; if one raises an error, it is reported, and the run continues."""
+    from adbench_harness.planning import witness
+
     for observer in catalogue.manager.hook.adbench_trial_finished.get_hookimpls():
+        owner = catalogue.plugins[observer.plugin_name].title
         try:
-            observer.function(*[result][: len(observer.argnames)])
-        except Exception as error:
+            with witness.during(f"adbench_trial_finished of {owner}"):
+                observer.function(*[result][: len(observer.argnames)])
+        except BaseException as error:
+            if interrupted(error):
+                raise
             progress.observer_failed(observer.plugin_name, error)
 
 
@@ -268,20 +294,6 @@ def _interrupts() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _no_silent_exit() -> Iterator[None]:
-    """Make a plugin's ``os._exit`` an error of the plugin; it would end the run without a word."""
-
-    def refuse(status: int) -> NoReturn:
-        raise SystemExit(f"os._exit({status}) was called")
-
-    before, os._exit = os._exit, refuse
-    try:
-        yield
-    finally:
-        os._exit = before
 
 
 def _check_device(name: str) -> None:

@@ -11,6 +11,7 @@ text below a member explains it.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,12 @@ Unit = Literal["%", "", "count", "s", "ms", "MB"]
 """The unit of a shown number: a fraction in per cent, no unit, a count, or the unit of a cost."""
 UNITS: tuple[str, ...] = get_args(Unit)
 """The units of a metric's numbers: a fraction shown in percent, a bare number, and so on."""
+RANGES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(UNITS, (0.0, math.inf)),
+    "%": (0.0, 1.0),
+    "": (-math.inf, math.inf),
+}
+"""The lowest and the highest number of each unit."""
 Needs = Literal["image", "map", "classes", "validation", "regions"]
 NEEDS: tuple[str, ...] = get_args(Needs)
 """What a metric may need (see ``Metric``)."""
@@ -712,8 +719,9 @@ class Metric:
     ``chance`` returns the metric's value for constant scores, given the share of anomalous images;
     it is None if the metric is not a ranking metric. ``interval`` computes the ends of a 95%
     confidence interval from the same test images. ``title`` is the heading of its column (empty:
-    its name), and ``unit`` says how its numbers are shown. If ``default`` is False, a run computes
-    the metric only if it is named.
+    its name), and ``unit`` says how its numbers are shown and what they may be: a fraction ("%") is
+    between 0 and 1, and only a number without a unit may be negative. If ``default`` is False, a
+    run computes the metric only if it is named.
     """
 
     name: str

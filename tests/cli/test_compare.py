@@ -120,6 +120,16 @@ def test_a_failure_is_not_accepted(board, run, error):
     assert {p.name: p.read_bytes() for p in (board / "results/trials").iterdir()} == before
 
 
+def test_a_baseline_without_results_is_no_gate(board, run, error):
+    new = run("new")
+    for path in (board / "results" / "trials").iterdir():
+        path.unlink()
+    said = error("compare", board, new)
+    assert f"'{board / 'results'}' has no result to compare with; accept new ones" in said
+    assert main(["compare", str(board), str(new), "--accept"]) == 0
+    assert main(["compare", str(board), str(new)]) == 0
+
+
 def test_mistakes(board, run, error, tmp_path):
     new = run("new")
     assert "no results in 'none'; run 'adbench run' first" in error("compare", board, "none")

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,19 @@ def retype(path: Path) -> None:
     path.write_text(json.dumps(content))
 
 
+def link_to_itself(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def nest(path: Path) -> None:
+    path.write_text('{"schema": 2, "trial": ' + "[" * 9_000 + "]" * 9_000 + "}")
+
+
 DAMAGES: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "a record is deep": (".json", nest),
+    "a record is a link to itself": (".json", link_to_itself),
+    "scores are a link to themselves": (".npz", link_to_itself),
     "a record is cut off": (".json", cut),
     "a record is empty": (".json", empty),
     "a number of a record is text": (".json", retype),
@@ -98,6 +111,27 @@ def test_a_damaged_result_is_one_line_in_every_command(
     said = error(*COMMANDS[command](results, tmp_path))
     assert f"{path}: not a result (" in said
     assert "allow_pickle" not in said
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_result_is_not_repeated(results: Path, error: Any, damage: str) -> None:
+    suffix, spoil = DAMAGES[damage]
+    path = first(results, suffix)
+    spoil(path)
+    said = error("rerun", path.with_suffix(".json"), "--plugins", TOYS)
+    assert f"{path}" in said
+    assert "not a result (" in said or "it is not a file" in said
+
+
+@pytest.mark.parametrize("command", ["rescore", "maps"])
+def test_missing_scores_are_one_line(
+    results: Path, tmp_path: Path, error: Any, command: str
+) -> None:
+    path = first(results, ".maps.npz")
+    path = path.with_name(path.name.replace(".maps", ""))
+    path.unlink()
+    said = error(*COMMANDS[command](results, tmp_path))
+    assert f"{path.with_suffix('.json')}: not a result ({path.name} is missing beside it)" in said
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -159,6 +193,17 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     assert main(list(map(str, arguments))) == 0
 
 
+def test_what_may_not_be_read_is_one_line(
+    tmp_path: Path, error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "is_dir", forbidden)
+    said = error("rerun", tmp_path)
+    assert said == f"adbench: error: '{tmp_path}': Permission denied; correct its permissions\n"
+
+
 def test_a_full_cache_is_one_line(
     tmp_path: Path, error: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +252,32 @@ def test_what_a_plugin_says_of_itself_is_clean(
         assert all(line.isprintable() for line in text.splitlines())
     assert "summary" in said.out
     assert "title" in said.out
+
+
+def test_a_plugin_that_ends_the_command_is_named(adbench: Any) -> None:
+    plugin = adbench.folder / "deadly.py"
+    plugin.write_text("import ctypes\nctypes.string_at(0)")
+    for command in ("list models", "show mini", "run"):
+        done = adbench(*command.split(), "--plugins", "./deadly.py")
+        assert done.code == -signal.SIGSEGV
+        assert done.err == (
+            f"adbench: error: the process ended during the import of plugin 'deadly' of {plugin}; "
+            "fix it or leave it out of --plugins\n"
+        )
+
+
+def test_an_interrupt_names_the_plugin_that_hangs(adbench: Any) -> None:
+    plugin = adbench.folder / "endless.py"
+    plugin.write_text("import time\nprint('begun', flush=True)\ntime.sleep(60)")
+    process = adbench.start("list", "models", "--plugins", "./endless.py")
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == (
+        f"adbench: interrupted during the import of plugin 'endless' of {plugin}: if it hangs, fix "
+        "it or leave it out; run the same command again to continue\n"
+    )
 
 
 # ---------------------------------------------------------------- the network

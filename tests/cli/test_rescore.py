@@ -107,6 +107,14 @@ def test_without_maps_there_is_nothing_to_score_in_another_way(rescored, error, 
     assert not out.exists()
 
 
+def test_what_a_killed_command_left_is_swept(rescored, tmp_path):
+    left = tmp_path / "new" / "trials" / "half.tmp"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    rescored(run_with=["--keep-maps"])
+    assert not left.exists()
+
+
 def test_what_cannot_be_rescored_is_refused(rescored, error, toys, tmp_path):
     old = tmp_path / "old"
     rescored(run_with=["--keep-maps"])

@@ -10,6 +10,7 @@ from PIL import Image
 
 from adbench_harness.cli import main
 from adbench_harness.images import folders
+from adbench_harness.planning import plugins
 from adbench_harness.results.store import Store
 
 TOYS = str(Path(__file__).parents[1] / "toys.py")
@@ -55,6 +56,17 @@ def test_maps_lie_where_a_server_expects_them(results, toys, tmp_path, bits):
         if bits == 32:
             with Image.open(file) as image:
                 assert np.isfinite(np.array(image)).all()
+
+
+def test_only_the_plugins_of_the_results_are_imported(results, toys, tmp_path, monkeypatch):
+    def load(names):
+        asked.extend(names)
+        return real(names)
+
+    asked, real = [], plugins.load
+    monkeypatch.setattr(plugins, "load", load)
+    assert main(["scores", str(results), "--maps", str(tmp_path), "--plugins", toys]) == 0
+    assert set(asked) == {toys}
 
 
 def test_mistakes_are_one_line(results, error, tmp_path):

@@ -187,10 +187,63 @@ def test_what_came_in_addition_is_compared(verdict):
     assert verdict(result(), result(grown, aupro=0.5))[0].verdict == "worse"
 
 
-def test_other_images_ask_for_a_new_baseline(verdict):
-    new = result()
-    other = {**new.images, "path": new.images["path"][::-1]}
-    assert verdict(result(), replace(new, images=other))[0].verdict == "re-baseline"
+def test_images_are_compared_by_their_path(verdict):
+    old = result()
+    shuffled = np.random.default_rng(3).permutation(len(LABELS))
+    other = replace(old, images={name: values[shuffled] for name, values in old.images.items()})
+    pair, code = verdict(old, other)
+    assert (pair.verdict, code) == ("as good", 0)
+    assert (pair.images.total, pair.images.moved) == (40, 0)
+    changed = scores()
+    changed[7] += 5
+    moved = result(score=changed)
+    moved = replace(moved, images={name: values[shuffled] for name, values in moved.images.items()})
+    pair, code = verdict(old, moved)
+    assert (pair.verdict, code) == ("changed", 1)
+    assert [flip.path for flip in pair.images.flips] == ["grass/test/007.png"]
+
+
+GONE = "1 only in the baseline, such as grass/test/000.png"
+OTHERS = {
+    "a file less": (
+        lambda images: {name: values[1:] for name, values in images.items()},
+        f"images: {GONE}",
+    ),
+    "another file": (
+        lambda images: {**images, "path": np.array(["new.png", *images["path"][1:]])},
+        f"images: {GONE}; 1 only in the new run, such as new.png",
+    ),
+    "a file twice": (
+        lambda images: {**images, "path": images["path"][[1, *range(1, 40)]]},
+        f"images: {GONE}; 1 only in the new run, such as grass/test/001.png",
+    ),
+    "another label": (
+        lambda images: {**images, "label": np.array([1, *images["label"][1:]], np.int8)},
+        "label of 1 image, such as grass/test/000.png: 0 → 1",
+    ),
+    "other defects": (
+        lambda images: {**images, "defect": np.full(40, "hole")},
+        "defect of 20 images, such as grass/test/000.png: good → hole",
+    ),
+    "no scores": (lambda _: {}, "score of the images: only in the baseline"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_other_images_are_said_and_not_compared(verdict, other):
+    change, said = OTHERS[other]
+    new = replace(result(), images=change(result().images))
+    pair, code = verdict(result(), new)
+    assert (pair.verdict, code) == ("re-baseline", 2)
+    assert pair.versions == (said,)
+    if other == "no scores":
+        assert verdict(new, result())[0].versions == ("score of the images: only in the new run",)
+
+
+def test_results_without_images_are_compared_by_their_metrics(verdict):
+    bare = replace(result(), images={})
+    assert verdict(bare, bare)[0].verdict == "as good"
+    assert verdict(bare, replace(result(aupro=0.5), images={}))[0].verdict == "worse"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import f1_score, precision_recall_curve
 
-from adbench_harness.compare.images import Flip, ImageChanges, changes, threshold
+from adbench_harness.compare.images import Flip, ImageChanges, aligned, changes, threshold
 from adbench_harness.statistics import delong
 
 SCORES = arrays.arrays(np.float32, 24, elements=st.integers(-8, 8).map(float))
@@ -103,3 +103,20 @@ def test_classes_flip_when_another_is_likeliest():
 
 def test_a_run_without_scores_says_nothing():
     assert changes({}, images(np.ones(24)), 0.1) == ImageChanges()
+
+
+def test_classes_are_compared_by_their_name():
+    base = images(np.zeros(3), LABELS[:3])
+    probability = np.array([[0.8, 0.1, 0.1], [0.4, 0.6, 0.0], [0.3, 0.0, 0.7]], np.float32)
+    before = {**base, "probability": probability, "class": np.array(["x", "y", "z"])}
+    after = {**base, "probability": probability[:, [2, 0, 1]], "class": np.array(["z", "x", "y"])}
+    found, reasons = aligned(before, after)
+    assert reasons == ()
+    assert changes(before, found, 0.0).furthest == 0
+    after = {**base, "probability": probability, "class": np.array(["x", "y", "new"])}
+    _, reasons = aligned(before, after)
+    assert reasons == (
+        "classes: 1 only in the baseline, such as z; 1 only in the new run, such as new",
+    )
+    _, reasons = aligned(before, images(np.zeros(3), LABELS[:3]))
+    assert reasons == ("probability of the images: only in the baseline",)

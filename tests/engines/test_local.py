@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from adbench_harness.engines.inline import Inline
-from adbench_harness.engines.local import Local
+from adbench_harness.engines.local import OUTPUTS, Local
+from adbench_harness.results import scratch
 from adbench_harness.results.store import TrialResult
 from adbench_harness.results.trial import Bundle
 
@@ -227,7 +228,10 @@ def test_workers_end_with_their_driver(
         *("--set", f"slow.note={tmp_path / 'note'}", "--set", "slow.seconds=300.0"),
         *("--out", str(tmp_path / "out")),
     ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # the toys
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(temporary)}
+    environment = {**os.environ, **paths}
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 60
     while not (tmp_path / "note").exists() or len(fits()) < 2:
@@ -246,6 +250,11 @@ def test_workers_end_with_their_driver(
     _, alive = psutil.wait_procs(processes, timeout=20)
     assert alive == []
     assert not list((tmp_path / "out").rglob("*.json"))
+    # What a killed driver leaves in the system's folder is deleted by the next run.
+    left = list(temporary.glob(f"{OUTPUTS}*"))
+    assert len(left) == (number == signal.SIGKILL)
+    with scratch.folder(OUTPUTS, temporary):
+        assert not any(path.exists() for path in left)
 
 
 def test_a_script_without_a_guarded_main_may_use_workers(toys: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ PLUGIN = str(Path(misbehaving.__file__))
 EXPECTED: dict[str, tuple[str, str] | None] = {
     # ends with an exception: the stage and the message
     "exit": ("fit", "SystemExit: 0"),
-    "interrupt": ("process", r"raised KeyboardInterrupt"),
+    "interrupt": ("fit", "KeyboardInterrupt: no message"),
     "generator-exit": ("fit", "GeneratorExit"),
     "rude": ("fit", "Rude: I am not an Exception"),
     "stop-iteration": ("fit", "StopIteration"),
@@ -45,6 +46,10 @@ EXPECTED: dict[str, tuple[str, str] | None] = {
     "meta": ("predict", "."),
     "score-exit": ("score", "SystemExit: 0"),
     "score-rude": ("score", "Rude: no"),
+    "score-interrupt": ("score", "KeyboardInterrupt: no message"),
+    "chosen-exit": ("result", "SystemExit: 0"),
+    "chosen-text": ("result", "chosen returned str, not a mapping"),
+    "chosen-set": ("result", "chosen: 'gain' must be a text or a finite number, not set"),
     "score-nan": ("score", "image: shape"),
     "score-spoil": ("score", "score modified the model's outputs in place"),
     # ends the process: how
@@ -75,7 +80,13 @@ EITHER = {"stop", "device", "modules", "warnings", "alarm", "limits"}
 EITHER |= {"replace-torch", "replace-numpy"}
 """What happens to these depends on the libraries, or (stop) on whether the driver lets the process
 go on after another one was measured; their neighbours must not notice."""
-DEEDS = [*misbehaving.FIT, *misbehaving.PREDICT]
+DEEDS = [*misbehaving.FIT, *misbehaving.CHOSEN, *misbehaving.PREDICT]
+RAISED = [
+    deed
+    for deed in DEEDS
+    if deed not in EITHER and (expected := EXPECTED[deed]) and expected[0] != "process"
+]
+"""Deeds that harm nobody in the same process."""
 
 
 def bundle(**asked: object) -> Bundle:
@@ -128,6 +139,25 @@ def test_a_bad_model(ran: dict[str, tuple[TrialResult, bool]], deed: str) -> Non
     if deed not in EITHER:
         check(result, EXPECTED[deed])
     assert unharmed
+
+
+def test_bad_models_in_this_process() -> None:
+    bad = bundle(models="bad", set={"bad.deed": RAISED}).trials
+    good = bundle(models="toy-mean").trials
+    found = {r.trial.id: r for r in inline(replace(bundle(models="bad"), trials=(*bad, *good)))}
+    for deed, trial in zip(RAISED, bad, strict=True):
+        check(found[trial.id], EXPECTED[deed])
+    for expected in inline(bundle(models="toy-mean")):
+        assert scores(found[expected.trial.id]) == scores(expected)
+
+
+def inline(bundle: Bundle) -> Iterator[TrialResult]:
+    """What the engine of this process yields in a run, where SIGINT has a handler."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield from Inline()([bundle], lambda bundle: bundle, lambda *_: None)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def check(result: TrialResult, expected: tuple[str, str] | None) -> None:

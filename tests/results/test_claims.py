@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from adbench_harness.errors import UserError
 from adbench_harness.results.claims import Claims
 
 ONE, TWO = "00000000000000ff", "ffffffffffffffff"
@@ -31,6 +34,12 @@ def test_a_trial_has_one_run_at_a_time(tmp_path: Path) -> None:
     assert other(path, ask) == "True False"
     claims.close()
     assert other(path, ask) == "True True"
+
+
+def test_a_file_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "claims").mkdir()
+    with pytest.raises(UserError, match=r"claims' cannot be opened \(Is a directory\); delete it"):
+        Claims(tmp_path / "claims")
 
 
 def test_only_the_first_of_several_runs_sweeps(tmp_path: Path) -> None:

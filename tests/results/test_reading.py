@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adbench_harness.errors import UserError
 from adbench_harness.results.reading import Damaged
 from adbench_harness.results.store import Store
 from stored import IMAGES, TRIAL, result
@@ -64,6 +66,23 @@ CONTENTS: dict[str, tuple[Callable[[Content], Content], str]] = {
     "a number is NaN": (changed("metrics", "image_auroc", to=float("nan")), "'image_auroc' is nan"),
     "a number is infinite": (changed("metrics", "params", to=float("inf")), "'params' is inf"),
     "a number is huge": (changed("metrics", "params", to=10**400), "metrics.params: "),
+    "a fraction is above 1": (changed("metrics", "image_auroc", to=1.5), "'image_auroc' is 1.5"),
+    "a fraction is negative": (changed("metrics", "image_auroc", to=-0.1), "'image_auroc' is -0.1"),
+    "a count is negative": (changed("metrics", "params", to=-3.0), "'params' is -3.0"),
+    "a time is negative": (changed("seconds_alone", "fit", to=-1.0), "'fit' is -1.0"),
+    "a time is infinite": (changed("seconds_alone", "fit", to=float("inf")), "'fit' is inf"),
+    "an interval is above 1": (
+        changed("intervals", "image_auroc", to=[0.5, 1.2]),
+        "'image_auroc' is 1.2",
+    ),
+    "an interval is backwards": (
+        changed("intervals", "image_auroc", to=[0.75, 0.25]),
+        "the interval of 'image_auroc' is from 0.75 to 0.25",
+    ),
+    "an interval is NaN": (
+        changed("intervals", "image_auroc", to=[float("nan"), 1.0]),
+        "the interval of 'image_auroc' is from nan to 1.0",
+    ),
     "an interval has one end": (changed("intervals", "image_auroc", to=[0.5]), "intervals.image"),
     "a seed is huge": (changed("trial", "seed", to=10**400), "its id is not that"),
     "the status is another": (changed("status", to="great"), "status: Input should be 'ok'"),
@@ -132,6 +151,14 @@ ARRAYS: dict[str, tuple[bytes, str]] = {
     "a score is nan": (saved(score=np.array([0.5, np.nan])), "'score' has a value that is not fin"),
     "a label is 7": (saved(label=np.array([0, 7], np.int8)), "'label' has a value that is not 0"),
     "the labels are a table": (saved(label=np.zeros((2, 1), np.int8)), "'label' is unknown or has"),
+    "probabilities have no class": (
+        saved(probability=np.zeros((2, 2), np.float32)),
+        "'probability' has another number of columns than 'class'",
+    ),
+    "a class has no probabilities": (
+        saved(**{"class": np.array(["good", "kratzer"])}),
+        "'probability' has another number of columns than 'class'",
+    ),
     "a path goes up": (saved(path=np.array(["a.png", "../b.png"])), r"'../b.png' is not a path"),
     "a path is absolute": (saved(path=np.array(["a.png", "/b.png"])), r"b.png' is not a path in"),
 }
@@ -142,6 +169,50 @@ def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "results")
     store.write(result())
     return store
+
+
+NOT_FILES: dict[str, Callable[[Path], Any]] = {
+    "a folder": Path.mkdir,
+    "a link to itself": lambda path: path.symlink_to(path),
+    "a link to nothing": lambda path: path.symlink_to("/nowhere"),
+    "a link to a device": lambda path: path.symlink_to("/dev/full"),
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("suffix", ["json", "npz", "maps.npz", "curves.npz"])
+@pytest.mark.parametrize("what", NOT_FILES)
+def test_what_is_not_a_file_is_damage(store: Store, suffix: str, what: str) -> None:
+    """Reading it might not end, or might take all the memory."""
+    path = store.trials / f"{TRIAL.id}.{suffix}"
+    path.unlink()
+    NOT_FILES[what](path)
+    found = store.survey()
+    assert found.finished == set()
+    assert f"{path}: not a result (it is not a file)" in found.damaged[TRIAL.id]
+    readers = {
+        "json": lambda: list(store.read()),
+        "npz": lambda: store.images(TRIAL),
+        "maps.npz": lambda: store.maps(TRIAL),
+        "curves.npz": lambda: store.curves(TRIAL),
+    }
+    with pytest.raises(Damaged, match="it is not a file"):
+        readers[suffix]()
+    assert store.stamps().keys() == {TRIAL.id}
+    if what == "a folder":
+        with pytest.raises(UserError, match=rf"{path}' \(Is a directory\); fix this, and the same"):
+            store.write(result())
+    else:
+        store.write(result())
+        assert store.finished() == {TRIAL.id}
+
+
+def test_a_result_without_its_scores_is_damage(store: Store) -> None:
+    (store.trials / f"{TRIAL.id}.npz").unlink()
+    assert f"{TRIAL.id}.npz is missing beside it" in store.survey().damaged[TRIAL.id]
+    assert store.images(TRIAL) == {}
+    with pytest.raises(Damaged, match=rf"{TRIAL.id}.npz is missing beside it"):
+        store.scored(TRIAL)
 
 
 @pytest.mark.parametrize("damage", FILES)

@@ -262,6 +262,27 @@ def test_a_folder_without_results_is_refused_where_results_are_needed(
     assert not (tmp_path / "none").exists()
 
 
+def test_a_folder_that_cannot_be_read_is_not_empty(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(result())
+
+    def forbidden(_: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    for read in (store.read, store.finished, store.survey, store.stamps):
+        with pytest.raises(UserError, match=r"trials' cannot be read \(Permission denied\)"):
+            read()
+
+
+def test_what_a_killed_accept_left_is_put_right_before_a_run(store: Store) -> None:
+    store.write(result())
+    store.trials.rename(store.root / "trials.old")
+    store.make()
+    assert store.finished() == {TRIAL.id}
+
+
 def test_a_folder_is_made_only_where_it_can_be_written_to(tmp_path: Path) -> None:
     store = Store(tmp_path / "new" / "results")
     store.make()

@@ -88,3 +88,22 @@ def test_curves_go_back_to_the_last_save(tmp_path: Path) -> None:
     assert resumed.load() == {"step": 1}
     resumed.log("loss", 1)
     assert resumed.curves == {"loss": [3.0, 1.0]}
+
+
+@pytest.mark.parametrize("content", [b"", b"text", None, {"other": 1}, [1]])
+def test_a_damaged_file_counts_as_none(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "a.pt"
+    checkpoint = FileCheckpoint(path)
+    checkpoint.log("loss", 1.0)
+    checkpoint.save({"step": 1})
+    if content is None:
+        path.write_bytes(path.read_bytes()[:-100])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    found = FileCheckpoint(path)
+    assert found.load() is None
+    assert found.curves == {}
+    found.save({"step": 2})
+    assert found.load() == {"step": 2}

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from adbench_harness.errors import ContractError
 from adbench_harness.nn.neighbours import Neighbours
 from adbench_harness.running.contract import (
+    check_chosen,
     check_outputs,
     check_scores,
     finite,
@@ -152,6 +155,10 @@ def test_scores_in_their_shape_pass(scores: Scores) -> None:
             r"map: 4 x 8 for an input of 8 x 8 \(height x width\); a map must cover",
         ),
         (
+            Scores(classes=torch.zeros(B, 2), class_names=("a", 7)),
+            "classes: a name must be a text, not 7",
+        ),
+        (
             Scores(classes=torch.zeros(B, 2), class_names=("a", "b", "c")),
             "classes: 2 columns for 3 names",
         ),
@@ -203,3 +210,26 @@ def test_a_map_has_the_aspect_of_the_input(
 def test_a_level_has_the_aspect_of_its_own_box() -> None:
     level = Level(torch.zeros(B, 4, 8), box=(0, 0, 4, 8))
     check_outputs(Outputs((8, 8), AnomalyMap((level,))), frozenset({AnomalyMap}), B)
+
+
+def test_what_fit_chose_is_plain() -> None:
+    check_chosen({})
+    check_chosen({"size": 3, "name": "é", "share": 0.5, "own": True, "other": np.float64(2)})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ("text", "chosen returned str, not a mapping"),
+        (None, "chosen returned NoneType, not a mapping"),
+        ({3: 3}, "chosen: a name must be a text, not int"),
+        ({"a": {1}}, "chosen: 'a' must be a text or a finite number, not set"),
+        ({"a": np.int64(1)}, "chosen: 'a' must be a text or a finite number, not int64"),
+        ({"a": math.nan}, "chosen: 'a' must be a text or a finite number, not float"),
+        ({"a": -math.inf}, "chosen: 'a' must be a text or a finite number, not float"),
+        ({"a": torch.zeros(2)}, "chosen: 'a' must be a text or a finite number, not Tensor"),
+    ],
+)
+def test_what_a_result_cannot_store_is_refused(chosen: Any, said: str) -> None:
+    with pytest.raises(ContractError, match=said):
+        check_chosen(chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 
 from adbench_harness.cli import main
+from adbench_harness.errors import ContractError
+from adbench_harness.evaluation import Evaluation
 from adbench_harness.images.truth import Truth
 from adbench_harness.results.store import Store
 from adbench_harness.results.trial import EvaluationSettings
 from adbench_harness.running import evaluating
-from adbench_harness.types import InputSpec, Sample
+from adbench_harness.types import InputSpec, Metric, Sample
 
 SIZE = (40, 60)
 SPEC = InputSpec(32, 24)
@@ -249,3 +252,22 @@ def test_held_out_images_are_scored_for_a_threshold(plugins, tmp_path) -> None:
     (rescored,) = Store(again).read()
     assert rescored.metrics["recall_at_1%"] == expected
     assert rescored.intervals == ran.intervals
+
+
+UNITS = [("%", 1.5), ("%", -0.5), ("count", -1.0), ("ms", -1.0), ("%", math.inf), ("s", -math.inf)]
+
+
+@pytest.mark.parametrize(("unit", "number"), UNITS)
+def test_a_number_that_its_unit_does_not_allow_is_refused(unit, number):
+    metric = Metric("odd", "Odd.", lambda _: number, "image", unit=unit)
+    with pytest.raises(ContractError, match=r"metric 'odd' is .*, but a number of unit '.*' is "):
+        evaluating.value(metric, Evaluation(np.zeros(1)))
+
+
+@pytest.mark.parametrize(
+    ("unit", "number"), [("%", 1.0), ("%", 1 + 1e-12), ("", -7.0), ("count", 9e9), ("%", math.nan)]
+)
+def test_others_are_what_the_metric_computed(unit, number):
+    metric = Metric("mine", "Mine.", lambda _: number, "image", unit=unit)
+    found = evaluating.value(metric, Evaluation(np.zeros(1)))
+    assert found == number or (math.isnan(found) and math.isnan(number))

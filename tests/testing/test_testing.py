@@ -512,6 +512,7 @@ def metric(name, compute, **kwargs):
 
 metric("says_what_it_is", AUROC.compute, summary="")
 metric("is_a_number", lambda _: float("nan"))
+metric("is_a_number", lambda _: 1.5)
 metric("perfect_ranking_is_one", lambda evaluation: 0.99 * evaluation.images.auroc())
 metric("interval_holds_the_number", AUROC.compute, interval=lambda _: (0.0, 0.1))
 metric("constant_scores_are_chance", AUROC.compute, chance=lambda _: 0.7)

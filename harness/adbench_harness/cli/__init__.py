@@ -114,12 +114,18 @@ def _guarded(arguments: Sequence[str] | None) -> int:
     except (UserError, ContractError) as error:
         return _refused(str(error))
     except KeyboardInterrupt as error:
-        print("adbench: interrupted; run the same command again to continue", file=sys.stderr)
-        return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
+        known = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        during = f" during {known.what}: if it hangs, fix it or leave it out" * bool(known.what)
+        options.tell(f"interrupted{during}; run the same command again to continue")
+        return 128 + known.number
     except BrokenPipeError:
         # The reader (such as head) closed the pipe; Python must not print an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except PermissionError as error:
+        if not error.filename:
+            raise
+        return _refused(f"'{error.filename}': {error.strerror}; correct its permissions")
     except OSError as error:
         if not no_room(error):
             raise

@@ -56,6 +56,11 @@ def handle(given: argparse.Namespace) -> int:
         return _accept(Store(folder), new, accepted)
     baseline = Store.existing(folder)
     found = compare.compare(baseline, new, tolerance)
+    if not accepted and all(pair.old is None for pair in found.pairs):
+        raise UserError(
+            f"'{folder}' has no result to compare with; accept new ones with --accept, or name "
+            "another baseline"
+        )
     _check(tolerance, found, suite_file)
     writers = {"markdown": compare.markdown, "junit": compare.junit, "json": compare.json_text}
     for name, write in writers.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ def handle(given: argparse.Namespace) -> int:
     old = Store.existing(given.results)
     from adbench_harness import leaderboard
     from adbench_harness.planning import grammar, plugins, suite
+    from adbench_harness.results.claims import Claims
     from adbench_harness.results.trial import EvaluationSettings
     from adbench_harness.running.rescore import rescore
 
@@ -71,16 +73,19 @@ def handle(given: argparse.Namespace) -> int:
     own = plugins.load(grammar.names(given.plugins or "")).plugins.values()
     images = _Images(given, catalogue)
     done, bare = [], 0
-    for result in sorted(finished, key=lambda result: _place(result.trial)):
-        used = {plugin.name: plugin.origin for plugin in own}
-        used |= result.provenance.get("plugins", {})
-        result = replace(result, provenance={**result.provenance, "plugins": used})
-        metrics = catalogue.metrics(asked) if asked else _metrics(result, catalogue)
-        stored = result.trial.id in mapped
-        bare += not stored and any(metric.needs in ("map", "regions") for metric in metrics)
-        here = images.of(result.trial) if stored else None
-        done.append(rescore(result, old, here, metrics, settings))
-        new.write(done[-1])
+    new.make()
+    with closing(Claims(new.root / "claims")) as claims:
+        claims.enter(new.sweep)
+        for result in sorted(finished, key=lambda result: _place(result.trial)):
+            used = {plugin.name: plugin.origin for plugin in own}
+            used |= result.provenance.get("plugins", {})
+            result = replace(result, provenance={**result.provenance, "plugins": used})
+            metrics = catalogue.metrics(asked) if asked else _metrics(result, catalogue)
+            stored = result.trial.id in mapped
+            bare += not stored and any(metric.needs in ("map", "regions") for metric in metrics)
+            here = images.of(result.trial) if stored else None
+            done.append(rescore(result, old, here, metrics, settings))
+            new.write(done[-1])
     if bare:
         options.tell(
             f"{bare} of {counted(len(done), 'trial')} stored no maps, so their pixel metrics are "

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench_harness.cli import options, output
 from adbench_harness.errors import UserError
+from adbench_harness.results import scratch
 from adbench_harness.wording import counted
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def _write_maps(
     from adbench_harness.running.images import TrialImages
 
     locations = options.data_locations(given)
-    catalogue = options.loaded(given)
+    catalogue = options.recorded(given, results)
     locations.check(catalogue.offers["dataset"])
     written: dict[Path, str] = {}
     bare = 0
@@ -102,7 +101,7 @@ def _write_maps(
             except UserError as error:
                 raise UserError(f"{error}; or select other results with --only") from None
             place = Path(_file_name(row["title"])) / MAPS
-            paths = store.images(trial)["path"].tolist()
+            paths = store.scored(trial)["path"].tolist()
             for name, values in zip(paths, maps.values, strict=True):
                 path = (place / name).with_suffix(".tiff")
                 if path in written:
@@ -129,18 +128,16 @@ def _write_maps(
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
     """A new folder whose files are moved into ``folder`` at the end, unless there is an error."""
-    with output.writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with ExitStack() as open_:
+        with output.writing(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            part = open_.enter_context(scratch.folder(f".{folder.name}.part-", folder.parent))
         yield part
         with output.writing(folder):
             for file in [path for path in part.rglob("*") if path.is_file()]:
                 target = folder / file.relative_to(part)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_map(path: Path, values: Any, size: tuple[int, int], spec: Any, bits: int) -> None:

@@ -14,9 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
-
-from adbench_harness.compare.images import ImageChanges, changes
+from adbench_harness.compare.images import ImageChanges, aligned, changes
 from adbench_harness.leaderboard.columns import COUNTS, column
 from adbench_harness.planning.suite import Tolerance
 from adbench_harness.results.differences import (
@@ -247,11 +245,9 @@ def _pair(
         return Pair("failed", old, new)
     if old is None or old.status == "failed":
         return Pair("new", None, new)
-    versions = tuple(dict.fromkeys(_versions(old.trial, new.trial)))
-    accepted, found = baseline.images(old.trial), store.images(new.trial)
-    if not np.array_equal(accepted.get("path", ()), found.get("path", ())):
-        versions = (*versions, "the images, or their order, are different")
-    if versions:
+    accepted = baseline.images(old.trial)
+    found, reasons = aligned(accepted, store.images(new.trial))
+    if versions := (*dict.fromkeys(_versions(old.trial, new.trial)), *reasons):
         return Pair("re-baseline", old, new, versions)
     images = changes(accepted, found, tolerance.scores)
     differences = tuple(_differences(old, new, images, tolerance, growth))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbench_harness.statistics import delong
+from adbench_harness.wording import counted
 
 Arrays = Mapping[str, NDArray[Any]]
+KINDS = ("score", "probability")
+"""What a result may have of each image, besides its file and truth."""
 SIDES = np.array(["normal", "anomalous"])
 
 
@@ -62,8 +66,57 @@ def threshold(scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_]) -> f
     return float(candidates[max(best - 1, 0) : best + 1].mean())
 
 
+def aligned(old: Arrays, new: Arrays) -> tuple[Arrays, tuple[str, ...]]:
+    """``new`` in the order of ``old``'s images and classes, and why they cannot be compared.
+
+    Without reasons, each value of both belongs to the same file, truth and class.
+    """
+    reasons = [
+        f"{name} of the images: only in the {'baseline' if name in old else 'new run'}"
+        for name in KINDS
+        if (name in old) != (name in new)
+    ]
+    if reasons or not (old and new):
+        return new, tuple(reasons)
+    found = dict(new)
+    for name, members in (("path", ("path", "label", "defect", *KINDS)), ("class", ("class",))):
+        if name not in old:
+            continue
+        what = "images" if name == "path" else "classes"
+        if other := _difference(old[name].tolist(), new[name].tolist()):
+            return new, (f"{what}: {other}",)
+        # Names that are there twice stay in their order.
+        places = np.empty(len(old[name]), int)
+        places[np.argsort(old[name], kind="stable")] = np.argsort(new[name], kind="stable")
+        found |= {key: found[key][places] for key in members if key in found}
+        if name == "class":
+            found["probability"] = found["probability"][:, places]
+    for name in ("label", "defect"):
+        wrong = np.flatnonzero(old[name] != found[name])
+        if len(wrong):
+            first = wrong[0]
+            reasons.append(
+                f"{name} of {counted(len(wrong), 'image')}, such as {old['path'][first]}: "
+                f"{old[name][first]} → {found[name][first]}"
+            )
+    return found, tuple(reasons)
+
+
+def _difference(old: Sequence[str], new: Sequence[str]) -> str:
+    """Names that are not in both; empty if there are none."""
+    said = [
+        f"{sum(only.values())} only in the {where}, such as {min(only)}"
+        for where, only in (
+            ("baseline", Counter(old) - Counter(new)),
+            ("new run", Counter(new) - Counter(old)),
+        )
+        if only
+    ]
+    return "; ".join(said)
+
+
 def changes(old: Arrays, new: Arrays, allowed: float) -> ImageChanges:
-    """The changes in the images of a trial; empty if a run stored no image scores."""
+    """The changes in the images of a trial, which are ``aligned``; empty without image scores."""
     if "score" in old and "score" in new:
         return _scores(old, new, allowed)
     if "probability" in old and "probability" in new:

@@ -17,7 +17,7 @@ from adbench_harness.results.store import TrialResult
 from adbench_harness.wording import counted, wrapped
 
 _SCORES = "image scores"
-_TRUTH = ("path", "label", "defect")
+_TRUTH = ("path", "label", "defect", "class")
 _ONE_BY_ONE = ("plugins", "libraries")
 """What a record has by name."""
 
@@ -91,6 +91,8 @@ def repetition(stored: TrialResult, new: TrialResult) -> Repetition:
 
 
 def _same(old: Arrays, new: Arrays, name: str) -> bool:
+    if name == "class" and name not in old and name not in new:
+        return True
     return name in old and name in new and np.array_equal(old[name], new[name])
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
@@ -28,6 +28,7 @@ from adbench_harness.engines import template, worker
 from adbench_harness.engines.schedule import part, schedule, singles
 from adbench_harness.errors import clean
 from adbench_harness.images import folders
+from adbench_harness.results import scratch
 from adbench_harness.results.store import PROCESS, Failure
 from adbench_harness.running.bundle import fit_key, load, refused
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from adbench_harness.results.store import TrialResult
     from adbench_harness.results.trial import Bundle, Trial
 
+OUTPUTS = "adbench-workers-"
+"""How the names of the folders of workers' outputs begin."""
 _TICK = 0.1
 """Seconds between two looks at the limits."""
 _BYTES = 2 * 2**30
@@ -206,7 +209,8 @@ class _Crew:
         self._alive: list[_Worker] = []
         self._inbox: queue.SimpleQueue[tuple[_Worker, tuple[str, Any] | None]] = queue.SimpleQueue()
         self._measuring: deque[_Worker] = deque()  # the first one measures, the others wait
-        self._outputs = tempfile.TemporaryDirectory(prefix="adbench-")
+        self._open = ExitStack()
+        self._outputs = self._open.enter_context(scratch.folder(OUTPUTS))
 
     def run(self, bundles: Sequence[Bundle], begin: Begin) -> Iterator[TrialResult]:
         self._tasks = deque(map(_Task, bundles))
@@ -229,7 +233,7 @@ class _Crew:
             one.signal(signal.SIGKILL)
             one.process.join()
             one.connection.close()
-        self._outputs.cleanup()
+        self._open.close()
 
     # ------------------------------------------------------------ start
 
@@ -248,7 +252,7 @@ class _Crew:
     def _hired(self) -> _Worker:
         """A fresh worker in a free slot."""
         slot = self._slots.pop(0)
-        handle, output = tempfile.mkstemp(dir=self._outputs.name)
+        handle, output = tempfile.mkstemp(dir=self._outputs)
         os.close(handle)
         environment = dict(os.environ)
         if self._gpus:

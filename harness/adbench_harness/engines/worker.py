@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ from adbench_harness.engines import process
 from adbench_harness.engines.residue import Residue
 from adbench_harness.engines.schedule import fits
 from adbench_harness.errors import said
-from adbench_harness.results.store import Failure
 from adbench_harness.running.bundle import run_bundle
 from adbench_harness.running.watch import Watch
 
@@ -141,7 +140,7 @@ class _Worker:
                     self.send("retire", found)
                     return False
         except BaseException as error:
-            # What run_bundle does not catch: KeyboardInterrupt, which no user can cause here.
+            # An error of the harness, such as of the connection.
             self.send("broken", f"raised {said(error)}")
             return False
         if _gpu_bytes() - memory > _GPU_LEAK:
@@ -154,9 +153,7 @@ class _Worker:
         try:
             self.send("result", result)
         except (pickle.PicklingError, TypeError, AttributeError) as error:
-            failure = Failure.of("result", error)
-            failed = replace(result, status="failed", failures=(failure,), metrics={}, columns={})
-            self.send("result", replace(failed, intervals={}, images={}, maps=None, curves={}))
+            self.send("result", result.refused("result", error))
 
     def stage(self, name: str, done: int, total: int) -> None:
         if done == total or time.monotonic() - self._told > _STAGE_SECONDS:

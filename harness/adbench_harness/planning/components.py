@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from adbench_harness.errors import ContractError, UserError
-from adbench_harness.planning import declarations, grammar, parameters
+from adbench_harness.errors import ContractError, UserError, interrupted
+from adbench_harness.planning import declarations, grammar, parameters, witness
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.results.store import Failure
 from adbench_harness.results.trial import Choice
@@ -24,15 +24,19 @@ class BrokenError(ContractError):
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
-    """Raise BrokenError for any error of an author's code except UserError."""
+def guarded(what: str = "") -> Iterator[None]:
+    """Raise BrokenError for any error of an author's code except UserError.
+
+    ``what`` is named if it ends the process or hangs, as ``witness.during`` explains.
+    """
     try:
-        yield
+        with witness.during(what) if what else nullcontext():
+            yield
     except (UserError, BrokenError):
         raise
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if interrupted(error):
+            raise
         raise BrokenError(Failure.of(STAGE, error)) from error
 
 
@@ -47,7 +51,7 @@ class Components:
     def parameters(self, kind: str, name: str) -> Mapping[str, parameters.Parameter] | None:
         """The constructor's parameters by name; None if they cannot be read."""
         try:
-            with guarded():
+            with guarded(self._planning(kind, name)):
                 return parameters.parameters(self.catalogue.get(kind, name))
         except BrokenError:
             return None
@@ -58,7 +62,7 @@ class Components:
         Raises UserError for a mistake of the user.
         """
         try:
-            with guarded():
+            with guarded(self._planning(kind, wanted.name)):
                 component = self.catalogue.get(kind, wanted.name)
                 declarations.check_class(kind, component)
                 return parameters.resolve(self.catalogue, kind, wanted)
@@ -79,7 +83,7 @@ class Components:
             raise BrokenError(self._failures[key])
         if key not in self._built:
             try:
-                with guarded():
+                with guarded(self._planning(kind, choice.name)):
                     built = parameters.build(self.catalogue, kind, choice)
                     declarations.check_instance(kind, built)
             except BrokenError as error:
@@ -87,6 +91,9 @@ class Components:
                 raise
             self._built[key] = built
         return self._built[key]
+
+    def _planning(self, kind: str, name: str) -> str:
+        return f"the planning of {self.catalogue.title(kind, name)}"
 
     def is_broken(self, kind: str, choice: Choice) -> bool:
         """Whether ``get`` raises BrokenError."""

@@ -6,7 +6,8 @@ import hashlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -16,7 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 from adbench_harness import hookspecs
-from adbench_harness.errors import ContractError, NotInstalled, UserError, nearest, said
+from adbench_harness.errors import (
+    ContractError,
+    NotInstalled,
+    UserError,
+    interrupted,
+    nearest,
+    said,
+)
+from adbench_harness.planning import witness
 from adbench_harness.planning.declarations import completed
 from adbench_harness.types import COMPONENTS, NEEDS, UNITS
 
@@ -55,6 +64,11 @@ class Plugin:
     def origin(self) -> str:
         """The origin that messages name: the distribution with its version, or the file's path."""
         return self.distribution if self.is_file else f"{self.distribution} {self.version}"
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"plugin '{self.name}' of {self.origin}"
 
     @property
     def is_file(self) -> bool:
@@ -104,6 +118,11 @@ class Catalogue:
             )
         return offers[name].component
 
+    def title(self, kind: str, name: str) -> str:
+        """What messages call a component that there is, or that there is not."""
+        offer = self.offers[kind].get(name)
+        return f"{kind} '{name}'{f' of {self.plugins[offer.plugin].title}' if offer else ''}"
+
     def brought(self, kind: str, plugins: Iterable[str]) -> list[Any]:
         """The components of ``kind`` that ``plugins`` provide, in the order of their loading."""
         wanted = set(plugins)
@@ -116,10 +135,17 @@ class Catalogue:
         return [o.component for o in self.offers["metric"].values() if o.component.default]
 
     def reported(self) -> list[Reported]:
-        """The numbers that the papers of the named plugins printed, in their order."""
-        modules = map(self.manager.get_plugin, self.named)
-        hooks = (getattr(module, "adbench_reported", None) for module in modules)
-        return [row for hook in hooks if hook for row in hook()]
+        """The numbers that the papers of the named plugins printed, in their order.
+
+        Raises UserError if a plugin fails.
+        """
+        rows: list[Reported] = []
+        for name in self.named:
+            hook = getattr(self.manager.get_plugin(name), "adbench_reported", None)
+            if hook:
+                with _hook(self.plugins[name], "adbench_reported"):
+                    rows += hook()
+        return rows
 
 
 def available() -> dict[str, list[EntryPoint]]:
@@ -164,10 +190,11 @@ def load(names: Sequence[str]) -> Catalogue:
         plugins[plugin.name] = plugin
         try:
             manager.register(module, plugin.name)
-        except pluggy.PluginValidationError as error:
-            raise UserError(f"plugin '{plugin.name}' of {plugin.origin}: {said(error)}") from error
+            required = [str(name) for name in getattr(module, "requires", ())]
+        except Exception as error:  # a module may have a __getattr__ of its own
+            raise UserError(f"{plugin.title}: {said(error)}") from error
         _check_hooks(manager, plugin, module)
-        queue += [(required, plugin.name) for required in getattr(module, "requires", ())]
+        queue += [(name, plugin.name) for name in required]
     return Catalogue(tuple(named), plugins, _offers(manager, plugins), manager)
 
 
@@ -257,15 +284,15 @@ def _executed(path: Path, version: str) -> Any:
 
 def _import(plugin: Plugin) -> Any:
     try:
-        return plugin.load()
+        with witness.during(f"the import of {plugin.title}"):
+            return plugin.load()
     except NotInstalled as error:
         raise NotInstalled(f"plugin '{plugin.name}': {error}") from None
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if interrupted(error):
+            raise
         raise UserError(
-            f"plugin '{plugin.name}' of {plugin.origin} cannot be imported: {said(error)}; fix it "
-            "or leave it out of --plugins"
+            f"{plugin.title} cannot be imported: {said(error)}; fix it or leave it out of --plugins"
         ) from error
 
 
@@ -276,19 +303,30 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> 
         if not name.startswith("adbench_") or not callable(value):
             continue
         if name not in hooks:
-            raise UserError(
-                f"plugin '{plugin.name}' of {plugin.origin} has the unknown hook '{name}'"
-                f"{nearest(name, hooks)}"
-            )
+            raise UserError(f"{plugin.title} has the unknown hook '{name}'{nearest(name, hooks)}")
         if name not in implemented:
             raise UserError(
-                f"plugin '{plugin.name}' of {plugin.origin} defines '{name}' without @hookimpl; "
+                f"{plugin.title} defines '{name}' without @hookimpl; "
                 "mark it (from adbench_harness.hookspecs import hookimpl)"
             )
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise UserError(f"plugin '{plugin.name}' of {plugin.origin}: {error}") from error
+        raise UserError(f"{plugin.title}: {error}") from error
+
+
+@contextmanager
+def _hook(plugin: Plugin, name: str) -> Iterator[None]:
+    """Call a plugin's hook. Raises UserError if it fails."""
+    try:
+        with witness.during(f"{name} of {plugin.title}"):
+            yield
+    except BaseException as error:
+        if interrupted(error):
+            raise
+        raise UserError(
+            f"{plugin.title}: {name} failed: {said(error)}; fix it or leave it out of --plugins"
+        ) from error
 
 
 def _offers(
@@ -300,20 +338,13 @@ def _offers(
         caller = getattr(manager.hook, f"adbench_{kind}s")
         for implementation in caller.get_hookimpls():
             plugin = implementation.plugin_name
-            try:
+            with _hook(plugins[plugin], f"adbench_{kind}s"):
                 components = [
                     completed(kind, component)
                     if kind in COMPONENTS and isinstance(component, type)
                     else component
                     for component in implementation.function()
                 ]
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                raise UserError(
-                    f"plugin '{plugin}' of {plugins[plugin].origin}: adbench_{kind}s failed: "
-                    f"{said(error)}; fix it or leave it out of --plugins"
-                ) from error
             for component in components:
                 _check_component(kind, component, plugins[plugin])
                 offer = Offer(kind, component, plugin)
@@ -331,7 +362,7 @@ def _offers(
 
 
 def _check_component(kind: str, component: Any, plugin: Plugin) -> None:
-    who = f"plugin '{plugin.name}' of {plugin.origin}: {kind}"
+    who = f"{plugin.title}: {kind}"
     label = getattr(component, "__name__", f"of type {type(component).__name__}")
     if kind in COMPONENTS and not isinstance(component, type):
         raise UserError(f"{who} {label} is not a class; return classes from adbench_{kind}s")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adbench_harness.datasets import draw
-from adbench_harness.errors import ContractError, UserError, said
+from adbench_harness.errors import ContractError, UserError, interrupted, said
 from adbench_harness.images import survey
 from adbench_harness.images.folders import relative
 from adbench_harness.results.trial import Trial
@@ -91,9 +91,9 @@ def _listed(
         whole = list(dataset.samples(root, category, split_seed))
     except UserError:
         raise
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if interrupted(error):
+            raise
         raise ContractError(f"{subject}: listing its samples failed: {said(error)}") from error
     if protocol == "classification":
         samples = draw.classification(root, whole, split_seed)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from adbench_harness.errors import UserError
+
 _PRESENT = 2**62
 """The byte that every run locks together with the others."""
 _LOCKS = os.name == "posix"  # elsewhere every run is on its own
@@ -15,11 +17,17 @@ _LOCKS = os.name == "posix"  # elsewhere every run is on its own
 class Claims:
     """Locks on bytes of one file, a byte for each trial; the system frees those of a killed run.
 
-    The runs may be on several machines if the file system has POSIX locks.
+    The runs may be on several machines if the file system has POSIX locks. Raises UserError if the
+    file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise UserError(
+                f"'{path}' cannot be opened ({error.strerror}); delete it, or name another folder"
+            ) from None
 
     def enter(self, sweep: Callable[[], object]) -> None:
         """Join the runs in this folder; the first one calls ``sweep`` before others may join."""

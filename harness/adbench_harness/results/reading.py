@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,7 @@ class Damaged(UserError):  # noqa: N818  # as NotInstalled is named
 
 def record(path: Path) -> Record:
     """The content of a result's JSON file. Raises UserError unless the store could write it."""
+    _found(path)
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -95,6 +97,8 @@ def _difference(content: Any, plain: Any) -> str:
     return "has a value of another type"
 
 
+_CLOCK = 1e-3
+"""Seconds by which rounding may make a difference of times negative."""
 _FACTS = {
     "device": str,
     "processor": str,
@@ -116,17 +120,33 @@ def _odd(found: Record) -> str:
     for name, kind in _FACTS.items():
         if name in found.provenance and not isinstance(found.provenance[name], kind):
             return f"'{name}' has a value of another type"
-    for values in (found.metrics, found.seconds_alone, found.seconds_shared):
-        for name, value in values.items():
-            if not math.isfinite(value):
-                return f"'{name}' is {value}"
+    for name, (low, high) in found.intervals.items():
+        if not low <= high:
+            return f"the interval of '{name}' is from {low} to {high}"
+    numbers = [*found.metrics.items(), *((n, end) for n, i in found.intervals.items() for end in i)]
+    for name, value in numbers:
+        heading = found.columns.get(name)
+        if not math.isfinite(value) or (heading and not heading.allows(value)):
+            return f"'{name}' is {value}"
+    for name, value in (*found.seconds_alone.items(), *found.seconds_shared.items()):
+        if not -_CLOCK <= value < math.inf:
+            return f"'{name}' is {value}"
     return ""
 
 
 def check(path: Path) -> None:
     """Raise Damaged if there is a file of arrays that was cut off."""
-    if path.exists() and not zipfile.is_zipfile(path):
+    if _found(path) and not zipfile.is_zipfile(path):
         raise Damaged(path, "it is cut off")
+
+
+def _found(path: Path) -> bool:
+    """Whether there is a file. Raises Damaged for anything else, such as a link to a device."""
+    if not os.path.lexists(path):
+        return False
+    if not path.is_file():
+        raise Damaged(path, "it is not a file")
+    return True
 
 
 def images(path: Path) -> dict[str, NDArray[Any]]:
@@ -159,7 +179,7 @@ def maps(path: Path) -> Maps | None:
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     import numpy as np
 
-    if not path.exists():
+    if not _found(path):
         return {}
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -191,6 +211,8 @@ def _wrong(found: dict[str, NDArray[Any]]) -> str:
             return f"'{name}' has a value that is not finite"
         if name == "label" and not np.isin(values, (-1, 0, 1)).all():
             return "'label' has a value that is not 0, 1 or -1 (unknown)"
+    if found.get("probability", np.empty((0, 0))).shape[1] != len(found.get("class", ())):
+        return "'probability' has another number of columns than 'class' has names"
     for place in found["path"].tolist():
         path = Path(place)
         if not place or path.anchor or ".." in path.parts:

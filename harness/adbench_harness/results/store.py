@@ -19,7 +19,7 @@ from adbench_harness.errors import ContractError, UserError, clean, message, no_
 from adbench_harness.results import reading
 from adbench_harness.results.reading import SCHEMA
 from adbench_harness.results.trial import Choice, Trial
-from adbench_harness.types import Metric, Unit
+from adbench_harness.types import RANGES, Metric, Unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PROCESS = "process"
 """The stage of a failure that ended the trial's process."""
 _ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
+_ROUNDING = 1e-6
 _TRACEBACK = 20_000
 """Maximum number of stored characters of a traceback, from its beginning and its end."""
 
@@ -65,6 +66,11 @@ class Heading:
     def of(metric: Metric) -> Heading:
         """The heading of a metric: its title or, if it has none, its name."""
         return Heading(metric.title or metric.name, metric.unit, metric.higher_is_better)
+
+    def allows(self, value: float) -> bool:
+        """Whether a number of its unit may be ``value``, apart from rounding."""
+        low, high = RANGES[self.unit]
+        return low - _ROUNDING <= value <= high + _ROUNDING
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,12 @@ class TrialResult(Record):
         failed = (failure.stage for failure in self.failures)
         return self.status == "ok" or all(stage.startswith("metric ") for stage in failed)
 
+    def refused(self, stage: str, error: BaseException) -> TrialResult:
+        """What is left of a result that cannot be sent or stored: that it failed."""
+        failed = replace(self, status="failed", failures=(Failure.of(stage, error),), metrics={})
+        failed = replace(failed, columns={}, intervals={}, chosen={})
+        return replace(failed, images={}, maps=None, curves={})
+
     @property
     def model(self) -> Choice:
         """The model as tables show it: with what its ``fit`` chose."""
@@ -154,6 +166,7 @@ class Store:
 
     def make(self) -> None:
         """Make the folder; raises UserError if it cannot be made or written to."""
+        self._restore()
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -208,12 +221,12 @@ class Store:
 
     def stamps(self) -> dict[str, int]:
         """When each stored result was written, by trial id, in nanoseconds."""
-        return {path.stem: path.stat().st_mtime_ns for path in self.trials.glob("*.json")}
+        return {path.stem: path.lstat().st_mtime_ns for path in self._files()}
 
     def stamp(self, trial_id: str) -> int | None:
         """When the trial's result was written; None if there is none."""
         try:
-            return self._file(trial_id, "json").stat().st_mtime_ns
+            return self._file(trial_id, "json").lstat().st_mtime_ns
         except FileNotFoundError:
             return None
 
@@ -226,9 +239,10 @@ class Store:
         try:
             self._write(result)
         except OSError as error:
+            step = "make room" if no_room(error) else "fix this"
             raise UserError(
-                f"a result cannot be written to '{self.trials}' ({error.strerror or error}); make "
-                "room, and the same command goes on"
+                f"a result cannot be written to '{error.filename2 or self.trials}' "
+                f"({error.strerror or error}); {step}, and the same command goes on"
             ) from error
 
     def _write(self, result: TrialResult) -> None:
@@ -275,13 +289,14 @@ class Store:
         for path in self._files():
             try:
                 found = self._record(path)
-                arrays = self.images(found.trial)
+                if found.status == "ok":
+                    self.scored(found.trial)
                 reading.check(self._file(found.trial.id, _ARRAYS["maps"]))
                 reading.check(self._file(found.trial.id, _ARRAYS["curves"]))
             except reading.Damaged as error:
                 damaged[path.stem] = str(error)
                 continue
-            if found.status == "ok" and arrays:
+            if found.status == "ok":
                 finished.add(found.trial.id)
             if any(failure.stage == PROCESS for failure in found.failures):
                 deadly.add(found.trial.id)
@@ -303,7 +318,16 @@ class Store:
         return _whole(self._record(self._file(trial_id, "json")))
 
     def _files(self) -> list[Path]:
-        return sorted(self.trials.glob("*.json"))
+        """The records. Raises UserError if the folder cannot be read: it is not empty."""
+        try:
+            return sorted(path for path in self.trials.iterdir() if path.suffix == ".json")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UserError(
+                f"'{self.trials}' cannot be read ({error.strerror}); correct its permissions, or "
+                "name another folder"
+            ) from None
 
     def _record(self, path: Path) -> Record:
         found = reading.record(path)
@@ -322,6 +346,13 @@ class Store:
     def has_maps(self, trial: Trial) -> bool:
         """Whether the maps of a trial are stored."""
         return self._file(trial.id, _ARRAYS["maps"]).exists()
+
+    def scored(self, trial: Trial) -> dict[str, NDArray[Any]]:
+        """The per-image arrays of a trial that succeeded. Raises UserError, also without them."""
+        if not (found := self.images(trial)):
+            missing = self._file(trial.id, _ARRAYS["images"]).name
+            raise reading.Damaged(self._file(trial.id, "json"), f"{missing} is missing beside it")
+        return found
 
     def maps(self, trial: Trial) -> Maps | None:
         """The maps of a trial that was run with ``--keep-maps``, else None. Raises UserError."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from adbench_harness.errors import interrupted
 from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, TrainImages
 from adbench_harness.images.truth import Truth
@@ -48,7 +49,7 @@ LATENCY_BATCH = {"cpu": 8, "cuda": 32}
 def run_bundle(bundle: Bundle, watch: Watch | None = None) -> Iterator[TrialResult]:
     """Run the bundle's trials, and yield each one's result when it is done.
 
-    A plugin's error becomes a failed result; only KeyboardInterrupt is raised.
+    A plugin's error becomes a failed result; only the user's interrupt is raised.
     """
     with deterministic(bundle.deterministic):
         yield from _Runner(bundle, watch or Watch()).run()
@@ -133,9 +134,9 @@ class _Runner:
             with self.memory.watch() as peak:
                 self.material.prepare()
                 self.peak = peak()
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
+            if interrupted(error):
+                raise
             for trial in self.bundle.trials:
                 yield self.failed(trial, error, dict(self.material.seconds))
             return
@@ -171,9 +172,9 @@ class _Runner:
             with self.watch.alone():
                 for some in by_category:
                     self.measure(model, some)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
+            if interrupted(error):
+                raise
             for one in scored:
                 yield self.failed(one.trial, error, self.model_seconds | one.seconds)
             return
@@ -182,7 +183,13 @@ class _Runner:
             self.watch.running([one.trial])
             if not one.failures:
                 self.evaluate(model.input, one)
-            yield self.result(model, one)
+            try:
+                result = self.result(model, one)
+            except BaseException as error:
+                if interrupted(error):
+                    raise
+                result = self.failed(one.trial, error, self.model_seconds | one.seconds, "result")
+            yield result
 
     @contextmanager
     def own(self, stage: str, one: _Scored, scored: Sequence[_Scored]) -> Iterator[None]:
@@ -402,7 +409,7 @@ class _Runner:
                         _guarded(f"metric {metric.name}", one),
                         nullcontext() if own else seen.protected(),
                     ):
-                        one.metrics[metric.name] = float(metric.compute(seen))
+                        one.metrics[metric.name] = evaluating.value(metric, seen)
                         if metric.interval is not None:
                             one.intervals[metric.name] = metric.interval(seen)
 
@@ -436,6 +443,8 @@ class _Runner:
             if one.maps and self.bundle.keep_maps:
                 with _guarded("maps", one):
                     maps = Maps(np.stack([one.maps[i] for i in test]), spec)
+        chosen = model.chosen()
+        contract.check_chosen(chosen)
         return TrialResult(
             trial=one.trial,
             status="failed" if one.failures else "ok",
@@ -445,7 +454,7 @@ class _Runner:
             seconds_alone=alone,
             provenance=self.provenance(one.trial),
             flags=flags(one.trial, model, one.scorer),
-            chosen=dict(model.chosen()),
+            chosen=dict(chosen),
             failures=tuple(one.failures),
             images=self.images(one),
             maps=maps,
@@ -475,13 +484,15 @@ class _Runner:
             found["class"] = np.array(one.class_names)
         return found
 
-    def failed(self, trial: Trial, error: BaseException, seconds: dict[str, float]) -> TrialResult:
+    def failed(
+        self, trial: Trial, error: BaseException, seconds: dict[str, float], stage: str = ""
+    ) -> TrialResult:
         return TrialResult(
             trial=trial,
             status="failed",
             seconds_alone=seconds,
             provenance=self.provenance(trial),
-            failures=(Failure.of(self.material.stage, error),),
+            failures=(Failure.of(stage or self.material.stage, error),),
         )
 
     def provenance(self, trial: Trial) -> dict[str, Any]:
@@ -500,9 +511,9 @@ def _guarded(stage: str, one: _Scored) -> Iterator[None]:
     """Record an error of a scorer or a metric as a failure of its trial."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if interrupted(error):
+            raise
         one.failures.append(Failure.of(stage, error))
 
 

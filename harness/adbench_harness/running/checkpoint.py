@@ -26,12 +26,18 @@ class FileCheckpoint:
         self.curves.setdefault(curve, []).append(float(value))
 
     def load(self) -> dict[str, Any] | None:
-        """The last saved state, or None; the curves are loaded with it."""
-        if self._path is None or not self._path.exists():
+        """The last saved state, or None; the curves are loaded with it.
+
+        A damaged file, such as after a power cut, counts as none: the training starts again.
+        """
+        if self._path is None or not self._path.is_file():
             return None
-        saved = torch.load(self._path, map_location="cpu", weights_only=True)
-        self.curves = saved["curves"]
-        state: dict[str, Any] = saved["state"]
+        try:
+            saved = torch.load(self._path, map_location="cpu", weights_only=True)
+            curves, state = dict(saved["curves"]), dict(saved["state"])
+        except Exception:  # torch has many kinds
+            return None
+        self.curves = curves
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -90,6 +91,25 @@ def check_scores(scores: Any, count: int, input_size: tuple[int, int]) -> None:
         raise ContractError(
             f"classes: {scores.classes.shape[1]} columns for {len(scores.class_names)} names"
         )
+    if odd := [name for name in scores.class_names if not isinstance(name, str)]:
+        raise ContractError(f"classes: a name must be a text, not {odd[0]!r}")
+
+
+def check_chosen(chosen: Any) -> None:
+    """Raise ContractError unless a result can store what ``fit`` chose."""
+    if not isinstance(chosen, Mapping):
+        raise ContractError(f"chosen returned {type(chosen).__name__}, not a mapping")
+    for name, value in chosen.items():
+        if not isinstance(name, str):
+            raise ContractError(f"chosen: a name must be a text, not {type(name).__name__}")
+        if not isinstance(value, str | int | float) or not _is_finite(value):
+            raise ContractError(
+                f"chosen: '{name}' must be a text or a finite number, not {type(value).__name__}"
+            )
+
+
+def _is_finite(value: str | float) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _check_aspect(name: str, maps: Tensor, size: tuple[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adbench_harness.errors import ContractError
 from adbench_harness.evaluation import Evaluation, Lazy, Mask
 from adbench_harness.images import geometry
 from adbench_harness.images.truth import Truth
 from adbench_harness.results.maps import Maps
+from adbench_harness.results.store import Heading
 from adbench_harness.results.trial import EvaluationSettings
 from adbench_harness.running.images import TrialImages
-from adbench_harness.types import InputSpec
+from adbench_harness.types import RANGES, InputSpec, Metric
 
 
 def evaluation(images: Mapping[str, NDArray[Any]]) -> Evaluation:
@@ -77,3 +80,16 @@ def stored(
     if maps is None or here is None:
         return seen
     return with_maps(seen, maps.values, here.truth(seen.names), maps.spec, settings)
+
+
+def value(metric: Metric, seen: Evaluation) -> float:
+    """What the metric computes. Raises ContractError for a number that its unit does not allow."""
+    found = float(metric.compute(seen))
+    if not math.isnan(found) and not Heading.of(metric).allows(found):
+        low, high = RANGES[metric.unit]
+        raise ContractError(
+            f"metric '{metric.name}' is {found:g}, but a number of unit '{metric.unit}' is "
+            + (f"between {low:g} and {high:g}" if math.isfinite(high) else f"{low:g} or more")
+            + "; correct it, or declare unit=''"
+        )
+    return found

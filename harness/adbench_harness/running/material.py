@@ -20,7 +20,7 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from adbench_harness.errors import ContractError
+from adbench_harness.errors import ContractError, interrupted
 from adbench_harness.images import cache, decoding, folders, geometry, masks, survey
 from adbench_harness.images.inputs import (
     Extras,
@@ -121,9 +121,9 @@ class Material:
             for (name, spec), layers in list(asked.items()):
                 try:
                     self._extract(name, spec, tuple(layers), split, chosen)
-                except KeyboardInterrupt:
-                    raise
-                except BaseException:
+                except BaseException as error:
+                    if interrupted(error):
+                        raise
                     # A model that needs a broken backbone meets the same error in its own fit.
                     del asked[name, spec]
             seen += len(chosen)

@@ -24,9 +24,10 @@ def rescore(
 
     Costs are kept. Those ``metrics`` are computed for which the trial stored what they need; maps
     are there only if it was run with ``--keep-maps``, and are used only if its images are ``here``.
-    A metric that fails is a failure of the new result, and the others are kept.
+    A metric that fails is a failure of the new result, and the others are kept. Raises UserError if
+    its scores are missing or damaged.
     """
-    images = store.images(result.trial)
+    images = store.scored(result.trial)
     maps = store.maps(result.trial)
     seen = evaluating.stored(images, maps, here, settings)
     found: dict[str, float] = {}
@@ -36,7 +37,7 @@ def rescore(
         if not seen.has(metric.needs, metric.defects):
             continue
         try:
-            found[metric.name] = float(metric.compute(seen))
+            found[metric.name] = evaluating.value(metric, seen)
             if metric.interval is not None:
                 ranges[metric.name] = metric.interval(seen)
         except Exception as error:

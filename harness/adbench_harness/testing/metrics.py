@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 
 from adbench_harness.evaluation import Evaluation
+from adbench_harness.results.store import Heading
 from adbench_harness.testing.common import Check, Skipped
 from adbench_harness.types import GOOD, Metric
 
@@ -89,6 +90,7 @@ def _is_a_number(metric: Metric) -> None:
     values, truth = np.random.default_rng(2).integers(0, 2, 400), _truth()
     value = metric.compute(_evaluation(metric, values, truth))
     assert np.isfinite(value), f"the metric is {value} for scores of 0 and 1"
+    assert Heading.of(metric).allows(value), f"unit '{metric.unit}' does not allow {value:g}"
 
 
 def _interval_holds_the_number(metric: Metric) -> None:
