@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from adbench_harness.nn.coreset import Ratio, greedy_coreset
 from adbench_harness.nn.inputs import Aspect, Crop, Resize
@@ -29,6 +30,7 @@ from adbench_harness.types import (
     Tools,
     TrainSet,
 )
+from adbench_patchae.collapse import collapse
 from adbench_patchae.network import PatchAutoEncoder, reconstruction_loss
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -76,6 +78,10 @@ class PatchAE(Model):
             Literal["population", "unbiased"], "kind of standard deviation of a patch"
         ] = "population",
         learning_rate: Annotated[float, Field(gt=0, description="Adam's")] = 1e-4,
+        backbone_rate: Annotated[
+            float,
+            Field(ge=0, description="the backbone's share of the learning rate; 0: frozen"),
+        ] = 1.0,
         coreset_ratio: Ratio = 0.01,
         resize: Resize = 256,
         crop: Crop = 224,
@@ -88,6 +94,7 @@ class PatchAE(Model):
         self.alpha = alpha
         self.unbiased = std == "unbiased"
         self.learning_rate = learning_rate
+        self.backbone_rate = backbone_rate
         self.coreset_ratio = coreset_ratio
         self.input = InputSpec(resize, crop, aspect)
 
@@ -147,17 +154,29 @@ class PatchAE(Model):
             loss_of,
             # Stored separately, since a backbone's state has the names of its weights file.
             dict(self.network.named_children()),
-            torch.optim.Adam(self.network.parameters(), lr=self.learning_rate),
+            torch.optim.Adam(self._groups()),
             train,
             tools,
             epochs=self.epochs,
             batch=self.batch,
         )
 
+    def _groups(self) -> list[dict[str, Any]]:
+        """The trained parameters with their learning rates; a frozen backbone has none."""
+        network = self.network
+        rates = {"backbone": self.backbone_rate * self.learning_rate}
+        network.backbone.requires_grad_(self.backbone_rate > 0)
+        groups = [
+            {"params": list(part.parameters()), "lr": rates.get(name, self.learning_rate)}
+            for name, part in network.named_children()
+        ]
+        return [group for group in groups if group["params"] and group["lr"]]
+
     def _memory(self, train: TrainSet, tools: Tools) -> Tensor:
-        """The coreset [M, D] of the features of the clean training images."""
+        """The coreset [M, D] of the features of the clean training images; logs their collapse."""
         features: Tensor | None = None
         filled = 0
+        brightness: list[Tensor] = []
         for batch in train.batches():
             patches = self.embed(batch).flatten(0, 2)
             if features is None:
@@ -165,7 +184,12 @@ class PatchAE(Model):
                 features = patches.new_empty(len(train) * per_image, patches.shape[1])
             features[filled : filled + len(patches)] = patches
             filled += len(patches)
+            means = functional.avg_pool2d(batch.images, self.network.patch).mean(1)
+            brightness.append(means.flatten())
         assert features is not None, "a training set has at least one image"
+        spread, share = collapse(features, torch.cat(brightness))
+        tools.log("effective rank", spread)
+        tools.log("variance explained by brightness", share)
         count = max(1, int(self.coreset_ratio * len(features)))
         if count < len(features):
             features = features[greedy_coreset(features, count, tools.generator)]

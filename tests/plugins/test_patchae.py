@@ -18,6 +18,7 @@ from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.types import Batch, PatchBank, PatchEmbeddings
 from adbench_patchae import adbench_recipes, adbench_reported, requires
 from adbench_patchae.augmenter import CutPaste, recoloured
+from adbench_patchae.collapse import collapse
 from adbench_patchae.model import PatchAE
 from adbench_patchae.network import PatchAutoEncoder, reconstruction_loss
 
@@ -378,6 +379,62 @@ def test_pretrained_layers_learn_but_keep_their_statistics(images):
         assert not torch.equal(now, then), name
     for (name, now), then in zip(backbone.named_buffers(), given.buffers(), strict=True):
         assert torch.equal(now, then), name
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_the_new_layers_learn(images):
+    backbone = resnet18()
+    given = copy.deepcopy(backbone)
+    untrained, frozen = (
+        fitted(
+            images,
+            {"epochs": n, "backbone_rate": 0.0},
+            backbone=lambda: copy.deepcopy(backbone),
+        )
+        for n in (0, 2)
+    )
+    for now, then in zip(frozen.network.backbone.parameters(), given.parameters(), strict=True):
+        assert torch.equal(now, then)
+    assert not torch.equal(frozen.network.compress[0].weight, untrained.network.compress[0].weight)
+
+
+def test_a_slower_backbone_moves_less_at_its_share_of_the_rate(images):
+    """Adam's first step is the learning rate, whatever the gradient."""
+    moved = []
+    for share in (0.1, 1.0):
+        given = resnet18()
+        params = {"epochs": 1, "batch": 6, "backbone_rate": share}
+        model = fitted(images, params, backbone=lambda given=given: copy.deepcopy(given))
+        pairs = zip(model.network.backbone.parameters(), given.parameters(), strict=True)
+        moved.append(max(float((now - then).detach().abs().max()) for now, then in pairs))
+    assert moved == pytest.approx([1e-5, 1e-4], rel=0.01)
+
+
+def test_collapse_of_known_features():
+    light = torch.linspace(0, 1, 400)
+    other = torch.randn(400, generator=draws())
+    other = (
+        other
+        - other.mean()
+        - (other @ (light - 0.5)) / ((light - 0.5) @ (light - 0.5)) * (light - 0.5)
+    )
+    line = light[:, None] * torch.tensor([[3.0, 4.0, 0.0]])
+    assert collapse(line, light) == pytest.approx((1, 1), abs=1e-4)
+    both = torch.stack([(light - 0.5) / light.std(), other / other.std()], 1)
+    assert collapse(both, light) == pytest.approx((2, 0.5), abs=1e-3)
+    noise = torch.randn(20000, 8, generator=draws(1))
+    rank, share = collapse(noise, torch.rand(20000, generator=draws(2)))
+    assert rank == pytest.approx(8, rel=0.01)
+    assert share < 1e-3
+    assert collapse(torch.ones(5, 3), torch.rand(5)) == (0, 0)
+
+
+def test_the_collapse_is_logged_before_and_after_training(images):
+    logged = FileCheckpoint(None)
+    fitted(images, {"epochs": 0}, checkpoint=logged)
+    [rank] = logged.curves["effective rank"]
+    [share] = logged.curves["variance explained by brightness"]
+    assert 1 <= rank <= 16
+    assert 0 <= share <= 1
 
 
 def test_a_backbone_without_parameters_stays_as_it_is(images):
