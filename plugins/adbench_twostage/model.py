@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.ssim import Denominator, ssim
+from adbench_harness.nn.unet import Padding
 from adbench_harness.types import (
     AnomalyMap,
     Augmented,
@@ -27,7 +28,7 @@ from adbench_harness.types import (
     TrainSet,
     written,
 )
-from adbench_twostage.network import Padding, Segmenter
+from adbench_twostage.network import Segmenter
 from adbench_twostage.refinement import TEST, TRAIN, refined
 from adbench_twostage.training import train_stages
 
