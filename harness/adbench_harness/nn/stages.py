@@ -1,9 +1,10 @@
-"""Trains stages one after the other on pseudo-anomalies, and resumes an interrupted training."""
+"""A loop over steps that trains networks on pseudo-anomalies and can be resumed at any step."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count, islice
 
 import torch
@@ -18,22 +19,45 @@ SECONDS = 10.0
 RESTATED = 8
 """Images per batch whose statistics are averaged."""
 
+Loss = Callable[[Tensor, Augmented], Tensor]
+"""A scalar, from clean images [B, 3, H, W] and what the augmenter made of them."""
+
+
+def falls_twice(done: float) -> float:
+    """The factor of a learning rate that falls to a fifth after 80% and after 90% of the steps."""
+    return 0.2 ** ((done >= 0.8) + (done >= 0.9))
+
 
 def train_stages(
     stages: nn.ModuleList,
-    losses: Sequence[Callable[[Augmented], Tensor]],
+    losses: Sequence[Loss],
     train: TrainSet,
     tools: Tools,
     *,
     steps: int,
     batch: int,
-    learning_rate: float,
-    restate: bool,
+    optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+    rate: Callable[[float], float] = falls_twice,
+    restate: bool = False,
+    prepared: Callable[[Tensor, torch.Generator], Tensor] | None = None,
 ) -> None:
     """Minimise each stage's loss over ``steps`` batches; later stages do not change earlier ones.
 
-    The optimiser is Adam; its learning rate falls to a fifth after 80% and after 90% of the steps.
-    ``restate`` computes the statistics of batch normalisation from the normal images at the end.
+    The state is saved at least every 10 seconds, and a training that was interrupted continues with
+    the same numbers. The curves are the losses, by stage, and the share of anomalous pixels.
+
+    Args:
+        stages: the networks, trained one after the other.
+        losses: the loss of each stage.
+        train: the normal images.
+        tools: the augmenter changes a batch in every step.
+        steps: number of batches for each stage.
+        batch: images per step.
+        optimiser: makes a stage's optimiser from its parameters.
+        rate: the factor of the learning rate, by the share of the steps that is done.
+        restate: whether the statistics of batch normalisation are computed from the normal images
+            at the end.
+        prepared: the clean images that the augmenter gets, from the normal ones. None: the same.
     """
     assert tools.augmenter is not None, "the model declares that it needs one"
     # Each step has its own generator, so that a training can resume at any step.
@@ -46,10 +70,11 @@ def train_stages(
     for number, (stage, loss_of) in enumerate(zip(stages, losses, strict=True)):
         if number < state["stage"]:
             continue
-        optimiser = torch.optim.Adam(stage.parameters(), lr=learning_rate)
+        trained = optimiser(stage.parameters())
+        base = [group["lr"] for group in trained.param_groups]
         start = 0
         if number == state["stage"] and "stages" in state:
-            optimiser.load_state_dict(state["optimiser"])
+            trained.load_state_dict(state["optimiser"])
             start = state["step"]
         stage.train()
         total, shares = torch.zeros((), device=tools.device), []
@@ -60,16 +85,18 @@ def train_stages(
         for step, images in zip(
             range(start, steps), _batches(train, batch, seed + number, start), strict=False
         ):
-            for group in optimiser.param_groups:
-                fallen = (step >= 0.8 * steps) + (step >= 0.9 * steps)
-                group["lr"] = learning_rate * 0.2**fallen
+            for group, initial in zip(trained.param_groups, base, strict=True):
+                group["lr"] = initial * rate(step / steps)
             generator = torch.Generator().manual_seed(seed + number * steps + step)
-            augmented = tools.augmenter.augment(images, generator)
+            clean = images
+            if prepared is not None:
+                clean = replace(images, images=prepared(images.images, generator), handles=None)
+            augmented = tools.augmenter.augment(clean, generator)
             shares.append(augmented.masks.float().mean((1, 2)))
-            loss = loss_of(augmented)
-            optimiser.zero_grad()
+            loss = loss_of(clean.images, augmented)
+            trained.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            trained.step()
             total += loss.detach()
             tools.progress(number * steps + step + 1, len(stages) * steps)
             is_point = (step + 1) % window == 0
@@ -87,7 +114,7 @@ def train_stages(
                         "stage": number,
                         "step": step + 1,
                         "stages": stages.state_dict(),
-                        "optimiser": optimiser.state_dict(),
+                        "optimiser": trained.state_dict(),
                         "total": total,
                         "shares": torch.cat(shares) if shares else torch.empty(0),
                     }
@@ -98,7 +125,7 @@ def train_stages(
         stage.eval()
 
 
-def _restate(stage: nn.Module, loss_of: Callable[[Augmented], Tensor], train: TrainSet) -> None:
+def _restate(stage: nn.Module, loss_of: Loss, train: TrainSet) -> None:
     """The statistics of batch normalisation as averages over the normal training images.
 
     Statistics of the last few steps, where half of the images are anomalous, fit no test image.
@@ -111,7 +138,8 @@ def _restate(stage: nn.Module, loss_of: Callable[[Augmented], Tensor], train: Tr
     with torch.no_grad():
         for batch in train.batches(RESTATED):
             masks = torch.zeros_like(batch.images[:, 0], dtype=torch.bool)
-            loss_of(Augmented(batch.images, masks, masks.new_zeros(len(batch), dtype=torch.long)))
+            kind = masks.new_zeros(len(batch), dtype=torch.long)
+            loss_of(batch.images, Augmented(batch.images, masks, kind))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
