@@ -20,7 +20,7 @@ from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.rotation import rotated
 from adbench_harness.nn.ssim import ssim
 from adbench_harness.nn.sspcab import WEIGHT, prediction_errors
-from adbench_harness.nn.stages import train_stages
+from adbench_harness.nn.stages import Images, train_stages
 from adbench_harness.nn.training import BatchSize, drawn_from
 from adbench_harness.nn.unet import Padding, draw_weights
 from adbench_harness.types import (
@@ -49,7 +49,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch": 4,
         "steps": 300,
         "learning_rate": 1e-3,
-        "statistics": "normal",
+        "statistics": "augmented",
         "padding": "replicate",
     },
     "paper": {},
@@ -94,8 +94,8 @@ class DRAEM(Model):
             Field(ge=0, le=180, description="maximum rotation of normal images in degrees"),
         ] = 90,
         statistics: Annotated[
-            Literal["running", "normal"],
-            "for batch normalisation: those of the last steps, or of the normal images at the end",
+            Literal["running", "augmented"],
+            "for batch normalisation: those of the last steps, or of all images at the end",
         ] = "running",
         padding: Annotated[
             Padding, "padding beyond the image: zeros, or its outermost pixels"
@@ -105,16 +105,18 @@ class DRAEM(Model):
         ] = False,
     ) -> None:
         self.input = InputSpec(size, None, "squash")
-        if any(side % 2**HALVINGS for side in self.input.size):
+        cell = 2**HALVINGS
+        if any(side % cell or side == cell for side in self.input.size):
             raise ValueError(
-                f"size must be a multiple of {2**HALVINGS} px on both sides, not {written(size)}"
+                f"size must be a multiple of {cell} px, at least {2 * cell}, on both sides, not "
+                f"{written(size)}"
             )
         self.width = width
         self.batch = batch
         self.steps = steps
         self.learning_rate = learning_rate
         self.rotation = rotation
-        self.restate = statistics == "normal"
+        self.restate: Images | None = "augmented" if statistics == "augmented" else None
         self.padding = padding
         self.sspcab = sspcab
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.ssim import Denominator, ssim
-from adbench_harness.nn.stages import Loss, train_stages
+from adbench_harness.nn.stages import Images, Loss, train_stages
 from adbench_harness.nn.unet import Padding
 from adbench_harness.types import (
     AnomalyMap,
@@ -50,7 +50,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 Count = Annotated[int, Field(ge=1)]
 Width = Annotated[Count, "channels of the first block"]
-Images = Annotated[Count, "images per step"]
+PerStep = Annotated[Count, "images per step"]
 Steps = Annotated[Count | None, "steps per stage; none: 4000 passes over the training images"]
 Rate = Annotated[float, Field(gt=0, description="Adam's learning rate")]
 Statistics = Annotated[
@@ -83,7 +83,7 @@ class Stage1(Model):
         *,
         size: Size = 256,
         width: Width = 128,
-        batch: Images = 1,
+        batch: PerStep = 1,
         steps: Steps = None,
         learning_rate: Rate = 1e-4,
         statistics: Statistics = "running",
@@ -99,7 +99,7 @@ class Stage1(Model):
         self.batch = batch
         self.steps = steps
         self.learning_rate = learning_rate
-        self.restate = statistics == "normal"
+        self.restate: Images | None = "normal" if statistics == "normal" else None
         self.padding = padding
         self.ssim = ssim
 
@@ -161,7 +161,7 @@ class TwoStage(Stage1):
         *,
         size: Size = 256,
         width: Width = 128,
-        batch: Images = 1,
+        batch: PerStep = 1,
         steps: Steps = None,
         learning_rate: Rate = 1e-4,
         statistics: Statistics = "running",

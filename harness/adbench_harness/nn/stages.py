@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count, islice
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ SECONDS = 10.0
 RESTATED = 8
 """Images per batch whose statistics are averaged."""
 
+Images = Literal["normal", "augmented"]
 Loss = Callable[[Tensor, Augmented], Tensor]
 """A scalar, from clean images [B, 3, H, W] and what the augmenter made of them."""
 
@@ -38,7 +41,7 @@ def train_stages(
     batch: int,
     optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
     rate: Callable[[float], float] = falls_twice,
-    restate: bool = False,
+    restate: Images | None = None,
     prepared: Callable[[Tensor, torch.Generator], Tensor] | None = None,
 ) -> None:
     """Minimise each stage's loss over ``steps`` batches; later stages do not change earlier ones.
@@ -55,8 +58,8 @@ def train_stages(
         batch: images per step.
         optimiser: makes a stage's optimiser from its parameters.
         rate: the factor of the learning rate, by the share of the steps that is done.
-        restate: whether the statistics of batch normalisation are computed from the normal images
-            at the end.
+        restate: the images from which the statistics of batch normalisation are computed at the
+            end: the normal ones, or what the augmenter makes of them. None: the last steps'.
         prepared: the clean images that the augmenter gets, from the normal ones. None: the same.
     """
     assert tools.augmenter is not None, "the model declares that it needs one"
@@ -120,16 +123,17 @@ def train_stages(
                     }
                 )
                 saved = time.monotonic()
-        if restate:
-            _restate(stage, loss_of, train)
+        if restate is not None:
+            generator = torch.Generator().manual_seed(seed + len(stages) * steps + number)
+            augment = partial(tools.augmenter.augment, generator=generator)
+            _restate(stage, loss_of, train, _clean if restate == "normal" else augment)
         stage.eval()
 
 
-def _restate(stage: nn.Module, loss_of: Loss, train: TrainSet) -> None:
-    """The statistics of batch normalisation as averages over the normal training images.
-
-    Statistics of the last few steps, where half of the images are anomalous, fit no test image.
-    """
+def _restate(
+    stage: nn.Module, loss_of: Loss, train: TrainSet, augment: Callable[[Batch], Augmented]
+) -> None:
+    """The statistics of batch normalisation as averages over the training images."""
     norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -137,11 +141,15 @@ def _restate(stage: nn.Module, loss_of: Loss, train: TrainSet) -> None:
         norm.momentum = None
     with torch.no_grad():
         for batch in train.batches(RESTATED):
-            masks = torch.zeros_like(batch.images[:, 0], dtype=torch.bool)
-            kind = masks.new_zeros(len(batch), dtype=torch.long)
-            loss_of(batch.images, Augmented(batch.images, masks, kind))
+            loss_of(batch.images, augment(batch))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+
+
+def _clean(batch: Batch) -> Augmented:
+    """The images as they are."""
+    masks = torch.zeros_like(batch.images[:, 0], dtype=torch.bool)
+    return Augmented(batch.images, masks, masks.new_zeros(len(batch), dtype=torch.long))
 
 
 def _batches(train: TrainSet, size: int, seed: int, start: int) -> Iterator[Batch]:
