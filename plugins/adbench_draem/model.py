@@ -45,10 +45,10 @@ FOCUS = 2
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {
         "size": 128,
-        "width": 16,
+        "width": 8,
         "batch": 4,
-        "steps": 300,
-        "learning_rate": 1e-3,
+        "steps": 500,
+        "learning_rate": 0.01,
         "statistics": "augmented",
         "padding": "replicate",
     },
