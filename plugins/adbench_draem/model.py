@@ -45,10 +45,10 @@ FOCUS = 2
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {
         "size": 128,
-        "width": 8,
+        "width": 16,
         "batch": 4,
-        "steps": 500,
-        "learning_rate": 0.01,
+        "steps": 600,
+        "learning_rate": 5e-3,
         "statistics": "augmented",
         "padding": "replicate",
     },
