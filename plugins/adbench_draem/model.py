@@ -20,7 +20,7 @@ from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.rotation import rotated
 from adbench_harness.nn.ssim import ssim
 from adbench_harness.nn.sspcab import WEIGHT, prediction_errors
-from adbench_harness.nn.stages import Images, train_stages
+from adbench_harness.nn.stages import Restated, train_stages
 from adbench_harness.nn.training import BatchSize, drawn_from
 from adbench_harness.nn.unet import Padding, draw_weights
 from adbench_harness.types import (
@@ -116,7 +116,7 @@ class DRAEM(Model):
         self.steps = steps
         self.learning_rate = learning_rate
         self.rotation = rotation
-        self.restate: Images | None = "augmented" if statistics == "augmented" else None
+        self.restate: Restated | None = "augmented" if statistics == "augmented" else None
         self.padding = padding
         self.sspcab = sspcab
 

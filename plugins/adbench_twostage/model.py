@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.ssim import Denominator, ssim
-from adbench_harness.nn.stages import Images, Loss, train_stages
+from adbench_harness.nn.stages import Loss, Restated, train_stages
 from adbench_harness.nn.unet import Padding
 from adbench_harness.types import (
     AnomalyMap,
@@ -99,7 +99,7 @@ class Stage1(Model):
         self.batch = batch
         self.steps = steps
         self.learning_rate = learning_rate
-        self.restate: Images | None = "normal" if statistics == "normal" else None
+        self.restate: Restated | None = "normal" if statistics == "normal" else None
         self.padding = padding
         self.ssim = ssim
 

@@ -18,10 +18,11 @@ SAVES = 100
 """Number of saved states, and of points of a loss curve, per stage."""
 SECONDS = 10.0
 """A state is saved at least this often, so that an interruption costs little."""
-RESTATED = 8
-"""Images per batch whose statistics are averaged."""
+BATCH = 8
+"""Images whose statistics are computed together."""
 
-Images = Literal["normal", "augmented"]
+Restated = Literal["normal", "augmented"]
+"""The images from which statistics are computed."""
 Loss = Callable[[Tensor, Augmented], Tensor]
 """A scalar, from clean images [B, 3, H, W] and what the augmenter made of them."""
 
@@ -41,7 +42,7 @@ def train_stages(
     batch: int,
     optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
     rate: Callable[[float], float] = falls_twice,
-    restate: Images | None = None,
+    restate: Restated | None = None,
     prepared: Callable[[Tensor, torch.Generator], Tensor] | None = None,
 ) -> None:
     """Minimise each stage's loss over ``steps`` batches; later stages do not change earlier ones.
@@ -140,7 +141,7 @@ def _restate(
         norm.reset_running_stats()
         norm.momentum = None
     with torch.no_grad():
-        for batch in train.batches(RESTATED):
+        for batch in train.batches(BATCH):
             loss_of(batch.images, augment(batch))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
