@@ -7,7 +7,7 @@ Localization", CVPR 2021.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -34,9 +34,22 @@ from adbench_harness.types import (
 )
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"size": 128, "width": 16, "batch": 16, "steps": 300},
+    "fast": {
+        "size": 128,
+        "width": 16,
+        "batch": 16,
+        "steps": 500,
+        "optimiser": "adam",
+        "learning_rate": 0.001,
+        "shift": 0,
+        "jitter": 0,
+    },
     "paper": {},
     "smoke": {"size": 64, "width": 4, "batch": 8, "steps": 6},
+}
+OPTIMISERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": partial(torch.optim.SGD, momentum=0.9, weight_decay=3e-5),
+    "adam": torch.optim.Adam,
 }
 
 
@@ -65,8 +78,11 @@ class CutPasteClassifier(Model):
         width: Annotated[int, Field(ge=1, description="channels of the first layers")] = 64,
         batch: BatchSize = 48,
         steps: Annotated[int, Field(ge=0, description="steps of training")] = 65_536,
+        optimiser: Annotated[
+            Literal["sgd", "adam"], "SGD with momentum 0.9 and weight decay 3e-5, or Adam"
+        ] = "sgd",
         learning_rate: Annotated[
-            float, Field(gt=0, description="that of SGD, at the start")
+            float, Field(gt=0, description="at the start; it falls to 0 along a cosine")
         ] = 0.03,
         shift: Annotated[
             float,
@@ -81,6 +97,7 @@ class CutPasteClassifier(Model):
         self.width = width
         self.batch = batch
         self.steps = steps
+        self.optimiser = OPTIMISERS[optimiser]
         self.learning_rate = learning_rate
         self.shift = shift
         self.jitter = jitter
@@ -100,9 +117,7 @@ class CutPasteClassifier(Model):
             tools,
             steps=self.steps,
             batch=self.batch,
-            optimiser=partial(
-                torch.optim.SGD, lr=self.learning_rate, momentum=0.9, weight_decay=3e-5
-            ),
+            optimiser=partial(self.optimiser, lr=self.learning_rate),
             rate=lambda done: (1 + math.cos(math.pi * done)) / 2,
             prepared=self._moved,
         )

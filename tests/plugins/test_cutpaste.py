@@ -308,6 +308,27 @@ def test_colours_change_by_the_jitter_at_most():
     assert moved.std() > 0.01
 
 
+def test_optimisers_and_the_cosine(monkeypatch):
+    seen = []
+    for kind in (torch.optim.SGD, torch.optim.Adam):
+        step = kind.step
+        monkeypatch.setattr(
+            kind,
+            "step",
+            lambda self, *args, step=step: (
+                seen.append((type(self), dict(self.param_groups[0]))) or step(self, *args)
+            ),
+        )
+    fitted(steps=4)
+    fitted(steps=4, optimiser="adam")
+    assert [kind for kind, _ in seen] == 4 * [torch.optim.SGD] + 4 * [torch.optim.Adam]
+    first = seen[0][1]
+    assert (first["momentum"], first["weight_decay"]) == (0.9, 3e-5)
+    rates = [group["lr"] for _, group in seen]
+    half = 0.5**0.5
+    assert rates == pytest.approx(2 * [0.03 * (1 + c) / 2 for c in (1, half, 0, -half)])
+
+
 def test_fit_depends_on_its_seed_alone():
     torch.manual_seed(1)
     state = torch.get_rng_state()
