@@ -6,16 +6,9 @@ from collections.abc import Iterable
 
 from adbench_harness import reported
 from adbench_harness.hookspecs import hookimpl
-from adbench_harness.types import Augmenter, Model, Recipe, Reported
+from adbench_harness.types import Model, Recipe, Reported
 
-requires = ("patchcore",)
-
-
-@hookimpl
-def adbench_augmenters() -> Iterable[type[Augmenter]]:
-    from adbench_patchae.augmenter import CutPaste
-
-    return [CutPaste]
+requires = ("cutpaste", "patchcore")
 
 
 @hookimpl

@@ -5,7 +5,8 @@ Shah and Kim, 2022; what the paper leaves open follows the authors' code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.ssim import Denominator, ssim
+from adbench_harness.nn.stages import Loss, Restated, train_stages
 from adbench_harness.nn.unet import Padding
 from adbench_harness.types import (
     AnomalyMap,
@@ -30,7 +32,6 @@ from adbench_harness.types import (
 )
 from adbench_twostage.network import Segmenter
 from adbench_twostage.refinement import TEST, TRAIN, refined
-from adbench_twostage.training import train_stages
 
 EPOCHS = 4000
 """Passes over the training images in the authors' code."""
@@ -49,7 +50,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 Count = Annotated[int, Field(ge=1)]
 Width = Annotated[Count, "channels of the first block"]
-Images = Annotated[Count, "images per step"]
+PerStep = Annotated[Count, "images per step"]
 Steps = Annotated[Count | None, "steps per stage; none: 4000 passes over the training images"]
 Rate = Annotated[float, Field(gt=0, description="Adam's learning rate")]
 Statistics = Annotated[
@@ -82,7 +83,7 @@ class Stage1(Model):
         *,
         size: Size = 256,
         width: Width = 128,
-        batch: Images = 1,
+        batch: PerStep = 1,
         steps: Steps = None,
         learning_rate: Rate = 1e-4,
         statistics: Statistics = "running",
@@ -98,12 +99,12 @@ class Stage1(Model):
         self.batch = batch
         self.steps = steps
         self.learning_rate = learning_rate
-        self.restate = statistics == "normal"
+        self.restate: Restated | None = "normal" if statistics == "normal" else None
         self.padding = padding
         self.ssim = ssim
 
     @property
-    def losses(self) -> Sequence[Callable[[Augmented], Tensor]]:
+    def losses(self) -> Sequence[Loss]:
         """The loss of each stage."""
         return [self._coarse_loss]
 
@@ -117,7 +118,7 @@ class Stage1(Model):
             tools,
             steps=self.steps or EPOCHS * len(train),
             batch=self.batch,
-            learning_rate=self.learning_rate,
+            optimiser=partial(torch.optim.Adam, lr=self.learning_rate),
             restate=self.restate,
         )
         return self
@@ -137,7 +138,7 @@ class Stage1(Model):
         maps: Tensor = self.stages[0](images.flip(1))
         return maps
 
-    def _coarse_loss(self, augmented: Augmented) -> Tensor:
+    def _coarse_loss(self, _: Tensor, augmented: Augmented) -> Tensor:
         return self._loss(self._coarse(augmented.images), augmented.masks)
 
     def _loss(self, maps: Tensor, masks: Tensor) -> Tensor:
@@ -160,7 +161,7 @@ class TwoStage(Stage1):
         *,
         size: Size = 256,
         width: Width = 128,
-        batch: Images = 1,
+        batch: PerStep = 1,
         steps: Steps = None,
         learning_rate: Rate = 1e-4,
         statistics: Statistics = "running",
@@ -184,7 +185,7 @@ class TwoStage(Stage1):
         self.stage2_loss = stage2_loss
 
     @property
-    def losses(self) -> Sequence[Callable[[Augmented], Tensor]]:
+    def losses(self) -> Sequence[Loss]:
         """The loss of each stage."""
         return [self._coarse_loss, self._fine_loss]
 
@@ -202,7 +203,7 @@ class TwoStage(Stage1):
         maps: Tensor = self.stages[1](images.flip(1))
         return maps
 
-    def _fine_loss(self, augmented: Augmented) -> Tensor:
+    def _fine_loss(self, _: Tensor, augmented: Augmented) -> Tensor:
         with torch.no_grad():
             coarse = self._coarse(augmented.images)
         maps = self._fine(refined(augmented.images, coarse, TRAIN))

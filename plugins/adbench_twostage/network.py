@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from adbench_harness.nn.unet import Padding, autoencoder
+from adbench_harness.nn.unet import Padding, autoencoder, draw_weights
 
 
 class Segmenter(nn.Module):
@@ -20,13 +20,7 @@ class Segmenter(nn.Module):
         super().__init__()
         fine, middle, coarse = width, 2 * width, 4 * width
         self.layers = autoencoder(3, 1, (fine, middle, coarse), (middle, fine), padding)
-        with torch.no_grad():
-            for layer in self.layers:
-                if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
-                    mean = float(isinstance(layer, nn.BatchNorm2d))
-                    layer.weight.normal_(mean, 0.02, generator=generator)
-                    assert layer.bias is not None
-                    layer.bias.zero_()
+        draw_weights(self.layers, generator)
 
     def forward(self, images: Tensor) -> Tensor:
         maps: Tensor = self.layers(images.contiguous(memory_format=torch.channels_last))

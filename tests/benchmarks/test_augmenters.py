@@ -27,7 +27,8 @@ AUGMENTERS = {
     "patchgrid:source=superpixel": "patchgrid",
     "perlin": "twostage",
     "superpixel": "twostage",
-    "cutpaste": "patchae",
+    "cutpaste": "cutpaste",
+    "perlin-draem": "draem",
 }
 
 

@@ -1,4 +1,4 @@
-"""Every model with a port runs with every scorer that takes it, from one command."""
+"""Every model runs with every component that suits it, from one command."""
 
 from __future__ import annotations
 
@@ -71,3 +71,27 @@ def test_every_model_with_every_scorer(
         if takes.accepts <= made.emits
     }
     assert len(found) >= count
+
+
+def test_every_model_of_pseudo_anomalies_with_augmenters_of_other_papers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalogue = plugins.load(["draem", "cutpaste", "patchgrid"])
+    models = [
+        offer.name
+        for offer in catalogue.offers["model"].values()
+        if make(offer.component).augmentation == "required"
+    ]
+    augmenters = ["perlin", "superpixel", "patchgrid", "cutpaste"]
+    words = [
+        *("run", "--plugins", "draem,cutpaste,patchgrid", "--datasets", "mini/grass"),
+        *("--preprocessors", "none", "--augmenters", ",".join(augmenters)),
+        *("--models", ",".join(f"{name}:preset=smoke" for name in models)),
+        *("--scorers", "map,image-mahalanobis", "--metrics", "image_auroc"),
+        *("--engine", "inline", "--device", "cpu", "--out", str(tmp_path)),
+    ]
+    assert main(words) == 0, capsys.readouterr().err
+    results = Store(tmp_path).read()
+    found = {(r.trial.augmenter.name, r.trial.model.name): r.status for r in results}
+    assert set(models) == {"draem", "cutpaste", "twostage", "twostage-stage1"}
+    assert found == {(augmenter, model): "ok" for augmenter in augmenters for model in models}

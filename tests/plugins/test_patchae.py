@@ -4,172 +4,31 @@ import copy
 from collections import defaultdict
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
-from scipy.spatial.transform import Rotation
 
+from adbench_cutpaste.augmenter import CutPaste
 from adbench_harness.basic.backbones import BACKBONES
 from adbench_harness.errors import UserError
 from adbench_harness.planning import grammar, parameters, plugins, suite
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.types import Batch, PatchBank, PatchEmbeddings
 from adbench_patchae import adbench_recipes, adbench_reported, requires
-from adbench_patchae.augmenter import CutPaste, recoloured
 from adbench_patchae.collapse import collapse
 from adbench_patchae.model import PatchAE
 from adbench_patchae.network import PatchAutoEncoder, reconstruction_loss
 
 NETWORKS = {backbone.name: backbone for backbone in BACKBONES}
-HEIGHT, WIDTH = 96, 160
 
 
 def draws(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-# ---------------------------------------------------------------- cutpaste
-
-
 def batch_of(images):
     return Batch(images, torch.arange(len(images)))
-
-
-def ramps(count):
-    """Images whose red is a pixel's x and whose green is its y, in units of 2 * WIDTH px."""
-    y, x = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
-    return torch.stack([x, y, torch.zeros_like(x)]).div(2 * WIDTH).expand(count, -1, -1, -1)
-
-
-@pytest.fixture(scope="module")
-def pasted():
-    return CutPaste(probability=1, jitter=0).augment(batch_of(ramps(64)), draws())
-
-
-def test_pieces_are_turned_rectangles_of_the_stated_sizes(pasted):
-    assert set(pasted.kind.tolist()) == {1, 2}
-    for mask, kind in zip(pasted.masks.numpy().astype(np.uint8), pasted.kind, strict=True):
-        points = cv2.findNonZero(mask)
-        _, sides, _ = cv2.minAreaRect(points)
-        short, long = sorted(side + 1 for side in sides)  # from pixel centres to their borders
-        assert mask.sum() == pytest.approx(short * long, abs=2 * (short + long))
-        if kind == 1:
-            share = mask.sum() / mask.size
-            assert 0.019 < share < 0.151
-            assert long / short < 3.5 * WIDTH / HEIGHT
-        else:
-            assert short <= 16 / 256 * WIDTH + 2
-            assert 10 / 256 * HEIGHT - 2 <= long <= 25 / 256 * WIDTH + 2
-
-
-def test_patches_differ_in_place_angle_shape_and_size(pasted):
-    found = []
-    for mask in pasted.masks[pasted.kind == 1].numpy().astype(np.uint8):
-        (x, y), (width, height), angle = cv2.minAreaRect(cv2.findNonZero(mask))
-        found.append([x, y, width / height, width * height, angle])
-    assert (np.std(found, 0) > [20, 10, 0.2, 200, 10]).all()
-
-
-def test_content_is_moved_and_turned_but_not_scaled(pasted):
-    angles = []
-    for image, mask in zip(pasted.images.numpy(), pasted.masks.numpy(), strict=True):
-        rows, columns = mask.nonzero()
-        here = np.stack([columns, rows, np.ones_like(rows)], 1)
-        came_from = 2 * WIDTH * image[:2, rows, columns].T
-        matrix, *_ = np.linalg.lstsq(here, came_from, rcond=None)
-        np.testing.assert_allclose(here @ matrix, came_from, atol=0.51)  # half a px at a border
-        if len(rows) < 300:
-            continue
-        turn = matrix[:2]
-        np.testing.assert_allclose(turn @ turn.T, np.eye(2), atol=0.01)
-        assert np.linalg.det(turn) > 0
-        angles.append(np.degrees(np.arctan2(turn[0, 1], turn[0, 0])))
-        assert came_from.min() >= 0
-        assert (came_from <= [WIDTH, HEIGHT]).all()
-    assert max(np.abs(angles)) <= 45.5
-    assert min(angles) < -20
-    assert max(angles) > 20
-
-
-def test_without_rotation_pieces_are_upright():
-    result = CutPaste(probability=1, rotation=0).augment(batch_of(ramps(32)), draws())
-    for mask in result.masks:
-        rows, columns = mask.nonzero().T
-        assert mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
-
-
-def test_small_images_get_pieces_too():
-    result = CutPaste(probability=1).augment(batch_of(torch.rand(200, 3, 16, 16)), draws())
-    assert result.masks.flatten(1).any(1).all()
-
-
-@pytest.mark.parametrize(
-    ("probability", "low", "high"), [(0, 0, 0), (0.5, 170, 230), (1, 400, 400)]
-)
-def test_probability(probability, low, high):
-    images = torch.rand(400, 3, 16, 16, generator=draws())
-    result = CutPaste(probability=probability).augment(batch_of(images), draws())
-    chosen = result.kind > 0
-    assert low <= chosen.sum() <= high
-    assert torch.equal(chosen, result.masks.flatten(1).any(1))
-    assert torch.equal(result.images[~chosen], images[~chosen])
-
-
-@pytest.mark.parametrize(
-    ("source", "count"), [("same", 9), ("other", 9), ("other", 2), ("other", 1)]
-)
-def test_source(source, count):
-    """Where each image has a colour of its own, a piece's colour says where it was cut."""
-    colours = torch.arange(1, count + 1) / 10
-    images = colours[:, None, None, None].expand(-1, 3, 32, 32)
-    augmenter = CutPaste(probability=1, jitter=0, source=source)
-    result = augmenter.augment(batch_of(images), draws())
-    found = torch.stack([i[:, m].mean() for i, m in zip(result.images, result.masks, strict=True)])
-    own = (found - colours).abs() < 1e-6
-    assert own.all() if source == "same" or count == 1 else not own.any()
-    assert ((found[:, None] - colours).abs().amin(1) < 1e-6).all()
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("source", ["same", "other"])
-def test_a_gpu_pastes_the_same(source):
-    images = torch.rand(8, 3, 64, 64, generator=draws())
-    augmenter = CutPaste(source=source)
-    there, here = (augmenter.augment(batch_of(i), draws()) for i in (images.cuda(), images))
-    assert torch.equal(there.masks.cpu(), here.masks)
-    assert torch.equal(there.kind.cpu(), here.kind)
-    torch.testing.assert_close(there.images.cpu(), here.images, atol=1e-2, rtol=0)
-
-
-def test_recolouring_is_brightness_saturation_hue_contrast():
-    rng = np.random.default_rng(0)
-    images = rng.uniform(0.3, 0.6, (4, 3, 6, 7))
-    inside = rng.random((4, 6, 7)) < 0.5
-    change = rng.uniform(-0.2, 0.2, (4, 4))
-    expected = []
-    for image, mask, (brightness, contrast, saturation, hue) in zip(
-        images, inside, change, strict=True
-    ):
-        pixels = image.reshape(3, -1).T * (1 + brightness)
-        grey = pixels.mean(1, keepdims=True)
-        turn = Rotation.from_rotvec(2 * np.pi * hue * np.ones(3) / np.sqrt(3))
-        pixels = grey + (1 + saturation) * turn.apply(pixels - grey)
-        mean = grey[mask.ravel()].mean()
-        pixels = mean + (1 + contrast) * (pixels - mean)
-        expected.append(pixels.clip(0, 1).T.reshape(image.shape))
-    found = recoloured(
-        torch.tensor(images).float(), torch.tensor(inside), torch.tensor(change).float()
-    )
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_a_third_of_a_turn_of_hue_swaps_the_channels():
-    images = torch.rand(1, 3, 4, 4, generator=draws())
-    change = torch.tensor([[0, 0, 0, 1 / 3]])
-    found = recoloured(images, torch.ones(1, 4, 4, dtype=torch.bool), change)
-    torch.testing.assert_close(found, images.roll(1, 1))
 
 
 # ---------------------------------------------------------------- network and loss
@@ -571,7 +430,7 @@ def test_recipe_is_a_valid_suite():
     for kind, axis in (("model", checked.models), ("scorer", checked.scorers)):
         [[wanted]] = axis
         parameters.build(catalogue, kind, parameters.resolve(catalogue, kind, wanted))
-    assert requires == ("patchcore",)
+    assert requires == ("cutpaste", "patchcore")
     assert {row.recipe for row in adbench_reported()} == {None, recipe.name}
 
 

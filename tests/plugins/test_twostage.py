@@ -12,6 +12,7 @@ from skimage.metrics import structural_similarity
 from skimage.segmentation import slic
 
 from adbench_harness.errors import UserError
+from adbench_harness.nn import stages as training
 from adbench_harness.planning import parameters, plugins
 from adbench_harness.planning.grammar import component
 from adbench_harness.running.checkpoint import FileCheckpoint
@@ -24,7 +25,6 @@ from adbench_twostage import (
     augmenters,
     model,
     refinement,
-    training,
 )
 from adbench_twostage.augmenters import Perlin, PerlinSuperpixel, Superpixel
 from adbench_twostage.dtd import DescribableTextures
@@ -360,7 +360,7 @@ def test_losses_are_the_papers(learned, monkeypatch, loss, with_ssim):
     seen = []
     monkeypatch.setattr(model, "refined", lambda *args: seen.append(args[2]) or found.images)
     for stage, both, value in zip(
-        built.stages, (True, with_ssim), [f(found) for f in built.losses], strict=True
+        built.stages, (True, with_ssim), [f(found.images, found) for f in built.losses], strict=True
     ):
         with torch.no_grad():
             maps = stage(found.images.flip(1)).numpy()

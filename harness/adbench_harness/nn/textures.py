@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -105,23 +106,6 @@ def pieces(images: Tensor, generator: torch.Generator) -> Tensor:
 # ---------------------------------------------------------------- photometric jitter
 
 
-def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images [B, 3, H, W] in [0, 1], each changed by three of four operations, in random order.
-
-    The operations are gamma, brightness, sharpness and contrast stretched to the full range.
-    """
-    changed = images.clone()
-    operations = (_gamma, _brightness, _sharpness, _autocontrast)
-    order = torch.rand(len(images), len(operations), generator=generator).argsort(1)
-    for step in order.T[:-1]:
-        for number, operation in enumerate(operations):
-            chosen = (step == number).nonzero()[:, 0]
-            draws = torch.rand(len(chosen), 3, generator=generator)
-            chosen, draws = chosen.to(images.device), draws.to(images.device)
-            changed[chosen] = operation(changed[chosen], draws)
-    return changed
-
-
 def _gamma(images: Tensor, draws: Tensor) -> Tensor:
     """Each channel to the power of U(0.5, 2)."""
     return images ** (0.5 + 1.5 * draws)[:, :, None, None]
@@ -149,3 +133,29 @@ def _autocontrast(images: Tensor, draws: Tensor) -> Tensor:
     low, high = values.gather(2, low)[..., None], values.gather(2, last - low)[..., None]
     stretched = ((images - low) / (high - low).clamp(min=1 / 255)).clamp(0, 1)
     return torch.where(high > low, stretched, images)
+
+
+Operation = Callable[[Tensor, Tensor], Tensor]
+"""Changes images [B, 3, H, W] in [0, 1], by three uniform numbers for each, [B, 3]."""
+JITTER: Sequence[Operation] = (_gamma, _brightness, _sharpness, _autocontrast)
+DRAWN = 3
+
+
+def jitter(
+    images: Tensor, generator: torch.Generator, operations: Sequence[Operation] = JITTER
+) -> Tensor:
+    """Images [B, 3, H, W] in [0, 1], each changed by three of ``operations``, in random order.
+
+    By default they are gamma, brightness, sharpness and contrast stretched to the full range.
+    """
+    changed = images.clone()
+    order = torch.rand(len(images), len(operations), generator=generator).argsort(1)
+    for step in order.T[:DRAWN]:
+        for number, operation in enumerate(operations):
+            chosen = (step == number).nonzero()[:, 0]
+            if not len(chosen):
+                continue
+            draws = torch.rand(len(chosen), 3, generator=generator)
+            chosen, draws = chosen.to(images.device), draws.to(images.device)
+            changed[chosen] = operation(changed[chosen], draws)
+    return changed

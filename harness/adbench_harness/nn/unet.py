@@ -97,3 +97,18 @@ class UNet(nn.Module):
             grid = join(torch.cat([double(grid), skipped.pop()], 1))
         made: Tensor = self.last(grid)
         return made
+
+
+def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights of convolutions from N(0, 0.02) and scales from N(1, 0.02); biases are 0.
+
+    In the order of the layers. So do the public codes of DRAEM (Zavrtanik et al., ICCV 2021) and of
+    the two-stage segmentation (Shah and Kim, 2022).
+    """
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+                mean = float(isinstance(layer, nn.BatchNorm2d))
+                layer.weight.normal_(mean, 0.02, generator=generator)
+                if layer.bias is not None:
+                    layer.bias.zero_()

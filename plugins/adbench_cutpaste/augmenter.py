@@ -1,7 +1,6 @@
 """Cut and paste: a rectangle of a normal image, recoloured and rotated, pasted somewhere else.
 
-Li et al., "CutPaste", CVPR 2021, as Patch AE uses it: pieces of varied shape, position, angle and
-size. Patch AE gives no ranges; those of area, aspect, scar and colour are CutPaste's.
+Li et al., "CutPaste", CVPR 2021.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from adbench_harness.nn.colours import recoloured
 from adbench_harness.types import Augmented, Augmenter, Batch
 
 PATCH_AREA = (0.02, 0.15)
@@ -38,6 +38,7 @@ class CutPaste(Augmenter):
         "CVPR 2021"
     )
     version: ClassVar[int] = 1
+    younger: ClassVar[frozenset[str]] = frozenset({"turned"})
     kinds: ClassVar[tuple[str, ...]] = ("patch", "scar")
 
     def __init__(
@@ -61,11 +62,15 @@ class CutPaste(Augmenter):
                 description="maximum change of brightness, contrast, saturation and hue (turns)",
             ),
         ] = 0.1,
+        turned: Annotated[
+            Literal["all", "scars"], "which pieces are rotated; the paper rotates only scars"
+        ] = "all",
     ) -> None:
         self.probability = probability
         self.rotation = rotation
         self.source = source
         self.jitter = jitter
+        self.turned = turned
 
     def augment(self, batch: Batch, generator: torch.Generator) -> Augmented:
         """The batch with pasted pieces; the masks are the areas of the pieces."""
@@ -76,11 +81,14 @@ class CutPaste(Augmenter):
             return torch.rand(count, *shape, generator=generator)
 
         chosen = uniform() < self.probability
-        kind = torch.where(chosen, 1 + (uniform() < 0.5).long(), 0)
-        piece = torch.where((kind == 2)[:, None], scars(uniform(2)), patches(uniform(2)))
+        scar = uniform() < (0.5 if "patch" in self.kinds else 1)
+        kind = torch.where(chosen, 1 + scar.long(), 0).clamp(max=len(self.kinds))
+        piece = torch.where(scar[:, None], scars(uniform(2)), patches(uniform(2)))
         # A rectangle at least as wide as a pixel's diagonal contains a pixel's centre.
         piece = (piece * torch.tensor([width, height])).clamp(min=1.5)
         angle = math.radians(self.rotation) * (2 * uniform() - 1)
+        if self.turned == "scars":
+            angle = angle * scar
         cut, pasted, colour = uniform(2), uniform(2), 2 * uniform(4) - 1
         other = torch.arange(count) + torch.randint(1, max(count, 2), (count,), generator=generator)
 
@@ -98,6 +106,15 @@ class CutPaste(Augmenter):
         changed[rows] = torch.where(inside[:, None], pieces, images[rows])
         masks[rows] = inside
         return Augmented(changed, masks, kind.to(images.device))
+
+
+class CutPasteScar(CutPaste):
+    """Pastes a scar into some of the images."""
+
+    name: ClassVar[str] = "cutpaste-scar"
+    summary: ClassVar[str] = "Pastes a thin, recoloured and rotated piece of the image elsewhere."
+    default: ClassVar[bool] = False
+    kinds: ClassVar[tuple[str, ...]] = ("scar",)
 
 
 def patches(uniform: Tensor) -> Tensor:
@@ -140,23 +157,3 @@ def placed(
     away = (pixels - centre(box, pasted)[:, None, None]) @ turn  # along the piece's own axes
     inside = (away.abs() <= piece[:, None, None] / 2).all(-1)
     return inside, 2 / whole * (centre(piece, cut)[:, None, None] + away) - 1
-
-
-def recoloured(images: Tensor, inside: Tensor, change: Tensor) -> Tensor:
-    """Images [n, 3, H, W] in [0, 1] with other colours.
-
-    ``change`` [n, 4] is the change of brightness, contrast (about the mean grey ``inside``, bool
-    [n, H, W]) and saturation, as fractions, and of hue, in turns about the grey axis.
-    """
-    brightness, contrast, saturation, hue = change.T[:, :, None, None]
-    # Rodrigues' rotation about the unit vector (1, 1, 1) / sqrt(3), combined with the saturation.
-    grey = change.new_full((3, 3), 1 / 3)
-    chroma = torch.eye(3).to(grey) - grey
-    across = change.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    turn = 2 * math.pi * hue
-    matrix = grey + (1 + saturation) * (turn.cos() * chroma + turn.sin() * across)
-    mean = torch.einsum("nchw,nhw->n", images, inside.to(images)) / (3 * inside.sum((1, 2)))
-    matrix = (1 + brightness) * (1 + contrast) * matrix
-    offset = -(1 + brightness) * contrast * mean[:, None, None]
-    changed = torch.baddbmm(offset, matrix, images.flatten(2))
-    return changed.clamp(0, 1).view_as(images)

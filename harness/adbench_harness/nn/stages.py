@@ -1,10 +1,13 @@
-"""Trains stages one after the other on pseudo-anomalies, and resumes an interrupted training."""
+"""A loop over steps that trains networks on pseudo-anomalies and can be resumed at any step."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import count, islice
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,25 +18,50 @@ SAVES = 100
 """Number of saved states, and of points of a loss curve, per stage."""
 SECONDS = 10.0
 """A state is saved at least this often, so that an interruption costs little."""
-RESTATED = 8
-"""Images per batch whose statistics are averaged."""
+BATCH = 8
+"""Images whose statistics are computed together."""
+
+Restated = Literal["normal", "augmented"]
+"""The images from which statistics are computed."""
+Loss = Callable[[Tensor, Augmented], Tensor]
+"""A scalar, from clean images [B, 3, H, W] and what the augmenter made of them."""
+
+
+def falls_twice(done: float) -> float:
+    """The factor of a learning rate that falls to a fifth after 80% and after 90% of the steps."""
+    return 0.2 ** ((done >= 0.8) + (done >= 0.9))
 
 
 def train_stages(
     stages: nn.ModuleList,
-    losses: Sequence[Callable[[Augmented], Tensor]],
+    losses: Sequence[Loss],
     train: TrainSet,
     tools: Tools,
     *,
     steps: int,
     batch: int,
-    learning_rate: float,
-    restate: bool,
+    optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+    rate: Callable[[float], float] = falls_twice,
+    restate: Restated | None = None,
+    prepared: Callable[[Tensor, torch.Generator], Tensor] | None = None,
 ) -> None:
     """Minimise each stage's loss over ``steps`` batches; later stages do not change earlier ones.
 
-    The optimiser is Adam; its learning rate falls to a fifth after 80% and after 90% of the steps.
-    ``restate`` computes the statistics of batch normalisation from the normal images at the end.
+    The state is saved at least every 10 seconds, and a training that was interrupted continues with
+    the same numbers. The curves are the losses, by stage, and the share of anomalous pixels.
+
+    Args:
+        stages: the networks, trained one after the other.
+        losses: the loss of each stage.
+        train: the normal images.
+        tools: the augmenter changes a batch in every step.
+        steps: number of batches for each stage.
+        batch: images per step.
+        optimiser: makes a stage's optimiser from its parameters.
+        rate: the factor of the learning rate, by the share of the steps that is done.
+        restate: the images from which the statistics of batch normalisation are computed at the
+            end: the normal ones, or what the augmenter makes of them. None: the last steps'.
+        prepared: the clean images that the augmenter gets, from the normal ones. None: the same.
     """
     assert tools.augmenter is not None, "the model declares that it needs one"
     # Each step has its own generator, so that a training can resume at any step.
@@ -46,10 +74,11 @@ def train_stages(
     for number, (stage, loss_of) in enumerate(zip(stages, losses, strict=True)):
         if number < state["stage"]:
             continue
-        optimiser = torch.optim.Adam(stage.parameters(), lr=learning_rate)
+        trained = optimiser(stage.parameters())
+        base = [group["lr"] for group in trained.param_groups]
         start = 0
         if number == state["stage"] and "stages" in state:
-            optimiser.load_state_dict(state["optimiser"])
+            trained.load_state_dict(state["optimiser"])
             start = state["step"]
         stage.train()
         total, shares = torch.zeros((), device=tools.device), []
@@ -60,16 +89,18 @@ def train_stages(
         for step, images in zip(
             range(start, steps), _batches(train, batch, seed + number, start), strict=False
         ):
-            for group in optimiser.param_groups:
-                fallen = (step >= 0.8 * steps) + (step >= 0.9 * steps)
-                group["lr"] = learning_rate * 0.2**fallen
+            for group, initial in zip(trained.param_groups, base, strict=True):
+                group["lr"] = initial * rate(step / steps)
             generator = torch.Generator().manual_seed(seed + number * steps + step)
-            augmented = tools.augmenter.augment(images, generator)
+            clean = images
+            if prepared is not None:
+                clean = replace(images, images=prepared(images.images, generator), handles=None)
+            augmented = tools.augmenter.augment(clean, generator)
             shares.append(augmented.masks.float().mean((1, 2)))
-            loss = loss_of(augmented)
-            optimiser.zero_grad()
+            loss = loss_of(clean.images, augmented)
+            trained.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            trained.step()
             total += loss.detach()
             tools.progress(number * steps + step + 1, len(stages) * steps)
             is_point = (step + 1) % window == 0
@@ -87,33 +118,39 @@ def train_stages(
                         "stage": number,
                         "step": step + 1,
                         "stages": stages.state_dict(),
-                        "optimiser": optimiser.state_dict(),
+                        "optimiser": trained.state_dict(),
                         "total": total,
                         "shares": torch.cat(shares) if shares else torch.empty(0),
                     }
                 )
                 saved = time.monotonic()
-        if restate:
-            _restate(stage, loss_of, train)
+        if restate is not None:
+            generator = torch.Generator().manual_seed(seed + len(stages) * steps + number)
+            augment = partial(tools.augmenter.augment, generator=generator)
+            _restate(stage, loss_of, train, _clean if restate == "normal" else augment)
         stage.eval()
 
 
-def _restate(stage: nn.Module, loss_of: Callable[[Augmented], Tensor], train: TrainSet) -> None:
-    """The statistics of batch normalisation as averages over the normal training images.
-
-    Statistics of the last few steps, where half of the images are anomalous, fit no test image.
-    """
+def _restate(
+    stage: nn.Module, loss_of: Loss, train: TrainSet, augment: Callable[[Batch], Augmented]
+) -> None:
+    """The statistics of batch normalisation as averages over the training images."""
     norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
     with torch.no_grad():
-        for batch in train.batches(RESTATED):
-            masks = torch.zeros_like(batch.images[:, 0], dtype=torch.bool)
-            loss_of(Augmented(batch.images, masks, masks.new_zeros(len(batch), dtype=torch.long)))
+        for batch in train.batches(BATCH):
+            loss_of(batch.images, augment(batch))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+
+
+def _clean(batch: Batch) -> Augmented:
+    """The images as they are."""
+    masks = torch.zeros_like(batch.images[:, 0], dtype=torch.bool)
+    return Augmented(batch.images, masks, masks.new_zeros(len(batch), dtype=torch.long))
 
 
 def _batches(train: TrainSet, size: int, seed: int, start: int) -> Iterator[Batch]:
