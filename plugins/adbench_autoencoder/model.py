@@ -18,7 +18,7 @@ from torch.nn.functional import mse_loss, pad
 
 from adbench_harness.nn.bottleneck import decoder, encoder, grid
 from adbench_harness.nn.inputs import Size
-from adbench_harness.nn.ssim import ssim
+from adbench_harness.nn.ssim import ssim_map
 from adbench_harness.nn.tiles import by_tiles, random_crops
 from adbench_harness.nn.training import BatchSize, Repeated, Samples, drawn_from, train_epochs
 from adbench_harness.types import (
@@ -139,10 +139,10 @@ class L2AE(AutoEncoder):
 
 
 class SSIMAE(AutoEncoder):
-    """Trained to maximise the structural similarity of windows of 11 px."""
+    """Trained to maximise the structural similarity of the windows of 11 px around all pixels."""
 
     name: ClassVar[str] = "ssim-ae"
     summary: ClassVar[str] = "Auto-encoder trained on structural similarity (SSIM)."
 
     def loss(self, made: Tensor, images: Tensor) -> Tensor:
-        return 1 - ssim(made, images).mean()
+        return 1 - ssim_map(made, images).mean()

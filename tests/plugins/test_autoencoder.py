@@ -9,7 +9,7 @@ import torch
 
 from adbench_autoencoder import adbench_recipes, adbench_reported
 from adbench_autoencoder.model import L2AE, PRESETS, SHIFT, SSIMAE
-from adbench_harness.nn.ssim import ssim
+from adbench_harness.nn.ssim import ssim_map
 from adbench_harness.planning import grammar, parameters, plugins, suite
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.testing import fitting
@@ -53,7 +53,7 @@ def test_losses():
     one, other = torch.rand(2, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     squares = (one - other).square().mean()
     torch.testing.assert_close(L2AE().loss(one, other), squares)
-    torch.testing.assert_close(SSIMAE().loss(one, other), 1 - ssim(one, other).mean())
+    torch.testing.assert_close(SSIMAE().loss(one, other), 1 - ssim_map(one, other).mean())
 
 
 def test_the_seed_draws_the_weights_and_nothing_else_is_drawn():
