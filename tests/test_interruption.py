@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,6 +115,23 @@ def test_two_runs_into_one_folder_share_the_work(start: Callable[[], Any], tmp_p
     assert len(Store(tmp_path / "out").finished()) == COUNT
 
 
+def test_a_run_takes_over_what_a_killed_one_had_claimed(
+    start: Callable[[], Any], tmp_path: Path
+) -> None:
+    runs = [start(), start()]
+    deadline = time.monotonic() + 60
+    while len(lines(tmp_path / "note")) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    runs[0].kill()
+    runs[1].join(90)
+    assert runs[1].exitcode == 0
+    assert len(Store(tmp_path / "out").finished()) == COUNT
+    numbers = sorted(int(line.split()[0]) for line in lines(tmp_path / "note"))
+    assert set(numbers) == set(range(COUNT))
+    assert len(numbers) <= COUNT + 1, "only the trial that was lost ran twice"
+
+
 def test_a_trial_that_ended_its_process_runs_last(
     toys: str, plugin_file: Callable[[str, str], str], tmp_path: Path
 ) -> None:
@@ -135,6 +155,55 @@ def test_stray_files_are_swept_unless_another_run_may_write_them(
     plan = drivers.prepared(toys, plugin_file("slow", SLOW), tmp_path)
     session.perform(plan)
     assert not stray.exists()
+
+
+DISK = """
+import subprocess, sys
+from pathlib import Path
+import drivers
+from adbench_harness.errors import UserError
+
+toys, slow, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+out = folder / "out"
+out.mkdir()
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150k", "none", out], check=True)
+try:
+    drivers.perform(toys, slow, folder)
+except UserError as error:
+    print(error)
+print(len(list(out.rglob("*.json"))), len(list(out.rglob("*.tmp"))))
+subprocess.run(["mount", "-o", "remount,ro", out], check=True)
+try:
+    drivers.perform(toys, slow, folder)
+except UserError as error:
+    print(error)
+subprocess.run(["mount", "-o", "remount,rw,size=9m", out], check=True)
+drivers.perform(toys, slow, folder)
+print(len(list(out.rglob("*.json"))))
+"""
+
+
+def test_a_disk_that_is_full_or_cannot_be_written(
+    toys: str, plugin_file: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    own = ["unshare", "--map-root-user", "--mount"]
+    if not shutil.which("unshare") or subprocess.run([*own, "true"]).returncode:
+        pytest.skip("this machine does not let a test mount a disk of its own")
+    done = subprocess.run(
+        [*own, sys.executable, "-c", DISK, toys, plugin_file("slow", SLOW), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    full, left, forbidden, whole = done.stdout.splitlines()
+    assert "(No space left on device); make room, and the same command goes on" in full
+    stored, stray = map(int, left.split())
+    assert 0 < stored < COUNT
+    assert stray == 0
+    assert "cannot be written to (Read-only file system); name another folder" in forbidden
+    assert int(whole) == COUNT
+    assert len(lines(tmp_path / "note")) == COUNT + 1
 
 
 class Full(Listener):

@@ -217,6 +217,16 @@ def test_a_full_cache_is_one_line(
     }
 
 
+def test_a_cache_that_cannot_be_written_is_one_line(
+    tmp_path: Path, error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ADBENCH_CACHE", str(tmp_path / "file"))
+    said = error("run", "--plugins", "patchcore", "--datasets", "mini", "--out", tmp_path / "out")
+    assert "data set 'mini' cannot be built in" in said
+    assert "(Not a directory); let ADBENCH_CACHE name another folder" in said
+
+
 # ---------------------------------------------------------------- names and messages
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import zlib
@@ -21,6 +22,8 @@ from adbench_harness.types import Sample
 
 if TYPE_CHECKING:
     from adbench_harness.types import Dataset
+
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 
 def cache_folder() -> Path:
@@ -46,11 +49,12 @@ def locate(dataset: Dataset, data: str | None, named: Mapping[str, str]) -> Path
         if (built := dataset.build(cached)) is not None:
             return built
     except OSError as error:
-        if not no_room(error):
+        if not (no_room(error) or error.errno in _FORBIDDEN):
             raise
+        step = "make room" if no_room(error) else "let ADBENCH_CACHE name another folder"
         raise UserError(
-            f"data set '{dataset.name}' cannot be built in '{cached}' ({error.strerror}); make "
-            "room, and the same command goes on"
+            f"data set '{dataset.name}' cannot be built in '{cached}' ({error.strerror}); {step}, "
+            "and the same command goes on"
         ) from error
     below = Path(data).expanduser() / dataset.name if data else cached
     for root in (below, cached):
