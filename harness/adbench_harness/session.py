@@ -65,6 +65,8 @@ def prepare(
 
     # Mistakes are reported before anything heavy is imported.
     plugins.check_names(suite.plugins)
+    import torch  # noqa: F401  # before plugins, which may change how it computes
+
     from adbench_harness.planning import plan
     from adbench_harness.results.store import Store
 
@@ -152,6 +154,8 @@ def repeat(
     trial = stored.trial
     names, threads = again.plugins(stored, plugins), again.threads(stored)
     plugins_.check_names(names)
+    import torch  # noqa: F401  # before plugins, which may change how it computes
+
     from adbench_harness.engines.local import Local
     from adbench_harness.planning import plan
     from adbench_harness.results.store import Failure

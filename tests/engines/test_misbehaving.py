@@ -151,6 +151,28 @@ def test_bad_models_in_this_process() -> None:
         assert scores(found[expected.trial.id]) == scores(expected)
 
 
+def test_what_an_import_changes_does_not_reach_the_numbers(tmp_path: Path) -> None:
+    """In this process, and in a worker."""
+    bad = tmp_path / "bad.py"
+    bad.write_text(
+        "import torch, numpy\ntorch.set_default_dtype(torch.float64)\n"
+        "torch.set_grad_enabled(False)\ntorch.set_num_threads(3)\nnumpy.seterr(all='raise')\n"
+    )
+    sound = bundle(models="toy-mean,toy-trained")
+    beside = replace(sound, plugins=(*sound.plugins, str(bad)))
+    expected = [scores(result) for result in inline(sound)]
+    assert [scores(result) for result in inline(beside)] == expected
+    found = run(beside)
+    assert [scores(found[trial.id]) for trial in beside.trials] == expected
+
+
+def test_an_exit_without_a_word_in_this_process() -> None:
+    results = inline(bundle(models="bad", set={"bad.deed": ["os-exit-0", "none"]}))
+    failed, sound = (result.failures for result in results)
+    assert (failed[0].stage, failed[0].message) == ("fit", "SystemExit: os._exit(0) was called")
+    assert not sound
+
+
 def inline(bundle: Bundle) -> Iterator[TrialResult]:
     """What the engine of this process yields in a run, where SIGINT has a handler."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import torch
 
 from adbench_harness.errors import Interrupted, UserError
 from adbench_harness.planning import plan, plugins, suite, witness
@@ -61,10 +62,29 @@ def test_what_ends_the_process_is_named(end: str) -> None:
 
 
 def test_nothing_is_said_of_what_returns() -> None:
-    for body in ("pass", "if not os.fork(): os._exit(0)"):
+    for body in ("pass", "if not os.fork(): os._exit(0)", "os.closerange(3, 99); time.sleep(2)"):
         process = started(body)
         assert process.communicate(timeout=30) == ("begun\n", "")
         assert process.returncode == 0
+
+
+def spoil() -> None:
+    os.chdir("/")
+    sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    sys.setrecursionlimit(500)
+    torch.set_default_dtype(torch.float64)
+    raise KeyError
+
+
+def test_what_others_need_is_put_back() -> None:
+    def seen() -> tuple[object, ...]:
+        numbers = torch.get_default_dtype(), sys.getrecursionlimit()
+        return os.getcwd(), sys.stdout, sys.stderr, numbers
+
+    before = seen()
+    with pytest.raises(KeyError), witness.during("this"):
+        spoil()
+    assert seen() == before
 
 
 def test_what_takes_long_is_named_once() -> None:

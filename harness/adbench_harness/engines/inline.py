@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adbench_harness.engines import process
+from adbench_harness.planning import witness
 from adbench_harness.running.bundle import run_bundle
 from adbench_harness.running.watch import Watch
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Inline:
     """The engine of this process. ``threads`` is the number of threads that a trial computes with.
 
-    A trial that ends the process ends the run.
+    A trial that ends the process ends the run, but ``os._exit`` is an error of the trial.
     """
 
     threads: int = 1
@@ -29,7 +30,7 @@ class Inline:
         self, bundles: Sequence[Bundle], begin: Begin, stage: Stage
     ) -> Iterator[TrialResult]:
         process.reuse_memory()
-        with process.threads(self.threads):
+        with process.threads(self.threads), witness.no_silent_exit():
             for bundle in bundles:
                 if begun := begin(bundle):
                     yield from run_bundle(begun, Watch(stage=stage))

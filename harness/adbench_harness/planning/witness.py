@@ -38,13 +38,13 @@ def during(what: str) -> Iterator[None]:
     from adbench_harness.errors import Interrupted, interrupted, line
 
     if parent_process() is not None:
-        yield
+        with _kept():
+            yield
         return
     _running.append(line(what))
     _tell()
-    folder = _folder()
     try:
-        with no_silent_exit():
+        with no_silent_exit(), _kept():
             yield
     except KeyboardInterrupt as error:
         if not interrupted(error):
@@ -54,8 +54,6 @@ def during(what: str) -> Iterator[None]:
     finally:
         _running.pop()
         _tell()
-        if folder is not None and folder != _folder():
-            os.chdir(folder)  # the user's paths are relative to it
 
 
 @contextmanager
@@ -74,11 +72,20 @@ def no_silent_exit() -> Iterator[None]:
         os._exit = leave
 
 
-def _folder() -> str | None:
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Put back the streams and, where something is computed, what changes numbers."""
+    streams, here = (sys.stdout, sys.stderr), None
+    if "torch" in sys.modules:
+        from adbench_harness.planning.surroundings import Surroundings
+
+        here = Surroundings()
     try:
-        return os.getcwd()
-    except FileNotFoundError:  # it was deleted
-        return None
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        if here is not None:
+            here.restore(imported=True)
 
 
 def _tell() -> None:
@@ -133,7 +140,7 @@ def _witness(process: int, slow: float, grace: float) -> None:
             if new:
                 continue
         if ready or os.getppid() != process:
-            if what:
+            if what and _orphaned(process):
                 _say(f"error: the process ended during {what}; {_STEP}")
             return
         if interrupted and now - interrupted[0] > grace:
@@ -142,6 +149,15 @@ def _witness(process: int, slow: float, grace: float) -> None:
         if not told and now - since > slow:
             told = True
             _say(f"{what} has taken {slow:g} s; if it does not end, interrupt it and {_STEP}")
+
+
+def _orphaned(process: int) -> bool:
+    """Whether ``process`` has ended; otherwise, an author's code has closed the pipe."""
+    for _ in range(20):
+        if os.getppid() != process:
+            return True
+        time.sleep(_TICK / 4)
+    return False
 
 
 def _say(text: str) -> None:

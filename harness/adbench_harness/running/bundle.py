@@ -21,6 +21,7 @@ from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, TrainImages
 from adbench_harness.images.truth import Truth
 from adbench_harness.planning import plugins
+from adbench_harness.planning.surroundings import Surroundings, deterministic
 from adbench_harness.results.maps import Maps
 from adbench_harness.results.store import Failure, Heading, TrialResult
 from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial
@@ -28,7 +29,6 @@ from adbench_harness.running import contract, cost, evaluating, learned
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.running.material import Material
 from adbench_harness.running.provenance import flags, provenance
-from adbench_harness.running.surroundings import Surroundings, deterministic
 from adbench_harness.running.watch import Watch
 from adbench_harness.types import (
     Batch,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from adbench_harness.running.surroundings import Surroundings, deterministic
+from adbench_harness.planning.surroundings import Surroundings, deterministic
 
 CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "folder": (os.getcwd, lambda: os.chdir("/")),
@@ -38,6 +38,19 @@ def test_a_change_is_undone(what: str) -> None:
     assert read() != before
     here.restore()
     assert read() == before
+
+
+def test_what_was_imported_keeps_its_environment_and_its_warnings() -> None:
+    before, here = torch.get_default_dtype(), Surroundings()
+    for name in ("environment", "warnings", "dtype"):
+        CHANGES[name][1]()
+    os.environ["OWN"] = "1"
+    here.restore(imported=True)
+    assert dict(os.environ) == {"OWN": "1"}
+    assert warnings.filters[0][0] == "error"
+    assert torch.get_default_dtype() == before
+    here.restore()
+    assert "OWN" not in os.environ
 
 
 def test_deterministic_algorithms_end_with_the_block() -> None:

@@ -14,10 +14,11 @@ import torch
 
 
 class _Setting(NamedTuple):
-    """How a setting is read and set."""
+    """How a setting is read and set, and whether a plugin's import may change it for good."""
 
     read: Callable[[], Any]
     write: Callable[[Any], object]
+    lasting: bool = False
 
 
 def _environment(content: dict[str, str]) -> None:
@@ -43,9 +44,9 @@ def _filters(content: list[Any]) -> None:
 
 _SETTINGS = (
     _Setting(_folder, _go),
-    _Setting(lambda: dict(os.environ), _environment),
+    _Setting(lambda: dict(os.environ), _environment, lasting=True),
     _Setting(sys.getrecursionlimit, sys.setrecursionlimit),
-    _Setting(lambda: list(warnings.filters), _filters),
+    _Setting(lambda: list(warnings.filters), _filters, lasting=True),
     _Setting(np.geterr, lambda errors: np.seterr(**errors)),
     _Setting(torch.get_default_device, torch.set_default_device),
     _Setting(torch.get_default_dtype, torch.set_default_dtype),
@@ -84,8 +85,11 @@ class Surroundings:
     def __init__(self) -> None:
         self._values = [setting.read() for setting in _SETTINGS]
 
-    def restore(self) -> None:
-        """Undo what a component changed, since the next one must not notice it."""
+    def restore(self, *, imported: bool = False) -> None:
+        """Undo what a component changed, since the next one must not notice it.
+
+        What was ``imported`` may rely on the environment and the warnings that it set.
+        """
         for setting, value in zip(_SETTINGS, self._values, strict=True):
-            if setting.read() != value:
+            if not (imported and setting.lasting) and setting.read() != value:
                 setting.write(value)
