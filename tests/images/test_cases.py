@@ -843,11 +843,14 @@ def nearly_good(name: str) -> Callable[[Path], None]:
     return make
 
 
-for _name in ("good2", "good ", "Good_02", "ok (1)", "good - copy"):
+for _name in (
+    *("good2", "good ", "Good_02", "ok (1)", "good - copy", "defect_free", "Defect-Free"),
+    *("no_defect", "pass", "passed", "negative", "nominal", "clean", "healthy", "intact"),
+):
     CASES[f"a_folder_{_name}"] = Case(
         nearly_good(_name),
         2,
-        rf"test/{re.escape(_name)}' has nearly the name of normal images, but would be a defect",
+        rf"test/{re.escape(_name)}' has a name of normal images, but would be a defect",
     )
 CASES["unlabelled_images"] = Case(
     nearly_good("unlabeled"),
@@ -1609,14 +1612,22 @@ class TestVerify:
         code, said = verify("bits_12")
         assert code == 0
         assert re.search(
-            r"parts: 12 images, 3 masks, values \d{3} to 2\d{3}, see the notes\n", said
+            r"parts: 6 train, 3 good and 3 defective test images of 1 type, 3 masks, values \d{3} "
+            r"to 2\d{3}, see the notes\n",
+            said,
         )
         assert "    note: images are read with 12 bits: 0 is black and 4095 is white\n" in said
 
     def test_a_table(self, verify: Any) -> None:
         code, said = verify("table", TABLE)
         assert code == 0
-        assert re.search(r"  t: 12 images, 3 masks, values \d+ to \d+, ok\n$", said)
+        assert re.search(r", 3 masks, values \d+ to \d+, ok\n$", said)
+        assert "  t: 6 train, 3 good and 3 defective test images of 1 type, 3 masks" in said
+
+    def test_images_without_a_label_are_not_counted_as_good(self, verify: Any) -> None:
+        code, said = verify("table_with_a_label_missing", TABLE)
+        assert code == 0
+        assert "6 train, 3 good and 2 defective test images of 1 type and 1 without a" in said
 
     @pytest.mark.parametrize(
         "name",

@@ -33,6 +33,11 @@ Nobody takes them for images either.
 _DEFECTS = frozenset(
     {"bad", "ng", "defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "abnormal"}
 )
+_NORMAL = (
+    r"good|ok|normal|nominal|clean|healthy|intact|flawless|undamaged|pass(ed)?|negatives?"
+    r"|(no|non|not)[\W_]*(defects?|defective|anomal(y|ies|ous))|(defect|anomaly)[\W_]*free"
+)
+"""Names that people give to normal images; a data set reads only its own ones."""
 _UNLABELLED = frozenset({"unlabelled", "unlabeled"})
 _MASK_ENDINGS = ("_mask", "_gt", "_label", "_seg")
 """How the names of masks end that lie beside their images."""
@@ -56,8 +61,11 @@ class Names(NamedTuple):
         return folder.lower() in map(str.lower, _several(self.good))
 
     def is_nearly_good(self, folder: str) -> bool:
-        """Whether a name is one of normal images but for a number, "copy" or a space."""
-        good = "|".join(map(str.lower, _several(self.good)))
+        """Whether a name that is not read as one of normal images still says that they are.
+
+        It is a usual one, or has a number, "copy" or a space more.
+        """
+        good = "|".join((_NORMAL, *map(str.lower, _several(self.good))))
         nearly = re.fullmatch(rf"[\W_]*({good})[\W_]*(copy|new|old)?[\W_\d]*", folder.lower())
         return nearly is not None and not self.is_good(folder)
 
@@ -401,7 +409,7 @@ def _check_type(folder: Path, parent: Path, names: Names) -> None:
     """Raise UserError for a folder whose name can hardly be that of a defect type."""
     if names.is_nearly_good(folder.name):
         raise UserError(
-            f"'{folder}' has nearly the name of normal images, but would be a defect type; join it "
+            f"'{folder}' has a name of normal images, but would be a defect type; join it "
             f"with '{parent / _first(names.good)}', or rename it"
         )
     if folder.name.lower() in _UNLABELLED:
