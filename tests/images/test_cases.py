@@ -992,6 +992,20 @@ def a_link_to_a_test_image(root: Path) -> None:
     (root / "train/good/x.png").symlink_to(root / "test/good/1.png")
 
 
+@case(0, "2 of 8 test images are copies of other test images: test/scratch/8.png is test/.*", FINE)
+def copies_within_test(root: Path) -> None:
+    plain(root)
+    for number in (8, 9):
+        shutil.copy(root / "test/scratch/2.png", root / f"test/scratch/{number}.png")
+        shutil.copy(root / f"{MASKS}/2_mask.png", root / f"{MASKS}/{number}_mask.png")
+
+
+@case(0, "1 of 7 test images have the pixels of other test images: test/good/9.bmp is test/", FINE)
+def the_same_pixels_within_test(root: Path) -> None:
+    plain(root)
+    Image.open(root / "test/good/0.png").save(root / "test/good/9.bmp")
+
+
 @case(0, "1 test image has the bytes of another one with another label: .* is ", FINE)
 def a_test_image_of_two_labels(root: Path) -> None:
     plain(root)

@@ -292,7 +292,7 @@ def dark(highest: int) -> Iterator[str]:
 
 
 def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
-    """Images whose bytes are those of an image of another split, or of one with another label."""
+    """Images whose bytes are those of an image of another split, or of another test image."""
     keys = _keys(root, samples)
     for new, old in LEAKS:
         own = [sample.image for sample in samples if sample.split == new]
@@ -306,13 +306,20 @@ def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
                 f"{len(pairs)} of {len(own)} {new} images are copies of {kind(old)} images: "
                 f"{_pairs(root, pairs)}"
             )
+    test = [sample for sample in samples if sample.split == "test"]
     tested: dict[object, Sample] = {}
-    contradictions = []
-    for sample in samples:
-        if sample.split == "test" and sample.label is not None:
-            other = tested.setdefault(keys[sample.image], sample)
-            if other.label != sample.label:
-                contradictions.append((sample.image, other.image))
+    repeated: list[tuple[Path, Path]] = []
+    contradictions: list[tuple[Path, Path]] = []
+    for sample in test:
+        other = tested.setdefault(keys[sample.image], sample)
+        if other is not sample:
+            differ = other.label != sample.label and None not in (other.label, sample.label)
+            (contradictions if differ else repeated).append((sample.image, other.image))
+    if repeated := _equal(repeated):
+        yield (
+            f"{len(repeated)} of {len(test)} test images are copies of other test images: "
+            f"{_pairs(root, repeated)}"
+        )
     if contradictions := _equal(contradictions):
         yield (
             f"{counted(len(contradictions), 'test image')} "
@@ -322,7 +329,7 @@ def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def same_pixels(root: Path, samples: Sequence[Sample], digests: Sequence[int]) -> Iterator[str]:
-    """Images with the pixels of an image of another split, in a file with other bytes.
+    """Images with the pixels of one of another split or of test, in a file with other bytes.
 
     Images with different ``digests`` are known to differ and are not decoded.
     """
@@ -355,6 +362,20 @@ def same_pixels(root: Path, samples: Sequence[Sample], digests: Sequence[int]) -
                 f"{len(pairs)} of {len(own)} {new} images have the pixels of {kind(old)} images: "
                 f"{_pairs(root, pairs)}"
             )
+    test = [sample for sample in samples if sample.split == "test"]
+    count = Counter(digest_of[sample.image] for sample in test)
+    first: dict[object, Path] = {}
+    pairs = []
+    for sample in test:
+        if count[digest_of[sample.image]] > 1:
+            other = first.setdefault(pixels(sample.image, sample.depth), sample.image)
+            if keys[other] != keys[sample.image]:
+                pairs.append((sample.image, other))
+    if pairs:
+        yield (
+            f"{len(pairs)} of {len(test)} test images have the pixels of other test images: "
+            f"{_pairs(root, pairs)}"
+        )
 
 
 def _keys(root: Path, samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
