@@ -1476,6 +1476,26 @@ def table_with_black_masks_of_normal_images(root: Path) -> None:
     listed(root, lambda *r: usual(*r[:3], r[3] or "black.png"))
 
 
+UNLISTED = "2 images that the table does not list are not used: more/7.png, ..."
+
+
+def with_images_that_are_not_listed(root: Path) -> None:
+    black(root / "more/7.png")
+    black(root / "more/8.png")
+
+
+@case(0, UNLISTED, folder=TABLE)
+def table_beside_images_that_it_does_not_list(root: Path) -> None:
+    listed(root, usual)
+    with_images_that_are_not_listed(root)
+
+
+@case(0, UNLISTED, FINE, "folder:table=t.csv:split=0.6")
+def table_without_a_split_beside_images_that_it_does_not_list(root: Path) -> None:
+    table_without_a_split(root)
+    with_images_that_are_not_listed(root)
+
+
 # ---------------------------------------------------------------- the tests
 
 

@@ -209,6 +209,22 @@ def beside(root: Path, categories: Collection[Path]) -> list[str]:
     )
 
 
+def unlisted(root: Path, listed: Iterable[Path]) -> list[str]:
+    """A sentence about the images below ``root`` that are not among the ``listed`` files."""
+    known = {os.path.realpath(path) for path in listed}
+    found = [
+        path
+        for path in _files(root, set(), hidden=True)
+        if path.suffix.lower() in SUFFIXES and os.path.realpath(path) not in known
+    ]
+    if not found:
+        return []
+    first = printable(found[0].relative_to(root).as_posix())
+    are, more = ("is", "") if len(found) == 1 else ("are", ", ...")
+    images = f"{counted(len(found), 'image')} that the table does not list"
+    return [f"{images} {are} not used: {first}{more}"]
+
+
 def _may_be_image(path: Path, category: Path) -> bool:
     """Whether somebody may take a file for an image; of hidden ones only those that are."""
     suffix = path.suffix.lower()

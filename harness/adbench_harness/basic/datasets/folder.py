@@ -91,6 +91,8 @@ class Folder(Dataset):
             file = root / self.table
             truth = table.masks_of_normals(file, root, category)
             left_out = table.notes(file)
+            if category == table.categories(file)[0]:  # it is said once
+                left_out += layout.unlisted(root, table.files(file, root))
         else:
             folders = self._folders(root)
             folder = folders[category]
