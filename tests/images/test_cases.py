@@ -638,6 +638,20 @@ def other_suffixes(root: Path) -> None:
     (root / "train/good/readme.txt").write_bytes(b"not an image, and nobody takes it for one")
 
 
+@case(0, "2 folders without images are not used: test/dent, test/hole")
+def empty_folders(root: Path) -> None:
+    plain(root)
+    (root / "test/hole").mkdir()
+    (root / "test/dent").mkdir()
+    (root / "test/dent/readme.txt").write_bytes(b"the images follow")
+
+
+@case(0, "1 folder without images is not used: hole", FINE, "folder:split=0.7")
+def an_empty_folder_beside_good(root: Path) -> None:
+    unsplit(root)
+    (root / "hole").mkdir()
+
+
 @case(0, r"1 file is not used: 1 in ground_truth/scratch \(9_mask.png: no image has this")
 def a_mask_without_image(root: Path) -> None:
     plain(root)

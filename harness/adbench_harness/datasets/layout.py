@@ -209,6 +209,25 @@ def beside(root: Path, categories: Collection[Path]) -> list[str]:
     )
 
 
+def empty(category: Path, names: Names = MVTEC) -> list[str]:
+    """A sentence about the folders of defect types or normal images that hold no image."""
+    truth = named(category, names.truth)
+    parts = [named(category, getattr(names, split)) for split in SPLITS]
+    found = [
+        folder
+        for part in [part for part in parts if part] or [category]
+        for folder in folders(part)
+        if folder != truth
+        and not any(_may_be_image(path, category) for path in _files(folder, set(), hidden=True))
+    ]
+    if not found:
+        return []
+    shown = ", ".join(_inside(category, folder) for folder in found[:4])
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    are = "is" if len(found) == 1 else "are"
+    return [f"{counted(len(found), 'folder')} without images {are} not used: {shown}{more}"]
+
+
 def unlisted(root: Path, listed: Iterable[Path]) -> list[str]:
     """A sentence about the images below ``root`` that are not among the ``listed`` files."""
     known = {os.path.realpath(path) for path in listed}

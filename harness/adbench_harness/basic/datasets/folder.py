@@ -98,7 +98,7 @@ class Folder(Dataset):
             folder = folders[category]
             truth = layout.masks_of_normals(folder, NAMES)
             known = [mask for masks in truth.values() for mask in masks]
-            left_out = layout.left_out(folder, samples, known)
+            left_out = layout.left_out(folder, samples, known) + layout.empty(folder, NAMES)
             if folder != root and category == next(iter(folders)):  # it is said once
                 left_out += layout.beside(root, folders.values())
         return [*left_out, *survey.contradicted(truth, self.mask_threshold)]
