@@ -293,7 +293,7 @@ def masks_in_which_white_is_0_in_16_bits(root: Path) -> None:
         path.unlink()
 
 
-@case()
+@case(0, "12 images of 12 have transparent pixels, which are read with the colors stored there")
 def half_transparent_in_tiff(root: Path) -> None:
     in_tiff(
         root,
@@ -318,6 +318,14 @@ def masks_in_which_white_is_1(root: Path) -> None:
         truth = np.asarray(Image.open(path)) // 255
         path.with_suffix(".pgm").write_bytes(b"P5 32 32 1\n" + truth.tobytes())
         path.unlink()
+
+
+@case(0, "1 image of 12 has transparent pixels, which are read with the colors stored there")
+def half_transparent(root: Path) -> None:
+    plain(root)
+    pixels = np.asarray(Image.open(root / "test/good/0.png").convert("RGBA")).copy()
+    pixels[:8, :, 3] = 254
+    Image.fromarray(pixels).save(root / "test/good/0.png")
 
 
 @case(0, "3 images of 12 have transparent pixels, which are read with the colors stored there")

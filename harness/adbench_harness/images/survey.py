@@ -211,7 +211,7 @@ def _strips(samples: Sequence[Sample], files: Sequence[Contents]) -> Iterator[st
 
 
 def _transparent(samples: Sequence[Sample], files: Sequence[Contents]) -> Iterator[str]:
-    """Images with transparent pixels, whose colors no viewer shows."""
+    """Images with pixels that are not opaque, whose colors no viewer shows as they are stored."""
     images = [s.image for s, f in zip(samples, files, strict=True) if f.header and f.header.alpha]
     with ThreadPoolExecutor(folders.workers()) as pool:
         clear = pool.map(lambda path: _is_transparent(path, path.stat().st_mtime_ns), images)
@@ -229,7 +229,9 @@ def _is_transparent(path: Path, _changed: int) -> bool:
         values, _ = decoding.stored(path)
     except UserError:  # a trial that needs the image fails and says it
         return False
-    return values.ndim == 3 and values.shape[2] == 4 and bool((values[:, :, 3] == 0).any())
+    if values.ndim != 3 or values.shape[2] != 4:
+        return False
+    return bool((values[:, :, 3] < np.iinfo(values.dtype).max).any())
 
 
 def _depths(samples: Sequence[Sample]) -> Iterator[str]:
