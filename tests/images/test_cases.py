@@ -905,11 +905,30 @@ def a_misspelt_good(root: Path) -> None:
     (root / "test/good").rename(root / "test/goood")
 
 
+def masks_called(*names: str) -> Callable[[Path], None]:
+    """The plain data set, its masks with these names in turn."""
+
+    def make(root: Path) -> None:
+        plain(root)
+        for number in range(3):
+            name = names[number % len(names)].format(number)
+            (root / f"{MASKS}/{number}_mask.png").rename(root / f"{MASKS}/{name}.png")
+
+    return make
+
+
+for _name in ("{}_gt", "{}_label", "{}_seg", "{}-mask", "{}_Mask", "mask_{}", "GT-{}"):
+    CASES[f"masks_called_{_name}"] = Case(masks_called(_name))
+for _names in (("{}_gt", "{}_seg"), ("{}_gt", "{}_mask"), ("mask_{}", "{}_gt"), ("{}_other",)):
+    CASES[f"masks_called_{' and '.join(_names)}"] = Case(
+        masks_called(*_names), 2, r"png': no mask in '.*ground_truth/scratch'; add ._mask.png"
+    )
+
+
 @case(2, r"scratch/0.png': no mask in '.*ground_truth/scratch'; add 0_mask.png")
-def masks_of_another_ending(root: Path) -> None:
-    plain(root)
-    for path in (root / MASKS).iterdir():
-        path.rename(path.with_name(path.name.replace("_mask", "_gt")))
+def one_mask_too_many_of_another_ending(root: Path) -> None:
+    masks_called("{}_gt")(root)
+    shutil.copy(root / f"{MASKS}/0_gt.png", root / f"{MASKS}/9_gt.png")
 
 
 @case(

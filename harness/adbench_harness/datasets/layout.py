@@ -41,6 +41,8 @@ _NORMAL = (
 _UNLABELLED = frozenset({"unlabelled", "unlabeled"})
 _MASK_ENDINGS = ("_mask", "_gt", "_label", "_seg")
 """How the names of masks end that lie beside their images."""
+_AFFIX = "mask|gt|label|seg"
+"""What the names of all masks of a defect type may have before or after their images' names."""
 Alternatives = str | tuple[str, ...]
 
 
@@ -357,7 +359,8 @@ def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample
     Images are in ``train/good``, ``validation/good`` (optional), ``test/good`` and
     ``test/<defect>``, or in folders within these; the masks of ``test/<defect>`` are in
     ``ground_truth/<defect>``, as ``<image>`` or ``<image>_mask`` with any image suffix, or several
-    in a folder ``<image>``. A defect type without a ``ground_truth`` folder has no pixel truth.
+    in a folder ``<image>``, or all with another affix, such as ``<image>_gt``. A defect type
+    without a ``ground_truth`` folder has no pixel truth.
     Raises UserError if a mask is missing or is among the images, and, ending in ``next_step``, if
     train or test has no images.
     """
@@ -500,6 +503,8 @@ def _masks(folder: Path, files: Sequence[Path], truth: Path | None) -> dict[Path
     if truth is None:
         return {}
     masks = _matched(keys, truth)
+    if not all(masks.values()) and (others := _matched_by_affix(keys, truth)):
+        return others
     for file, key in keys.items():
         if not masks[file]:
             for other in _files(truth, set()):
@@ -527,6 +532,24 @@ def _matched(keys: Mapping[Path, str], truth: Path) -> dict[Path, tuple[Path, ..
         )
         for file, key in keys.items()
     }
+
+
+def _matched_by_affix(keys: Mapping[Path, str], truth: Path) -> dict[Path, tuple[Path, ...]]:
+    """The mask of each image if all names differ by the same affix; empty otherwise."""
+    masks = nested(truth)
+    its = {_key(truth, mask): mask for mask in masks}
+    if not masks or len(its) < len(masks):
+        return {}
+    before = re.match(rf"({_AFFIX})[_-]", masks[0].stem, re.IGNORECASE)
+    after = re.search(rf"[_-]({_AFFIX})$", masks[0].stem, re.IGNORECASE)
+    for start, end in ((before and before[0], ""), ("", after and after[0])):
+        wanted = {
+            file: f"{place}{slash}{start or ''}{name}{end or ''}"
+            for file, (place, slash, name) in ((f, key.rpartition("/")) for f, key in keys.items())
+        }
+        if set(wanted.values()) == set(its):
+            return {file: (its[name],) for file, name in wanted.items()}
+    return {}
 
 
 def _key(folder: Path, file: Path) -> str:
