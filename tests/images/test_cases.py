@@ -1215,6 +1215,22 @@ def ok_and_ng(root: Path) -> None:
 
 
 @case()
+def training_and_testing(root: Path) -> None:
+    moved(root, train="Training", test="testing")
+
+
+@case(2, "has the folders train and training, which mean the same; join them")
+def train_and_training(root: Path) -> None:
+    plain(root)
+    shutil.copytree(root / "train", root / "training")
+
+
+@case(2, r"expected good \(or ok or normal\) beside folders of", folder="folder:split=0.7")
+def a_share_of_unknown_names(root: Path) -> None:
+    unsplit(root, good="fine")
+
+
+@case()
 def masks_in_a_folder_of_that_name(root: Path) -> None:
     moved(root, ground_truth="masks")
 

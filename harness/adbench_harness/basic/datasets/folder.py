@@ -13,6 +13,8 @@ from adbench_harness.types import SPLITS, Dataset, Sample
 
 NEXT_STEP = "correct it, or name another folder with --data folder=DIR"
 NAMES = layout.Names(
+    train=("train", "training"),
+    test=("test", "testing"),
     validation=("validation", "val", "valid"),
     truth=("ground_truth", "groundtruth", "gt", "masks", "mask"),
     good=("good", "ok", "normal"),
@@ -122,6 +124,11 @@ class Folder(Dataset):
                     f"'{folder}' has normal images, but no train and test; add split=0.8 to train "
                     "on 80% of them, drawn at random (folder:split=0.8)"
                 )
+        if self.split:
+            raise UserError(
+                f"'{root}': expected good (or ok or normal) beside folders of defects, "
+                f"in it or in each folder of it; {NEXT_STEP}"
+            )
         raise UserError(
             f"'{root}': expected train/good and test, in it or in each folder of it; {NEXT_STEP}"
         )
