@@ -174,7 +174,9 @@ def test_two_images_of_one_name_are_refused(tree):
     ("name", "nearly"),
     [
         *((name, True) for name in ("good2", "good_", "Good (1)", "OK copy", "-ok-03", "good_new")),
+        *((name, True) for name in ("normal", "defect_free", "DefectFree", "no defects", "Clean2")),
         *((name, False) for name in ("good", "OK", "goods", "not_ok", "ok_scratch", "bad", "2")),
+        *((name, False) for name in ("unclean", "defect", "background", "passage", "abnormal")),
     ],
 )
 def test_what_is_nearly_the_name_of_normal_images(name, nearly):

@@ -293,7 +293,7 @@ def masks_in_which_white_is_0_in_16_bits(root: Path) -> None:
         path.unlink()
 
 
-@case()
+@case(0, "12 images of 12 have transparent pixels, which are read with the colors stored there")
 def half_transparent_in_tiff(root: Path) -> None:
     in_tiff(
         root,
@@ -318,6 +318,14 @@ def masks_in_which_white_is_1(root: Path) -> None:
         truth = np.asarray(Image.open(path)) // 255
         path.with_suffix(".pgm").write_bytes(b"P5 32 32 1\n" + truth.tobytes())
         path.unlink()
+
+
+@case(0, "1 image of 12 has transparent pixels, which are read with the colors stored there")
+def half_transparent(root: Path) -> None:
+    plain(root)
+    pixels = np.asarray(Image.open(root / "test/good/0.png").convert("RGBA")).copy()
+    pixels[:8, :, 3] = 254
+    Image.fromarray(pixels).save(root / "test/good/0.png")
 
 
 @case(0, "3 images of 12 have transparent pixels, which are read with the colors stored there")
@@ -638,6 +646,20 @@ def other_suffixes(root: Path) -> None:
     (root / "train/good/readme.txt").write_bytes(b"not an image, and nobody takes it for one")
 
 
+@case(0, "2 folders without images are not used: test/dent, test/hole")
+def empty_folders(root: Path) -> None:
+    plain(root)
+    (root / "test/hole").mkdir()
+    (root / "test/dent").mkdir()
+    (root / "test/dent/readme.txt").write_bytes(b"the images follow")
+
+
+@case(0, "1 folder without images is not used: hole", FINE, "folder:split=0.7")
+def an_empty_folder_beside_good(root: Path) -> None:
+    unsplit(root)
+    (root / "hole").mkdir()
+
+
 @case(0, r"1 file is not used: 1 in ground_truth/scratch \(9_mask.png: no image has this")
 def a_mask_without_image(root: Path) -> None:
     plain(root)
@@ -665,6 +687,12 @@ def a_mask_of_a_normal_image(root: Path) -> None:
 def two_masks_that_differ(root: Path) -> None:
     plain(root)
     shutil.copy(root / f"{MASKS}/2_mask.png", root / f"{MASKS}/1.png")
+
+
+@case(0, "2 images share a mask with another one: test/scratch/0.png, test/scratch/1.png", FINE)
+def one_mask_copied_to_another_image(root: Path) -> None:
+    plain(root)
+    shutil.copy(root / f"{MASKS}/0_mask.png", root / f"{MASKS}/1_mask.png")
 
 
 @case()
@@ -843,11 +871,14 @@ def nearly_good(name: str) -> Callable[[Path], None]:
     return make
 
 
-for _name in ("good2", "good ", "Good_02", "ok (1)", "good - copy"):
+for _name in (
+    *("good2", "good ", "Good_02", "ok (1)", "good - copy", "defect_free", "Defect-Free"),
+    *("no_defect", "pass", "passed", "negative", "nominal", "clean", "healthy", "intact"),
+):
     CASES[f"a_folder_{_name}"] = Case(
         nearly_good(_name),
         2,
-        rf"test/{re.escape(_name)}' has nearly the name of normal images, but would be a defect",
+        rf"test/{re.escape(_name)}' has a name of normal images, but would be a defect",
     )
 CASES["unlabelled_images"] = Case(
     nearly_good("unlabeled"),
@@ -874,11 +905,30 @@ def a_misspelt_good(root: Path) -> None:
     (root / "test/good").rename(root / "test/goood")
 
 
+def masks_called(*names: str) -> Callable[[Path], None]:
+    """The plain data set, its masks with these names in turn."""
+
+    def make(root: Path) -> None:
+        plain(root)
+        for number in range(3):
+            name = names[number % len(names)].format(number)
+            (root / f"{MASKS}/{number}_mask.png").rename(root / f"{MASKS}/{name}.png")
+
+    return make
+
+
+for _name in ("{}_gt", "{}_label", "{}_seg", "{}-mask", "{}_Mask", "mask_{}", "GT-{}"):
+    CASES[f"masks_called_{_name}"] = Case(masks_called(_name))
+for _names in (("{}_gt", "{}_seg"), ("{}_gt", "{}_mask"), ("mask_{}", "{}_gt"), ("{}_other",)):
+    CASES[f"masks_called_{' and '.join(_names)}"] = Case(
+        masks_called(*_names), 2, r"png': no mask in '.*ground_truth/scratch'; add ._mask.png"
+    )
+
+
 @case(2, r"scratch/0.png': no mask in '.*ground_truth/scratch'; add 0_mask.png")
-def masks_of_another_ending(root: Path) -> None:
-    plain(root)
-    for path in (root / MASKS).iterdir():
-        path.rename(path.with_name(path.name.replace("_mask", "_gt")))
+def one_mask_too_many_of_another_ending(root: Path) -> None:
+    masks_called("{}_gt")(root)
+    shutil.copy(root / f"{MASKS}/0_gt.png", root / f"{MASKS}/9_gt.png")
 
 
 @case(
@@ -987,6 +1037,20 @@ def the_same_pixels_in_validation(root: Path) -> None:
 def a_link_to_a_test_image(root: Path) -> None:
     plain(root)
     (root / "train/good/x.png").symlink_to(root / "test/good/1.png")
+
+
+@case(0, "2 of 8 test images are copies of other test images: test/scratch/8.png is test/.*", FINE)
+def copies_within_test(root: Path) -> None:
+    plain(root)
+    for number in (8, 9):
+        shutil.copy(root / "test/scratch/2.png", root / f"test/scratch/{number}.png")
+        shutil.copy(root / f"{MASKS}/2_mask.png", root / f"{MASKS}/{number}_mask.png")
+
+
+@case(0, "1 of 7 test images have the pixels of other test images: test/good/9.bmp is test/", FINE)
+def the_same_pixels_within_test(root: Path) -> None:
+    plain(root)
+    Image.open(root / "test/good/0.png").save(root / "test/good/9.bmp")
 
 
 @case(0, "1 test image has the bytes of another one with another label: .* is ", FINE)
@@ -1148,6 +1212,22 @@ def moved(root: Path, **names: str) -> None:
 @case(0, "", ALIGNED)
 def ok_and_ng(root: Path) -> None:
     moved(root, train__good="OK", test__good="OK", test__scratch="NG", ground_truth__scratch="NG")
+
+
+@case()
+def training_and_testing(root: Path) -> None:
+    moved(root, train="Training", test="testing")
+
+
+@case(2, "has the folders train and training, which mean the same; join them")
+def train_and_training(root: Path) -> None:
+    plain(root)
+    shutil.copytree(root / "train", root / "training")
+
+
+@case(2, r"expected good \(or ok or normal\) beside folders of", folder="folder:split=0.7")
+def a_share_of_unknown_names(root: Path) -> None:
+    unsplit(root, good="fine")
 
 
 @case()
@@ -1459,6 +1539,26 @@ def table_with_black_masks_of_normal_images(root: Path) -> None:
     listed(root, lambda *r: usual(*r[:3], r[3] or "black.png"))
 
 
+UNLISTED = "2 images that the table does not list are not used: more/7.png, ..."
+
+
+def with_images_that_are_not_listed(root: Path) -> None:
+    black(root / "more/7.png")
+    black(root / "more/8.png")
+
+
+@case(0, UNLISTED, folder=TABLE)
+def table_beside_images_that_it_does_not_list(root: Path) -> None:
+    listed(root, usual)
+    with_images_that_are_not_listed(root)
+
+
+@case(0, UNLISTED, FINE, "folder:table=t.csv:split=0.6")
+def table_without_a_split_beside_images_that_it_does_not_list(root: Path) -> None:
+    table_without_a_split(root)
+    with_images_that_are_not_listed(root)
+
+
 # ---------------------------------------------------------------- the tests
 
 
@@ -1609,14 +1709,22 @@ class TestVerify:
         code, said = verify("bits_12")
         assert code == 0
         assert re.search(
-            r"parts: 12 images, 3 masks, values \d{3} to 2\d{3}, see the notes\n", said
+            r"parts: 6 train, 3 good and 3 defective test images of 1 type, 3 masks, values \d{3} "
+            r"to 2\d{3}, see the notes\n",
+            said,
         )
         assert "    note: images are read with 12 bits: 0 is black and 4095 is white\n" in said
 
     def test_a_table(self, verify: Any) -> None:
         code, said = verify("table", TABLE)
         assert code == 0
-        assert re.search(r"  t: 12 images, 3 masks, values \d+ to \d+, ok\n$", said)
+        assert re.search(r", 3 masks, values \d+ to \d+, ok\n$", said)
+        assert "  t: 6 train, 3 good and 3 defective test images of 1 type, 3 masks" in said
+
+    def test_images_without_a_label_are_not_counted_as_good(self, verify: Any) -> None:
+        code, said = verify("table_with_a_label_missing", TABLE)
+        assert code == 0
+        assert "6 train, 3 good and 2 defective test images of 1 type and 1 without a" in said
 
     @pytest.mark.parametrize(
         "name",

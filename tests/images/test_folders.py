@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,15 @@ def toy_root(tmp_path: Path) -> Path:
 
 def dark(root: Path) -> list[Sample]:
     return list(ToyData().samples(root, "dark", 0))
+
+
+def test_a_file_that_another_of_its_size_and_time_replaces_is_read_again(toy_root: Path) -> None:
+    before = folders.fingerprint(toy_root, dark(toy_root))
+    path = dark(toy_root)[0].image
+    stat, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert folders.fingerprint(toy_root, dark(toy_root)) != before
 
 
 def test_fingerprint_depends_neither_on_the_folder_nor_on_the_order(

@@ -25,7 +25,8 @@ def wrong(root):
 
 def test_a_sound_category(root):
     found = verify.category(Folder(), root, "bottle")
-    assert (found.images, found.masks, found.empty, found.low, found.high) == (4, 1, 0, 0, 254)
+    assert (len(found.samples), found.masks, found.empty) == (4, 1, 0)
+    assert (found.low, found.high) == (0, 254)
     assert (len(found.notes), found.wrong) == (2, ())  # copies, and one image with two labels
 
 
@@ -83,7 +84,7 @@ def test_masks_that_mark_nothing_are_counted_and_not_wrong(tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content)
     found = verify.category(BTAD(), tmp_path, "02")
-    assert (found.images, found.masks, found.empty) == (4, 2, 1)
+    assert (len(found.samples), found.masks, found.empty) == (4, 2, 1)
     assert len(found.wrong) == 1  # the counts
     assert verify.category(BTAD(), tmp_path, "01").empty == 0
 
@@ -91,7 +92,7 @@ def test_masks_that_mark_nothing_are_counted_and_not_wrong(tmp_path):
 def test_files_and_their_checksums(root):
     assert verify.files(root) == verify.Findings()
     checksums.write(root)
-    assert verify.files(root) == verify.Findings(images=len(miniatures.MVTEC_AD))
+    assert verify.files(root) == verify.Findings(files=len(miniatures.MVTEC_AD))
     (root / "license.txt").write_bytes(b"CC0")
     assert verify.files(root).wrong == (f"'{root / 'license.txt'}' changed since it was unpacked",)
     (root / checksums.NAME).write_bytes(b"\xff")

@@ -129,13 +129,18 @@ def _verify_one(dataset: Any, root: Path, only: str) -> int:
 
 
 def _counted(dataset: Any, category: str, found: Findings) -> str:
-    if found.wrong and not found.images:
+    from adbench_harness.datasets.official import SplitCounts
+
+    if found.wrong and not found.samples:
         return "refused"
-    text = f"{counted(found.images, 'image')}, {counted(found.masks, 'mask')}"
+    text = str(SplitCounts.of(found.samples))
+    if unlabelled := sum(s.split == "test" and s.label is None for s in found.samples):
+        text += f" and {unlabelled} without a label"
+    text += f", {counted(found.masks, 'mask')}"
     known = dataset.empty_masks.get(category, 0)
     if found.empty:
         text += f" ({found.empty} empty, {'as published' if found.empty == known else 'check it'})"
-    if found.images:
+    if found.samples:
         text += f", values {found.low} to {found.high}"
     if found.wrong:
         return f"{text}, not ok"
@@ -144,11 +149,11 @@ def _counted(dataset: Any, category: str, found: Findings) -> str:
 
 def _checked(dataset: Any, files: Findings) -> str:
     if files.wrong:
-        return f"{len(files.wrong)} of {files.images} files differ"
-    if files.images:
+        return f"{len(files.wrong)} of {files.files} files differ"
+    if files.files:
         known = all(archive.sha256 or archive.md5 for archive in dataset.archives)
         note = "" if known else "; unverified: no checksum of the download is published"
-        return f"{files.images} files are as they were unpacked{note}"
+        return f"{files.files} files are as they were unpacked{note}"
     return "none, since the data set was not unpacked by 'adbench data fetch'"
 
 

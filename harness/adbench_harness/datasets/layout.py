@@ -33,9 +33,16 @@ Nobody takes them for images either.
 _DEFECTS = frozenset(
     {"bad", "ng", "defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "abnormal"}
 )
+_NORMAL = (
+    r"good|ok|normal|nominal|clean|healthy|intact|flawless|undamaged|pass(ed)?|negatives?"
+    r"|(no|non|not)[\W_]*(defects?|defective|anomal(y|ies|ous))|(defect|anomaly)[\W_]*free"
+)
+"""Names that people give to normal images; a data set reads only its own ones."""
 _UNLABELLED = frozenset({"unlabelled", "unlabeled"})
 _MASK_ENDINGS = ("_mask", "_gt", "_label", "_seg")
 """How the names of masks end that lie beside their images."""
+_AFFIX = "mask|gt|label|seg"
+"""What the names of all masks of a defect type may have before or after their images' names."""
 Alternatives = str | tuple[str, ...]
 
 
@@ -56,8 +63,11 @@ class Names(NamedTuple):
         return folder.lower() in map(str.lower, _several(self.good))
 
     def is_nearly_good(self, folder: str) -> bool:
-        """Whether a name is one of normal images but for a number, "copy" or a space."""
-        good = "|".join(map(str.lower, _several(self.good)))
+        """Whether a name that is not read as one of normal images still says that they are.
+
+        It is a usual one, or has a number, "copy" or a space more.
+        """
+        good = "|".join((_NORMAL, *map(str.lower, _several(self.good))))
         nearly = re.fullmatch(rf"[\W_]*({good})[\W_]*(copy|new|old)?[\W_\d]*", folder.lower())
         return nearly is not None and not self.is_good(folder)
 
@@ -201,6 +211,41 @@ def beside(root: Path, categories: Collection[Path]) -> list[str]:
     )
 
 
+def empty(category: Path, names: Names = MVTEC) -> list[str]:
+    """A sentence about the folders of defect types or normal images that hold no image."""
+    truth = named(category, names.truth)
+    parts = [named(category, getattr(names, split)) for split in SPLITS]
+    found = [
+        folder
+        for part in [part for part in parts if part] or [category]
+        for folder in folders(part)
+        if folder != truth
+        and not any(_may_be_image(path, category) for path in _files(folder, set(), hidden=True))
+    ]
+    if not found:
+        return []
+    shown = ", ".join(_inside(category, folder) for folder in found[:4])
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    are = "is" if len(found) == 1 else "are"
+    return [f"{counted(len(found), 'folder')} without images {are} not used: {shown}{more}"]
+
+
+def unlisted(root: Path, listed: Iterable[Path]) -> list[str]:
+    """A sentence about the images below ``root`` that are not among the ``listed`` files."""
+    known = {os.path.realpath(path) for path in listed}
+    found = [
+        path
+        for path in _files(root, set(), hidden=True)
+        if path.suffix.lower() in SUFFIXES and os.path.realpath(path) not in known
+    ]
+    if not found:
+        return []
+    first = printable(found[0].relative_to(root).as_posix())
+    are, more = ("is", "") if len(found) == 1 else ("are", ", ...")
+    images = f"{counted(len(found), 'image')} that the table does not list"
+    return [f"{images} {are} not used: {first}{more}"]
+
+
 def _may_be_image(path: Path, category: Path) -> bool:
     """Whether somebody may take a file for an image; of hidden ones only those that are."""
     suffix = path.suffix.lower()
@@ -314,7 +359,8 @@ def samples(category: Path, next_step: str, names: Names = MVTEC) -> list[Sample
     Images are in ``train/good``, ``validation/good`` (optional), ``test/good`` and
     ``test/<defect>``, or in folders within these; the masks of ``test/<defect>`` are in
     ``ground_truth/<defect>``, as ``<image>`` or ``<image>_mask`` with any image suffix, or several
-    in a folder ``<image>``. A defect type without a ``ground_truth`` folder has no pixel truth.
+    in a folder ``<image>``, or all with another affix, such as ``<image>_gt``. A defect type
+    without a ``ground_truth`` folder has no pixel truth.
     Raises UserError if a mask is missing or is among the images, and, ending in ``next_step``, if
     train or test has no images.
     """
@@ -401,7 +447,7 @@ def _check_type(folder: Path, parent: Path, names: Names) -> None:
     """Raise UserError for a folder whose name can hardly be that of a defect type."""
     if names.is_nearly_good(folder.name):
         raise UserError(
-            f"'{folder}' has nearly the name of normal images, but would be a defect type; join it "
+            f"'{folder}' has a name of normal images, but would be a defect type; join it "
             f"with '{parent / _first(names.good)}', or rename it"
         )
     if folder.name.lower() in _UNLABELLED:
@@ -457,6 +503,8 @@ def _masks(folder: Path, files: Sequence[Path], truth: Path | None) -> dict[Path
     if truth is None:
         return {}
     masks = _matched(keys, truth)
+    if not all(masks.values()) and (others := _matched_by_affix(keys, truth)):
+        return others
     for file, key in keys.items():
         if not masks[file]:
             for other in _files(truth, set()):
@@ -484,6 +532,24 @@ def _matched(keys: Mapping[Path, str], truth: Path) -> dict[Path, tuple[Path, ..
         )
         for file, key in keys.items()
     }
+
+
+def _matched_by_affix(keys: Mapping[Path, str], truth: Path) -> dict[Path, tuple[Path, ...]]:
+    """The mask of each image if all names differ by the same affix; empty otherwise."""
+    masks = nested(truth)
+    its = {_key(truth, mask): mask for mask in masks}
+    if not masks or len(its) < len(masks):
+        return {}
+    before = re.match(rf"({_AFFIX})[_-]", masks[0].stem, re.IGNORECASE)
+    after = re.search(rf"[_-]({_AFFIX})$", masks[0].stem, re.IGNORECASE)
+    for start, end in ((before and before[0], ""), ("", after and after[0])):
+        wanted = {
+            file: f"{place}{slash}{start or ''}{name}{end or ''}"
+            for file, (place, slash, name) in ((f, key.rpartition("/")) for f, key in keys.items())
+        }
+        if set(wanted.values()) == set(its):
+            return {file: (its[name],) for file, name in wanted.items()}
+    return {}
 
 
 def _key(folder: Path, file: Path) -> str:

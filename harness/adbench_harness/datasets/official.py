@@ -49,7 +49,7 @@ class SplitCounts(NamedTuple):
         types = {sample.defect for sample in samples if sample.split == "test" and sample.label}
         return cls(
             splits["train"],
-            splits["test"] - defective["test"],
+            sum(sample.split == "test" and sample.label == 0 for sample in samples),
             defective["test"],
             len(types),
             splits["validation"],

@@ -108,6 +108,17 @@ def masks_of_normals(file: Path, root: Path, category: str) -> dict[Path, tuple[
     return found
 
 
+def files(file: Path, root: Path) -> list[Path]:
+    """The images and masks that the table names in any category, as far as they exist."""
+    texts = (
+        text
+        for row in _rows(file)
+        for text in (row.cells["path"], *_several(row.cells["mask"]))
+        if text
+    )
+    return [path for text in texts if os.path.isfile(path := _place(root, text))]
+
+
 def notes(file: Path) -> list[str]:
     """A sentence about the columns that are not used; empty without any."""
     _, columns, _ = _table(file)

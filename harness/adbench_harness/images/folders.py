@@ -93,7 +93,8 @@ def contents(root: Path, samples: Sequence[Sample]) -> list[Contents]:
         stats = (path.stat() for path in paths)
         return _contents(
             tuple((relative(root, path), path) for path in paths),
-            tuple((stat.st_size, stat.st_mtime_ns) for stat in stats),
+            # Tools that keep a file's time still change the others.
+            tuple((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in stats),
         )
 
     with ThreadPoolExecutor(workers()) as pool:
@@ -101,10 +102,12 @@ def contents(root: Path, samples: Sequence[Sample]) -> list[Contents]:
 
 
 @lru_cache(maxsize=2**17)
-def _contents(paths: tuple[tuple[str, Path], ...], stats: tuple[tuple[int, int], ...]) -> Contents:
+def _contents(
+    paths: tuple[tuple[str, Path], ...], stats: tuple[tuple[int, int, int, int], ...]
+) -> Contents:
     digest = hashlib.sha256()
     image = b""
-    for number, ((name, path), (size, _)) in enumerate(zip(paths, stats, strict=True)):
+    for number, ((name, path), (size, *_)) in enumerate(zip(paths, stats, strict=True)):
         # What decoding refuses for its size must not be read into memory here.
         content = path.read_bytes() if size <= headers.LARGEST else b""
         digest.update(name.encode())

@@ -211,7 +211,7 @@ def _strips(samples: Sequence[Sample], files: Sequence[Contents]) -> Iterator[st
 
 
 def _transparent(samples: Sequence[Sample], files: Sequence[Contents]) -> Iterator[str]:
-    """Images with transparent pixels, whose colors no viewer shows."""
+    """Images with pixels that are not opaque, whose colors no viewer shows as they are stored."""
     images = [s.image for s, f in zip(samples, files, strict=True) if f.header and f.header.alpha]
     with ThreadPoolExecutor(folders.workers()) as pool:
         clear = pool.map(lambda path: _is_transparent(path, path.stat().st_mtime_ns), images)
@@ -229,7 +229,9 @@ def _is_transparent(path: Path, _changed: int) -> bool:
         values, _ = decoding.stored(path)
     except UserError:  # a trial that needs the image fails and says it
         return False
-    return values.ndim == 3 and values.shape[2] == 4 and bool((values[:, :, 3] == 0).any())
+    if values.ndim != 3 or values.shape[2] != 4:
+        return False
+    return bool((values[:, :, 3] < np.iinfo(values.dtype).max).any())
 
 
 def _depths(samples: Sequence[Sample]) -> Iterator[str]:
@@ -275,11 +277,32 @@ def _doubled(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def _shared(samples: Sequence[Sample]) -> Iterator[str]:
-    """Images with the mask of another one, as by a mistake in a table."""
-    count = Counter(path for sample in samples if sample.label for path in sample.masks)
-    found = [sample.image for sample in samples if any(count[path] > 1 for path in sample.masks)]
+    """Images with the mask of another one or with a copy of it, as by a mistake in a table."""
+    defective = [sample for sample in samples if sample.label]
+    sizes = Counter(size for s in defective for size in {path.stat().st_size for path in s.masks})
+
+    def key(path: Path) -> object:
+        stat = path.stat()
+        if sizes[stat.st_size] == 1:
+            return path
+        # Masks that mark nothing are noted for that.
+        return _marking(path, stat.st_mtime_ns) or path
+
+    keys = {sample.image: {key(path) for path in sample.masks} for sample in defective}
+    count = Counter(one for its in keys.values() for one in its)
+    found = [image for image, its in keys.items() if any(count[one] > 1 for one in its)]
     if found:
         yield f"{counted(len(found), 'image')} share a mask with another one: {named(found)}"
+
+
+@lru_cache(maxsize=2**17)
+def _marking(path: Path, _changed: int) -> bytes | None:
+    """The digest of a mask's bytes; None if it marks no pixel or cannot be read."""
+    try:
+        marks = masks.marks(path, None)
+    except UserError:  # it is refused where it is read
+        return None
+    return hashlib.sha256(path.read_bytes()).digest() if marks else None
 
 
 def dark(highest: int) -> Iterator[str]:
@@ -292,7 +315,7 @@ def dark(highest: int) -> Iterator[str]:
 
 
 def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
-    """Images whose bytes are those of an image of another split, or of one with another label."""
+    """Images whose bytes are those of an image of another split, or of another test image."""
     keys = _keys(root, samples)
     for new, old in LEAKS:
         own = [sample.image for sample in samples if sample.split == new]
@@ -306,13 +329,20 @@ def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
                 f"{len(pairs)} of {len(own)} {new} images are copies of {kind(old)} images: "
                 f"{_pairs(root, pairs)}"
             )
+    test = [sample for sample in samples if sample.split == "test"]
     tested: dict[object, Sample] = {}
-    contradictions = []
-    for sample in samples:
-        if sample.split == "test" and sample.label is not None:
-            other = tested.setdefault(keys[sample.image], sample)
-            if other.label != sample.label:
-                contradictions.append((sample.image, other.image))
+    repeated: list[tuple[Path, Path]] = []
+    contradictions: list[tuple[Path, Path]] = []
+    for sample in test:
+        other = tested.setdefault(keys[sample.image], sample)
+        if other is not sample:
+            differ = other.label != sample.label and None not in (other.label, sample.label)
+            (contradictions if differ else repeated).append((sample.image, other.image))
+    if repeated := _equal(repeated):
+        yield (
+            f"{len(repeated)} of {len(test)} test images are copies of other test images: "
+            f"{_pairs(root, repeated)}"
+        )
     if contradictions := _equal(contradictions):
         yield (
             f"{counted(len(contradictions), 'test image')} "
@@ -322,7 +352,7 @@ def _copies(root: Path, samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def same_pixels(root: Path, samples: Sequence[Sample], digests: Sequence[int]) -> Iterator[str]:
-    """Images with the pixels of an image of another split, in a file with other bytes.
+    """Images with the pixels of one of another split or of test, in a file with other bytes.
 
     Images with different ``digests`` are known to differ and are not decoded.
     """
@@ -355,6 +385,20 @@ def same_pixels(root: Path, samples: Sequence[Sample], digests: Sequence[int]) -
                 f"{len(pairs)} of {len(own)} {new} images have the pixels of {kind(old)} images: "
                 f"{_pairs(root, pairs)}"
             )
+    test = [sample for sample in samples if sample.split == "test"]
+    count = Counter(digest_of[sample.image] for sample in test)
+    first: dict[object, Path] = {}
+    pairs = []
+    for sample in test:
+        if count[digest_of[sample.image]] > 1:
+            other = first.setdefault(pixels(sample.image, sample.depth), sample.image)
+            if keys[other] != keys[sample.image]:
+                pairs.append((sample.image, other))
+    if pairs:
+        yield (
+            f"{len(pairs)} of {len(test)} test images have the pixels of other test images: "
+            f"{_pairs(root, pairs)}"
+        )
 
 
 def _keys(root: Path, samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:

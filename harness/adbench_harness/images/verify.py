@@ -25,14 +25,15 @@ _SIDE = 32
 
 @dataclass(frozen=True)
 class Findings:
-    """The numbers of checked images and masks, and a line for each thing that is wrong.
+    """The checked samples, the numbers of files, and a line for each thing that is wrong.
 
     ``empty`` counts anomalous images whose masks mark no pixel. ``low`` and ``high`` are the least
     and the greatest value of the images, in their files' values. ``notes`` are what a reader should
     know, but is not wrong.
     """
 
-    images: int = 0
+    samples: tuple[Sample, ...] = ()
+    files: int = 0
     masks: int = 0
     empty: int = 0
     low: int = 0
@@ -93,6 +94,7 @@ def category(dataset: Dataset, root: Path, name: str) -> Findings:
         notes += survey.dark(max(one.high for _, one in seen))
     notes += _alike(root, seen)
     return Findings(
+        tuple(samples),
         len(samples),
         sum(len(sample.masks) for sample in samples),
         empty,
@@ -128,7 +130,7 @@ def files(root: Path) -> Findings:
         sums = checksums.read(root)
     except UserError as error:
         return Findings(wrong=(str(error),))
-    return Findings(images=len(sums), wrong=tuple(checksums.differences(root, sums)))
+    return Findings(files=len(sums), wrong=tuple(checksums.differences(root, sums)))
 
 
 def _look(sample: Sample, threshold: int | None) -> _Look:

@@ -13,6 +13,8 @@ from adbench_harness.types import SPLITS, Dataset, Sample
 
 NEXT_STEP = "correct it, or name another folder with --data folder=DIR"
 NAMES = layout.Names(
+    train=("train", "training"),
+    test=("test", "testing"),
     validation=("validation", "val", "valid"),
     truth=("ground_truth", "groundtruth", "gt", "masks", "mask"),
     good=("good", "ok", "normal"),
@@ -91,12 +93,14 @@ class Folder(Dataset):
             file = root / self.table
             truth = table.masks_of_normals(file, root, category)
             left_out = table.notes(file)
+            if category == table.categories(file)[0]:  # it is said once
+                left_out += layout.unlisted(root, table.files(file, root))
         else:
             folders = self._folders(root)
             folder = folders[category]
             truth = layout.masks_of_normals(folder, NAMES)
             known = [mask for masks in truth.values() for mask in masks]
-            left_out = layout.left_out(folder, samples, known)
+            left_out = layout.left_out(folder, samples, known) + layout.empty(folder, NAMES)
             if folder != root and category == next(iter(folders)):  # it is said once
                 left_out += layout.beside(root, folders.values())
         return [*left_out, *survey.contradicted(truth, self.mask_threshold)]
@@ -120,6 +124,11 @@ class Folder(Dataset):
                     f"'{folder}' has normal images, but no train and test; add split=0.8 to train "
                     "on 80% of them, drawn at random (folder:split=0.8)"
                 )
+        if self.split:
+            raise UserError(
+                f"'{root}': expected good (or ok or normal) beside folders of defects, "
+                f"in it or in each folder of it; {NEXT_STEP}"
+            )
         raise UserError(
             f"'{root}': expected train/good and test, in it or in each folder of it; {NEXT_STEP}"
         )
