@@ -150,6 +150,20 @@ def test_a_file_of_a_deeper_network_is_refused(
     )
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, number: float) -> None:
+    broken = state()
+    broken["layer2.bias"][1] = number
+    path = written(tmp_path / "x.safetensors", broken)
+    load(path, "layer1")
+    with pytest.raises(UserError) as error:
+        load(path, "layer2")
+    assert str(error.value) == (
+        f"weights '{path}' have numbers that are not finite (layer2.bias); fetch the file again, "
+        "or train it again"
+    )
+
+
 def test_a_head_of_other_classes_and_later_layers_are_no_other_network(tmp_path: Path) -> None:
     whole = get_model("resnet18", weights=None).state_dict()
     file = {**whole, "fc.0.weight": torch.zeros(7, 512), "norm.weight": torch.zeros(3)}

@@ -33,8 +33,8 @@ def load(
     """The backbone up to ``layers``, frozen, in eval mode; float32 [B, 3, H, W] -> dict of grids.
 
     The file is read as ``weightfile.read`` says. Raises UserError with the names of parameters
-    that these layers need and the file lacks, and for a file of a deeper or wider network. Heads
-    and layers beyond ``layers`` are ignored.
+    that these layers need and the file lacks or whose numbers are not finite, and for a file of a
+    deeper or wider network. Heads and layers beyond ``layers`` are ignored.
     """
     network = backbone.network(tuple(layers))
     if weights.path is not None:
@@ -60,6 +60,12 @@ def load(
                 f"weights '{path}' lack {len(missing)} of the parameters that "
                 f"{backbone.name}'s {', '.join(layers)} need ({_shown(missing)}); give the full "
                 "file, or ask for layers that it covers"
+            )
+        odd = [name for name, tensor in known.items() if not torch.isfinite(tensor).all()]
+        if odd:
+            raise UserError(
+                f"weights '{path}' have numbers that are not finite ({_shown(odd)}); fetch the "
+                "file again, or train it again"
             )
         foreign = [] if weights.verified else _foreign(backbone, needed, others)
         if foreign:
