@@ -127,6 +127,9 @@ def render(
             per_category=per_category,
             images=lambda index: kept.images(results[index].trial),
             metrics=chosen,
+            keep=["model"]
+            if {results[i].trial.model.name for i in trials.index} & set(labels)
+            else [],
         )
         table = merged(table)
         table = table if metrics or all else _abridged(table, chosen, asked, len(names))
