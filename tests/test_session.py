@@ -138,6 +138,7 @@ def test_each_result_is_stored_when_it_arrives(prepare: Prepare, out: Path) -> N
     assert recorder.stages == {"images", "score"}
     assert [result.trial.id for result in results] == [trial.id for trial in prepared.plan.trials]
     assert len({result.provenance["run"] for result in results}) == 1
+    assert {result.provenance["engine"] for result in results} == {"inline"}
 
 
 def test_results_are_in_the_plans_order_whatever_the_engines(prepare: Prepare, out: Path) -> None:

@@ -118,11 +118,15 @@ def perform(
         todo = len(broken) + sum(len(bundle.trials) for bundle in bundles)
         progress.started(len(plan.trials) - todo, len(plan.trials), store.root)
         progress.planned(bundles)
-        start, began = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        start = time.monotonic()
+        ran = {
+            "run": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "engine": getattr(engine, "__name__", type(engine).__name__).lower(),
+        }
         with closing(work.run(engine)) as run:
             refusals = (refused(trial, plan.failed[trial.id], catalogue) for trial in broken)
             for result in itertools.chain(refusals, run):
-                result = replace(result, provenance={**result.provenance, "run": began})
+                result = replace(result, provenance={**result.provenance, **ran})
                 result = _stored(store, result)
                 work.release(result.trial.id)
                 progress.trial(result)

@@ -253,6 +253,16 @@ def test_display_names_are_in_labels_and_sentences(results):
     assert "crop: PaDiM · knn" in text
 
 
+def test_a_model_with_a_display_name_is_in_the_rows_though_it_is_the_only_one(result):
+    rows = [result(0.9, scorer="knn"), result(0.8, scorer="nn"), result(0.7, params={"ratio": 0.1})]
+    for some in (rows[:1], rows[:2], rows):
+        text = render(some, format="latex", labels={"patchcore": "PatchCore (ours)"})
+        body = text.partition(r"\midrule")[2].partition(r"\bottomrule")[0]
+        assert body.count("PatchCore (ours)") == len(some)
+        assert "PatchCore" not in text.partition(r"\begin{tabular}")[0], "not in the caption too"
+    assert "patchcore" not in render(rows[:2], format="latex").partition(r"\midrule")[2]
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 @pytest.mark.parametrize("options", [{}, {"rows": ["method"]}, {"columns": "category"}])
 def test_a_paper_compiles(results, result, tmp_path, options):

@@ -26,6 +26,7 @@ def test_each_note_is_said_once_with_its_categories(result):
         ("run", ("10:00", "11:00"), "in different runs"),
         ("threads", (1, 2), "with different numbers of threads"),
         ("processor", ("a", "b"), "on different processors"),
+        ("engine", ("local", "inline"), "by different engines (inline, local)"),
     ],
 )
 def test_costs_that_were_not_measured_side_by_side_are_named(result, fact, values, said):
@@ -48,3 +49,43 @@ def test_costs_that_were_not_measured_side_by_side_are_named(result, fact, value
         ran(v, model=m, category=c) for m in "ab" for c, v in zip("xy", values, strict=True)
     ]
     assert not notes(by_category)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"rows": ["method"], "metrics": ["peak_mb", "ms_per_image"]}]
+)
+@pytest.mark.parametrize(
+    "facts",
+    [
+        ({"engine": "local"}, {"engine": "inline"}),
+        ({"run": "10:00"}, {"run": "11:00"}),
+        ({}, {"engine": "local"}),
+    ],
+)
+def test_memory_of_different_runs_has_no_best(result, facts, options):
+    def ran(model, peak, **provenance):
+        one = result({"image_auroc": 0.9, "ms_per_image": peak, "peak_mb": peak}, model=model)
+        return replace(one, provenance={**one.provenance, **provenance})
+
+    def marked(*results):
+        text = render(results, store=Path(), format="markdown", **options)
+        return text.count("**7"), text.count("**135")
+
+    first, other = facts
+    assert marked(ran("a", 7.0, **first), ran("b", 135.0, **first)) == (2, 0)
+    assert marked(ran("a", 7.0, **first), ran("b", 135.0, **other)) == (1, 0), "only the seconds"
+
+
+def test_a_table_of_the_memory_of_different_runs_has_no_best(result):
+    def text(other):
+        runs = [("a", "10:00"), ("b", other)]
+        results = [
+            replace(one, provenance={**one.provenance, "run": run})
+            for name, run in runs
+            for one in [result({"image_auroc": 0.9, "peak_mb": 7.0}, model=name)]
+        ]
+        options = {"rows": ["category"], "columns": "method", "metrics": ["peak_mb"]}
+        return render(results, store=Path(), format="markdown", **options)
+
+    assert "**7" in text("10:00")
+    assert "**7" not in text("11:00")

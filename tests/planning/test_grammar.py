@@ -53,11 +53,26 @@ def test_labels_show_values_as_the_command_line_writes_them() -> None:
         ("m:layers=[]", Wanted("m", {"layers": []})),
         ("m:grid=[[a],[b,c]]", Wanted("m", {"grid": [["a"], ["b", "c"]]})),
         ("m:path='C:/a,b'", Wanted("m", {"path": "C:/a,b"})),
+        ("'folder/my part (1)'", Wanted("folder/my part (1)")),
+        ("folder/'my part (1)'", Wanted("folder/my part (1)")),
+        ('"folder/x (1)":table=a', Wanted("folder/x (1)", {"table": "a"})),
+        ("folder/'x (1)'(table=a)", Wanted("folder/x (1)", {"table": "a"})),
         ("m:text=a=b", Wanted("m", {"text": "a=b"})),
     ],
 )
 def test_component(text: str, expected: Wanted) -> None:
     assert grammar.component(text) == expected
+
+
+def test_names_in_quotes_have_no_separators() -> None:
+    text = "folder/'p:q','folder/x,y+z',mean"
+    assert grammar.chains(text) == [
+        [Wanted("folder/p:q")],
+        [Wanted("folder/x,y+z")],
+        [Wanted("mean")],
+    ]
+    with pytest.raises(UserError, match=r"'1' is not a parameter; .* or quote a name"):
+        grammar.chains("folder/my part (1)")
 
 
 def test_axis_of_alternatives_and_chains() -> None:

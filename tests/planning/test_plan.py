@@ -584,6 +584,27 @@ def test_a_named_backbone_never_falls_back(backed: Callable[..., Plan], named: A
         backed(**named)
 
 
+def test_a_file_is_the_named_backbones_whatever_its_name(
+    backed: Callable[..., Plan], tmp_path: Path
+) -> None:
+    file = tmp_path / "resnet34-x.safetensors"
+    file.write_bytes(b"not read by a plan")
+    here = Locations(weights=str(file))
+
+    def found(made: Plan) -> set[tuple[str, str | None]]:
+        return {(used.backbone, used.path) for trial in made.trials for used in trial.weights}
+
+    assert found(backed(here, backbone="resnet18")) == {("resnet18", str(file))}
+    assert found(backed(here, models="backed:backbone=resnet18")) == {("resnet18", str(file))}
+    # Of two that are named, it is the one's that its name says.
+    both = "backed:backbone=[resnet34,embedded]"
+    assert found(backed(here, models=both)) == {("resnet34", str(file)), ("embedded", None)}
+    with pytest.raises(UserError, match="the weights of backbone 'resnet18' were not found"):
+        backed(here, models="backed:backbone=[resnet18,resnet34]")
+    # A default is not what the file was named for.
+    assert {trial.backbone for trial in backed(here).trials} == {"efficientnet_lite0"}
+
+
 def test_every_recipe_in_the_tree_names_its_backbone() -> None:
     catalogue = plugins.load(["patchcore", "bgfilter"])
     assert catalogue.offers["recipe"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adbench_harness.results.trial import Choice, EvaluationSettings, Trial, Weights, show
+from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial, Weights, show
 
 INNER = {"name": "padim", "version": 2, "params": {"dims": 64}, "changed": ["dims"]}
 TRIAL = Trial(
@@ -161,6 +161,15 @@ def test_weights_without_a_file_count_as_verified() -> None:
 
 def test_id_does_not_cover_where_files_are() -> None:
     assert with_weights(path="/there/renamed.pth").id == TRIAL.id
+
+
+def test_titles_name_the_split_and_the_draw_but_for_the_first() -> None:
+    other = replace(TRIAL, split_seed=2, shots=4, shot_seed=1)
+    first = replace(other, split_seed=0, shot_seed=0)
+    assert other.title == first.title.replace("seed 3", "split 2 · draw 1 · seed 3")
+    titles = [Bundle((), "", (trial,), (), ()).title for trial in (first, other)]
+    place, chain = titles[0].split(" · ")
+    assert titles[1] == f"{place} · split 2 · draw 1 · {chain}"
 
 
 def test_names_for_tables() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models import get_model
 
 from adbench_harness.basic.backbones import BACKBONES
 from adbench_harness.cli import main
@@ -24,6 +25,7 @@ from weightfiles import written
 
 CPU = torch.device("cpu")
 RESNET18 = next(backbone for backbone in BACKBONES if backbone.name == "resnet18")()
+RESNET34 = get_model("resnet34", weights=None).state_dict()
 EFFICIENTNET = next(backbone for backbone in BACKBONES if backbone.name == "efficientnet_b4")()
 
 
@@ -129,6 +131,53 @@ def test_names_that_fit_nothing_are_told(tmp_path: Path) -> None:
     path = written(tmp_path / "clip.pth", {"state_dict": other})
     with pytest.raises(UserError, match=r"those in the file all begin with 'state_dict.visual.tru"):
         load(path, "layer1")
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("layers", [("layer2", "layer3"), ("layer1",), ("layer4", "avgpool")])
+def test_a_file_of_a_deeper_network_is_refused(
+    tmp_path: Path, prefix: str, layers: tuple[str, ...]
+) -> None:
+    deeper = {f"{prefix}{name}": tensor for name, tensor in RESNET34.items()}
+    path = written(tmp_path / "r34.safetensors", deeper)
+    with pytest.raises(UserError) as error:
+        features.load(RESNET18, layers, Weights("resnet18", 1, str(path), verified=False), CPU)
+    # A safetensors file sorts its names.
+    assert str(error.value) == (
+        f"weights '{path}' are another network's: resnet18 has no parameters layer1.2.bn1.weight, "
+        "layer1.2.bn2.weight, layer1.2.conv1.weight, ...; give resnet18's file, or choose another "
+        "--backbone"
+    )
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, number: float) -> None:
+    broken = state()
+    broken["layer2.bias"][1] = number
+    path = written(tmp_path / "x.safetensors", broken)
+    load(path, "layer1")
+    with pytest.raises(UserError) as error:
+        load(path, "layer2")
+    assert str(error.value) == (
+        f"weights '{path}' have numbers that are not finite (layer2.bias); fetch the file again, "
+        "or train it again"
+    )
+
+
+def test_a_head_of_other_classes_and_later_layers_are_no_other_network(tmp_path: Path) -> None:
+    whole = get_model("resnet18", weights=None).state_dict()
+    file = {**whole, "fc.0.weight": torch.zeros(7, 512), "norm.weight": torch.zeros(3)}
+    path = written(tmp_path / "own.safetensors", file)
+    for layers in (("layer1",), ("layer2", "layer3"), ("avgpool",)):
+        features.load(RESNET18, layers, Weights("resnet18", 1, str(path), verified=False), CPU)
+
+
+def test_a_norm_after_the_last_block_is_no_other_network(tmp_path: Path) -> None:
+    backbone = next(b for b in BACKBONES if b.name == "densenet201")()
+    path = written(tmp_path / "x.pth", get_model("densenet201", weights=None).state_dict())
+    used = Weights("densenet201", 1, str(path), verified=False)
+    features.load(backbone, ("features.denseblock2",), used, CPU)
+    features.load(backbone, ("features.denseblock4",), used, CPU)
 
 
 def test_a_prefix_with_less_than_the_layers_need_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from adbench_harness.leaderboard.columns import (
     COSTS,
     KEYS,
     MEASURED,
+    column,
     flag_text,
     headings,
     main,
@@ -24,7 +25,7 @@ from adbench_harness.leaderboard.columns import (
 )
 from adbench_harness.leaderboard.frame import aggregate, check_axes, frame, measured, select
 from adbench_harness.leaderboard.labels import relabelled, renamed
-from adbench_harness.leaderboard.notes import cost_notes, image_notes
+from adbench_harness.leaderboard.notes import cost_notes, image_notes, without_best_memory
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, listing, pivot
 from adbench_harness.leaderboard.printed import beside
 from adbench_harness.leaderboard.spreadsheet import csv
@@ -126,10 +127,15 @@ def render(
             per_category=per_category,
             images=lambda index: kept.images(results[index].trial),
             metrics=chosen,
+            keep=["model"]
+            if {results[i].trial.model.name for i in trials.index} & set(labels)
+            else [],
         )
         table = merged(table)
         table = table if metrics or all else _abridged(table, chosen, asked, len(names))
     facts += costs if MEASURED.intersection(chosen) else []
+    memory = None if chosen == ["peak_mb"] else column("peak_mb", known).header
+    table = without_best_memory(table, trials[~trials["reported"]], results, memory)
     table = replace(table, notes=(*table.notes, *facts), remarks=remarks)
     table = renamed(table, labels)
     if format == "terminal":

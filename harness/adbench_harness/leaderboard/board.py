@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,10 +39,12 @@ def board(
     per_category: bool,
     images: StoredImages = lambda _: {},
     metrics: Sequence[str] = (),
+    keep: Collection[str] = (),
 ) -> Table:
     """Rank rows within each data set (and category) by ``metric``, or by the ``primary`` metric.
 
-    The columns are ``metrics``, or all that were measured.
+    The columns are ``metrics``, or all that were measured. Axes that all rows share are in the
+    caption only, except those to ``keep``.
 
     Complete rows share a rank if their difference is not significant, and a note names the test.
     If the test cannot decide, rows whose shown numbers are equal share a rank. Rows that lack a
@@ -106,9 +108,9 @@ def board(
         for note in partial(summary, names)
     ]
     labels = labels.join(_counts(trials, keys), on=keys)
-    same = {name for name in labels if labels[name].nunique() == 1}
+    same = {name for name in labels if labels[name].nunique() == 1 and name not in keep}
     if len(labels) == 1:
-        same.remove("model")
+        same.discard("model")
     texts = [name for name in labels if name not in same]
     if "failed" in same and labels["failed"].any():
         texts.append("failed")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
+from adbench_harness.leaderboard.table import Table
 from adbench_harness.results.store import TrialResult
 
 _MEASURED = {
     "processor": "on different processors",
     "threads": "with different numbers of threads",
     "run": "in different runs",
+    "engine": "by different engines",
 }
 """What the provenance of a result has, by name, and what it means if it differs between rows."""
 
@@ -29,13 +32,36 @@ def image_notes(trials: pd.DataFrame, results: Sequence[TrialResult]) -> Iterato
 
 def cost_notes(trials: pd.DataFrame, results: Sequence[TrialResult]) -> Iterator[str]:
     """A line that says so if the costs of a data set's rows were not measured side by side."""
-    ran = trials[trials["status"].eq("ok")]
-    differ = []
-    for fact, meaning in _MEASURED.items():
-        values = pd.Series([results[i].provenance.get(fact, "") for i in ran.index], ran.index)
-        place = [ran["dataset"], ran["category"]]
-        by_row = values.groupby([*place, ran["method"]]).agg(frozenset)
-        if by_row.groupby(["dataset", "category"]).nunique().gt(1).any():
-            differ.append(meaning)
+    differ = [
+        meaning + (f" ({', '.join(sorted(found))})" if fact == "engine" else "")
+        for fact, meaning in _MEASURED.items()
+        if (found := _differing(trials, results, fact))
+    ]
     if differ:
         yield f"seconds and MB were measured {' and '.join(differ)}: compare rows only roughly"
+
+
+def without_best_memory(
+    table: Table, trials: pd.DataFrame, results: Sequence[TrialResult], header: str | None
+) -> Table:
+    """The table without marks in the column ``header`` if its rows are of different runs.
+
+    If ``header`` is None, no column has marks. A process's peak memory has what earlier trials in
+    it needed, so it depends on the engine.
+    """
+    if not _differing(trials, results, "run") and not _differing(trials, results, "engine"):
+        return table
+    columns = {j for j, shown in enumerate(table.headers) if header in (None, shown)}
+    best = frozenset((i, j) for i, j in table.best if j not in columns)
+    return replace(table, best=best, tied=frozenset(t for t in table.tied if t[1] not in columns))
+
+
+def _differing(trials: pd.DataFrame, results: Sequence[TrialResult], fact: str) -> set[str]:
+    """The values of a fact if they differ between a data set's rows, else none."""
+    ran = trials[trials["status"].eq("ok")]
+    values = pd.Series(
+        [str(results[i].provenance.get(fact, "unknown")) for i in ran.index], ran.index, dtype=str
+    )
+    by_row = values.groupby([ran["dataset"], ran["category"], ran["method"]]).agg(frozenset)
+    differ = by_row.groupby(["dataset", "category"]).nunique().gt(1).any()
+    return set(values) if differ else set()

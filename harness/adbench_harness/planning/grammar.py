@@ -4,6 +4,7 @@ none,mean:size=11                two alternatives, the second with a parameter
 mean:size=11+median              a chain of two
 afps:detector=padim(dims=64)     a component as a parameter
 patchcore:layers=[layer1,layer2] a list as one value
+'folder/my part (1)'             quotes around a name that contains , + : ( or [
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 from adbench_harness.errors import UserError
 
+_QUOTED = r"""(?:'[^']*'|"[^"]*")"""
+_INNER = re.compile(rf"""((?:{_QUOTED}|[^()'"])*)\((.*)\)""", re.DOTALL)
 _CLOSING = {")": "(", "]": "["}
 
 
@@ -59,17 +62,20 @@ def names(text: str) -> list[str]:
 def component(text: str) -> Wanted:
     """``name``, ``name:key=value:key=value`` or ``name(key=value,key=value)``."""
     name, *settings = split(text, ":")
-    inner = re.fullmatch(r"([^()]*)\((.*)\)", name, re.DOTALL)
-    if inner:
+    if inner := _INNER.fullmatch(name):
         name = inner[1].strip()
         settings = [*split(inner[2], ","), *settings]
+    name = re.sub(_QUOTED, lambda quoted: quoted[0][1:-1], name)
     if not name:
         raise UserError(f"'{text}': a component's name is missing")
     params = {}
     for setting in settings:
         key, equals, written = setting.partition("=")
         if not equals or not key.strip():
-            raise UserError(f"'{text}': '{setting}' is not a parameter; write name=value")
+            raise UserError(
+                f"'{text}': '{setting}' is not a parameter; write name=value, or quote a name that "
+                "contains one of , + : ( ["
+            )
         if (key := key.strip()) in params:
             raise UserError(f"'{text}': parameter '{key}' is set twice; a grid is {key}=[a,b]")
         params[key] = value(written)

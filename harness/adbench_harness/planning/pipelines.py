@@ -42,6 +42,8 @@ class Pipelines:
         self._catalogue = axes.catalogue
         self._components = axes.components
         self._locations = locations
+        self._named: set[str] = set()
+        """The backbones that the user named."""
         self._weights_here: dict[str, Weights | None] = {}
         self._weights_of: dict[Choice, tuple[Weights, ...]] = {}
 
@@ -210,6 +212,8 @@ class Pipelines:
         written = "backbone" in model.changed or self._axes.names_backbone(model)
         named = own if written else self._suite.backbone
         self._catalogue.get("backbone", named or own)
+        if named:
+            self._named.add(named)
         if named or self._locations.fetch is not None or self._found(own) is not None:
             return named or own
         note = (
@@ -231,8 +235,11 @@ class Pipelines:
 
     def _found(self, name: str) -> Weights | None:
         if name not in self._weights_here:
+            others = self._offered_backbones
+            if name in self._named:  # a file is one of theirs, whatever its name
+                others = [other for other in others if other.name in self._named - {name}]
             self._weights_here[name] = weights.find(
-                self._backbone_of(name), self._locations.weights, self._offered_backbones
+                self._backbone_of(name), self._locations.weights, others
             )
         return self._weights_here[name]
 

@@ -12,7 +12,7 @@ import pandas as pd
 from adbench_harness.leaderboard.board import INTERVAL, board
 from adbench_harness.leaderboard.columns import ABSENT, AXES, Column, column, primary
 from adbench_harness.leaderboard.frame import measured, method, summarise
-from adbench_harness.leaderboard.notes import cost_notes, image_notes
+from adbench_harness.leaderboard.notes import cost_notes, image_notes, without_best_memory
 from adbench_harness.leaderboard.table import Table
 from adbench_harness.report import groups
 from adbench_harness.report.differences import Candidate, Differences, differences
@@ -113,6 +113,8 @@ class Sections:
         lead = groups.lead(list(columns.items()), metric)
         first = primary(list(columns))
         table = board(trials, lead, self._headings, per_category=False, images=self._images)
+        memory = column("peak_mb", self._headings).header
+        table = without_best_memory(table, trials, self._results, memory)
         summary = summarise(trials, AXES)
         groups_of = trials.groupby(list(AXES))
         heads, at = _heads(table, columns, lead)

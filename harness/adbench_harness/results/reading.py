@@ -106,6 +106,7 @@ _FACTS = {
     "threads": int,
     "finished": str,
     "run": str,
+    "engine": str,
     "commit": str | None,
     "plugins": dict,
     "images": dict,

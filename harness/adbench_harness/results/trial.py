@@ -178,6 +178,12 @@ class Trial:
         return ", ".join(filter(None, ("unified" if self.unified else "", learned, shots, held)))
 
     @property
+    def drawn(self) -> list[str]:
+        """Which split and which draw of shots it learned from, unless they are the first."""
+        seeds = {"split": self.split_seed, "draw": self.shot_seed}
+        return [f"{name} {seed}" for name, seed in seeds.items() if seed]
+
+    @property
     def title(self) -> str:
         """A title of the trial in one line."""
         parts = [f"{self.dataset.label}/{self.category}", self.preprocessor, self.model.label]
@@ -185,7 +191,7 @@ class Trial:
             parts.insert(2, self.augmenter.label)
         if self.setting:
             parts.insert(1, self.setting)
-        return " · ".join([*parts, self.scorer.label, f"seed {self.seed}"])
+        return " · ".join([*parts, self.scorer.label, *self.drawn, f"seed {self.seed}"])
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> Trial:
@@ -248,4 +254,4 @@ class Bundle:
         """A title of the bundle in one line."""
         first = self.trials[0]
         category = "all categories" if first.unified else first.category
-        return f"{first.dataset.label}/{category} · {first.preprocessor}"
+        return " · ".join([f"{first.dataset.label}/{category}", *first.drawn, first.preprocessor])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from adbench_harness.types import Batch, FeatureRequest
 
 if TYPE_CHECKING:
     from adbench_harness.images.inputs import Images
+    from adbench_harness.running.weightfile import State
     from adbench_harness.types import Backbone
 
 
@@ -32,13 +33,14 @@ def load(
     """The backbone up to ``layers``, frozen, in eval mode; float32 [B, 3, H, W] -> dict of grids.
 
     The file is read as ``weightfile.read`` says. Raises UserError with the names of parameters
-    that these layers need and the file lacks. Other parameters of the file are ignored.
+    that these layers need and the file lacks or whose numbers are not finite, and for a file of a
+    deeper or wider network. Heads and layers beyond ``layers`` are ignored.
     """
     network = backbone.network(tuple(layers))
     if weights.path is not None:
         path = Path(weights.path)
         needed = network.state_dict()
-        known = weightfile.read(path, needed)
+        known, others = weightfile.read(path, needed)
         if not known:
             raise UserError(
                 f"weights '{path}' are not {backbone.name}'s: its parameters are called "
@@ -54,13 +56,59 @@ def load(
         # Counters of seen batches change nothing in eval mode, and old files lack them.
         missing = [n for n in outcome.missing_keys if not n.endswith("num_batches_tracked")]
         if missing:
-            shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
             raise UserError(
                 f"weights '{path}' lack {len(missing)} of the parameters that "
-                f"{backbone.name}'s {', '.join(layers)} need ({shown}); give the full file, or "
-                "ask for layers that it covers"
+                f"{backbone.name}'s {', '.join(layers)} need ({_shown(missing)}); give the full "
+                "file, or ask for layers that it covers"
+            )
+        odd = [name for name, tensor in known.items() if not torch.isfinite(tensor).all()]
+        if odd:
+            raise UserError(
+                f"weights '{path}' have numbers that are not finite ({_shown(odd)}); fetch the "
+                "file again, or train it again"
+            )
+        foreign = [] if weights.verified else _foreign(backbone, needed, others)
+        if foreign:
+            raise UserError(
+                f"weights '{path}' are another network's: {backbone.name} has no parameters "
+                f"{_shown(foreign)}; give {backbone.name}'s file, or choose another --backbone"
             )
     return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload,no-any-return]
+
+
+def _foreign(backbone: Backbone, needed: State, others: Sequence[str]) -> list[str]:
+    """Those of the ``others`` that are in a block of the ``needed`` ones, where no layer has them.
+
+    A block is a module with a number in its name, such as ``layer3`` or ``blocks.5``, so the norm
+    or head after the last block is in none. Only ``weight`` is considered: every operation that is
+    learned has one, while files may have further buffers.
+    """
+    others = [name for name in others if name.endswith(".weight")]
+    if not _in_blocks(others, needed):
+        return []
+    whole: State = backbone.network(tuple(backbone.layers)).state_dict()
+    return _in_blocks([name for name in others if name not in whole], {**whole, **needed})
+
+
+def _in_blocks(names: Sequence[str], known: Iterable[str]) -> list[str]:
+    """The ``names`` whose innermost module among those of the ``known`` has a number."""
+    modules = {module for name in known for module in _modules(name)}
+    found = []
+    for name in names:
+        inner = next((module for module in _modules(name) if module in modules), "")
+        if any(character.isdigit() for character in inner):
+            found.append(name)
+    return found
+
+
+def _modules(name: str) -> Iterator[str]:
+    """The modules that a parameter is in, the innermost first."""
+    while name := name.rpartition(".")[0]:
+        yield name
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 class FeatureStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,12 +13,24 @@ from torch import Tensor
 from adbench_harness.errors import UserError
 
 State = Mapping[str, Tensor]
+
+
+class Contents(NamedTuple):
+    """What a file has for a network: the tensors it needs, and the names of the other ones.
+
+    Both without the prefix of the file; ``others`` are those that have the same prefix.
+    """
+
+    known: dict[str, Tensor]
+    others: list[str]
+
+
 _DENSE = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")
 """The beginning of a name in torchvision's files of DenseNets, which are older than its names."""
 
 
-def read(path: Path, needed: State) -> dict[str, Tensor]:
-    """The tensors of a file under the names of ``needed``, as far as it has them.
+def read(path: Path, needed: State) -> Contents:
+    """The tensors of a file under the names of ``needed``, as far as it has them, and the others.
 
     They may be in dicts of the file (``state_dict``, ``model``) and have a prefix (``module.``,
     ``backbone.``). If no reading has them all, the fullest one is returned. Raises UserError for a
@@ -33,7 +45,7 @@ def read(path: Path, needed: State) -> dict[str, Tensor]:
     required = [name for name in needed if not name.endswith("num_batches_tracked")]
     readings = {prefix: _named(tensors, prefix, needed) for prefix in _prefixes(tensors, required)}
     if all(name in readings[""] for name in required):
-        return readings[""]
+        return _contents(tensors, "", readings[""])
     fitting = [
         prefix
         for prefix, reading in readings.items()
@@ -45,7 +57,7 @@ def read(path: Path, needed: State) -> dict[str, Tensor]:
             "file of its own"
         )
     best = fitting[0] if fitting else max(readings, key=lambda prefix: len(readings[prefix]))
-    return readings[best]
+    return _contents(tensors, best, readings[best])
 
 
 def described(path: Path) -> str:
@@ -83,6 +95,11 @@ def _prefixes(tensors: State, required: list[str]) -> list[str]:
 
 def _named(tensors: State, prefix: str, needed: State) -> dict[str, Tensor]:
     return {name: tensors[prefix + name] for name in needed if prefix + name in tensors}
+
+
+def _contents(tensors: State, prefix: str, known: dict[str, Tensor]) -> Contents:
+    names = (name.removeprefix(prefix) for name in tensors if name.startswith(prefix))
+    return Contents(known, [name for name in names if name not in known])
 
 
 def _loaded(path: Path) -> Any:
