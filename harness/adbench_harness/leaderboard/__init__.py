@@ -91,6 +91,7 @@ def render(
         trials, parameters = relabelled(trials, results, but=but, names=labels)
     failures = list(_failures(trials, results, store or Path()))
     images, costs = list(image_notes(trials, results)), list(cost_notes(trials, results))
+    alone = trials
     if reported:
         reported, left_out = _comparable(reported, trials, axes)
         trials, short = beside(trials, reported)
@@ -135,7 +136,7 @@ def render(
         table = table if metrics or all else _abridged(table, chosen, asked, len(names))
     facts += costs if MEASURED.intersection(chosen) else []
     memory = None if chosen == ["peak_mb"] else column("peak_mb", known).header
-    table = without_best_memory(table, trials[~trials["reported"]], results, memory)
+    table = without_best_memory(table, alone, results, memory)
     table = replace(table, notes=(*table.notes, *facts), remarks=remarks)
     table = renamed(table, labels)
     if format == "terminal":
