@@ -35,7 +35,8 @@ class Recorder(Listener):
         self.stages: set[str] = set()
 
     def note(self, text: str) -> None:
-        self.told.append(("note", text))
+        if not text.startswith("toy-data/"):  # what is odd about the toys' images
+            self.told.append(("note", text))
 
     def started(self, stored: int, total: int, folder: Path) -> None:
         self.told.append(("started", stored, total, folder))
