@@ -689,12 +689,6 @@ def two_masks_that_differ(root: Path) -> None:
     shutil.copy(root / f"{MASKS}/2_mask.png", root / f"{MASKS}/1.png")
 
 
-@case(0, "2 images share a mask with another one: test/scratch/0.png, test/scratch/1.png", FINE)
-def one_mask_copied_to_another_image(root: Path) -> None:
-    plain(root)
-    shutil.copy(root / f"{MASKS}/0_mask.png", root / f"{MASKS}/1_mask.png")
-
-
 @case()
 def one_mask_under_two_names(root: Path) -> None:
     plain(root)

@@ -277,32 +277,11 @@ def _doubled(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def _shared(samples: Sequence[Sample]) -> Iterator[str]:
-    """Images with the mask of another one or with a copy of it, as by a mistake in a table."""
-    defective = [sample for sample in samples if sample.label]
-    sizes = Counter(size for s in defective for size in {path.stat().st_size for path in s.masks})
-
-    def key(path: Path) -> object:
-        stat = path.stat()
-        if sizes[stat.st_size] == 1:
-            return path
-        # Masks that mark nothing are noted for that.
-        return _marking(path, stat.st_mtime_ns) or path
-
-    keys = {sample.image: {key(path) for path in sample.masks} for sample in defective}
-    count = Counter(one for its in keys.values() for one in its)
-    found = [image for image, its in keys.items() if any(count[one] > 1 for one in its)]
+    """Images with the mask of another one, as by a mistake in a table."""
+    count = Counter(path for sample in samples if sample.label for path in sample.masks)
+    found = [sample.image for sample in samples if any(count[path] > 1 for path in sample.masks)]
     if found:
         yield f"{counted(len(found), 'image')} share a mask with another one: {named(found)}"
-
-
-@lru_cache(maxsize=2**17)
-def _marking(path: Path, _changed: int) -> bytes | None:
-    """The digest of a mask's bytes; None if it marks no pixel or cannot be read."""
-    try:
-        marks = masks.marks(path, None)
-    except UserError:  # it is refused where it is read
-        return None
-    return hashlib.sha256(path.read_bytes()).digest() if marks else None
 
 
 def dark(highest: int) -> Iterator[str]:
