@@ -34,7 +34,7 @@ SHIFT = 5
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {"epochs": 10, "samples": 1000, "batch": 8, "size": 128, "learning_rate": 1e-3},
     "paper": {},
-    "smoke": {"epochs": 8, "samples": 80, "batch": 2, "latent": 8, "size": 64,
+    "smoke": {"epochs": 2, "samples": 40, "batch": 4, "latent": 8, "size": 64,
               "learning_rate": 1e-3, "iterations": 5},
     "textures": {"size": 512, "piece": 128},
 }  # fmt: skip

@@ -16,6 +16,8 @@ from adbench_harness.testing import fitting
 from adbench_harness.types import Reconstruction
 
 SMOKE = PRESETS["smoke"]
+LEARNING = SMOKE | {"epochs": 8, "samples": 80, "batch": 2}
+"""Long enough to find a defect."""
 
 
 def fitted(model, seed=0, checkpoint=None):
@@ -35,12 +37,12 @@ def made(model, images):
 @pytest.fixture(scope="module", params=[L2AE, SSIMAE])
 def trained(request):
     checkpoint = FileCheckpoint(None)
-    return fitted(request.param(**SMOKE), checkpoint=checkpoint), checkpoint.curves["loss"]
+    return fitted(request.param(**LEARNING), checkpoint=checkpoint), checkpoint.curves["loss"]
 
 
 def test_training_lowers_the_loss_and_a_defect_is_reconstructed_worse(trained):
     model, losses = trained
-    assert len(losses) == SMOKE["epochs"]
+    assert len(losses) == LEARNING["epochs"]
     assert losses[-1] < 0.5 * losses[0]
     normal, planted = (
         model.loss(made(model, images), images)

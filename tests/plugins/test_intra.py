@@ -19,6 +19,8 @@ from adbench_intra.network import Attention, InpaintingTransformer
 from adbench_intra.scorer import CentredMSGMS
 
 SMOKE = PRESETS["smoke"]
+LEARNING = SMOKE | {"epochs": 150}
+"""Long enough to find a defect."""
 
 
 def draws(seed=0):
@@ -42,7 +44,7 @@ def made(model, images):
 @pytest.fixture(scope="module")
 def trained():
     checkpoint = FileCheckpoint(None)
-    return fitted(InTra(**SMOKE), checkpoint=checkpoint), checkpoint.curves["loss"]
+    return fitted(InTra(**LEARNING), checkpoint=checkpoint), checkpoint.curves["loss"]
 
 
 # ---------------------------------------------------------------- network
@@ -137,7 +139,7 @@ def test_patches_and_back():
 
 def test_training_lowers_the_loss_and_a_defect_is_inpainted_worse(trained):
     model, losses = trained
-    assert len(losses) == SMOKE["epochs"]
+    assert len(losses) == LEARNING["epochs"]
     assert losses[-1] < 0.1 * losses[0]
     normal, planted = (
         (images - made(model, images)).square().mean()

@@ -18,6 +18,8 @@ from adbench_riad.masks import disjoint_masks
 from adbench_riad.model import PRESETS, RIAD, loss
 
 SMOKE = PRESETS["smoke"]
+LEARNING = SMOKE | {"epochs": 40, "batch": 2}
+"""Long enough to find a defect."""
 
 
 def draws(seed=0):
@@ -41,7 +43,7 @@ def made(model, images):
 @pytest.fixture(scope="module")
 def trained():
     checkpoint = FileCheckpoint(None)
-    return fitted(RIAD(**SMOKE), checkpoint=checkpoint), checkpoint.curves["loss"]
+    return fitted(RIAD(**LEARNING), checkpoint=checkpoint), checkpoint.curves["loss"]
 
 
 # ---------------------------------------------------------------- masks
@@ -73,7 +75,7 @@ def test_masks_follow_the_generator():
 
 def test_training_lowers_the_loss_and_a_defect_is_reconstructed_worse(trained):
     model, losses = trained
-    assert len(losses) == SMOKE["epochs"]
+    assert len(losses) == LEARNING["epochs"]
     assert losses[-1] < 0.25 * losses[0]
     normal, planted = (
         max(float(loss(each, images)) for each in made(model, images))

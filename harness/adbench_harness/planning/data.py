@@ -60,6 +60,7 @@ class Data:
         self._components = components
         self._locations = locations
         self._images: dict[tuple[Subset, int], SubsetImages] = {}
+        self._unsplit: dict[Subset, dict[str, str]] = {}
         self._auxiliary: dict[str, tuple[Path, str]] = {}
 
     def subsets(self, datasets: Sequence[tuple[Choice, str]]) -> list[Subset]:
@@ -124,16 +125,24 @@ class Data:
             for name in subset.categories:
                 indices(by_name[name], subset.root, name, setting)
         samples = tuple(sample for some in by_name.values() for sample in some)
-        unsplit = {}
-        for name in subset.categories if split_seed else ():
-            first = listed(dataset, subset.root, name, self._suite.protocol, 0)
-            unsplit[name] = folders.fingerprint(subset.root, first)
+        fingerprints = {
+            name: folders.fingerprint(subset.root, by_name[name]) for name in subset.categories
+        }
+        if not split_seed:
+            self._unsplit[subset] = fingerprints
+        elif subset not in self._unsplit:
+            self._unsplit[subset] = {
+                name: folders.fingerprint(
+                    subset.root, listed(dataset, subset.root, name, self._suite.protocol, 0)
+                )
+                for name in subset.categories
+            }
         return SubsetImages(
             samples,
             tuple(name for name, some in by_name.items() for _ in some),
-            {name: folders.fingerprint(subset.root, by_name[name]) for name in subset.categories},
+            fingerprints,
             folders.fingerprint(subset.root, samples) if self._suite.unified else "",
-            unsplit,
+            self._unsplit[subset] if split_seed else {},
             {name: one.notes for name, one in found.items()},
         )
 
