@@ -39,7 +39,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {"epochs": 40, "samples": 1000, "batch": 8, "width": 64, "blocks": 2, "heads": 4,
              "size": 192, "learning_rate": 1e-3},
     "paper": {},
-    "smoke": {"epochs": 20, "batch": 4, "window": 3, "width": 64, "blocks": 2, "heads": 2,
+    "smoke": {"epochs": 4, "batch": 4, "window": 3, "width": 64, "blocks": 2, "heads": 2,
               "size": 64, "learning_rate": 1e-3},
 }  # fmt: skip
 

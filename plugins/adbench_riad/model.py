@@ -35,7 +35,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {"epochs": 10, "samples": 250, "batch": 2, "width": 8, "size": 128,
              "learning_rate": 1e-3},
     "paper": {},
-    "smoke": {"epochs": 4, "batch": 8, "cells": (2, 8), "width": 6, "size": 64,
+    "smoke": {"epochs": 2, "batch": 8, "cells": (2, 8), "width": 6, "size": 64,
               "learning_rate": 5e-3},
 }  # fmt: skip
 LATE, SLOWER = 250 / 300, 0.1

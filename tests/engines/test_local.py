@@ -235,7 +235,7 @@ def test_workers_end_with_their_driver(
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 60
     while not (tmp_path / "note").exists() or len(fits()) < 2:
-        assert driver.poll() is None
+        assert driver.poll() is None, driver.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.1)
     processes = psutil.Process(driver.pid).children(recursive=True)
