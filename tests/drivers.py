@@ -59,5 +59,5 @@ def lines(path: Path) -> list[str]:
 
 def report(ready: SimpleQueue[list[bool]]) -> None:
     """Say which of the modules that take long to import a process starts with."""
-    names = ("torch", "scipy.stats", "adbench_harness.metrics.ranking")
+    names = ("torch", "torch.utils.flop_counter", "adbench_harness.metrics.ranking")
     ready.put([name in sys.modules for name in names])

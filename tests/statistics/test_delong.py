@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import norm, rankdata
 from sklearn.metrics import roc_auc_score
 
 from adbench_harness.statistics import delong
@@ -70,3 +71,8 @@ def test_what_has_no_variance_has_no_interval() -> None:
     for labels in ([False, False, False, True], [False] * 4, [True, True, True, False]):
         assert all(map(math.isnan, delong.interval(scores, np.array(labels))))
     assert delong.interval(scores, np.array([False, False, True, True])) == (1, 1)
+
+
+@given(arrays.arrays(np.float32, st.integers(1, 50), elements=st.integers(-9, 9).map(float)))
+def test_midranks_are_those_of_scipy_bit_for_bit(values: NDArray[np.float32]) -> None:
+    assert np.array_equal(delong._midranks(values), rankdata(values))

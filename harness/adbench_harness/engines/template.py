@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, SpawnContext
 from types import ModuleType
 
-_MODULES = ["adbench_harness.engines.worker", "adbench_harness.metrics.ranking", "scipy.stats"]
+_MODULES = [
+    *("adbench_harness.engines.worker", "adbench_harness.metrics.ranking"),
+    "torch.utils.flop_counter",
+]
 """What takes long to import; no module of a plugin, since it may do anything."""
 
 

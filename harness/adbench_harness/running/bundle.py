@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -170,8 +170,9 @@ class _Runner:
                     self.predict(_fresh(model), some)
                 highest = max(self.peak, peak())
             with self.watch.alone():
-                for some in by_category:
-                    self.measure(model, some)
+                timed = [self.measure(model, some) for some in by_category]
+            for some, (predict, outputs) in zip(by_category, timed, strict=True):
+                self.count(model, some, predict, outputs)
         except BaseException as error:
             if interrupted(error):
                 raise
@@ -331,10 +332,13 @@ class _Runner:
 
     # ------------------------------------------------------------ cost
 
-    def measure(self, model: Any, scored: Sequence[_Scored]) -> None:
-        """Measure latency, FLOPs and parameters, from a decoded image to scores, without a cache.
+    def measure(
+        self, model: Any, scored: Sequence[_Scored]
+    ) -> tuple[Callable[[], Outputs], Outputs]:
+        """Measure the latency from a decoded image to scores, without a cache.
 
-        What the scorers share is measured once and added to the cost of each trial.
+        What the scorers share is measured once and added to the cost of each trial. Returns how the
+        outputs for a single image are predicted, and these outputs.
         """
         model = _fresh(model)
         spec, trial = model.input, scored[0].trial
@@ -347,7 +351,7 @@ class _Runner:
             before, _ = cost.milliseconds(
                 lambda: geometry.to_input(self.material.preprocess(photograph), spec), self.device
             )
-            params = self.numbers(model, trial)
+        single: list[tuple[Callable[[], Outputs], Outputs]] = []
         for column, size, repeats in (
             ("ms_per_image", 1, 3),
             # A large batch takes long enough on a CPU to be timed once; single images warmed it up.
@@ -358,22 +362,38 @@ class _Runner:
                 predict = partial(_predicted, model, batch)
                 elapsed, outputs = cost.milliseconds(predict, self.device, repeats)
                 shared = before + elapsed / size
-                flops = cost.flops(predict) if size == 1 else 0
-            for one in scored:
-                if one.failures:
-                    continue
-                with (
-                    self.timed("cost", one.seconds),
-                    self.own("cost", one, scored),
-                    torch.no_grad(),
-                ):
+            single.append((predict, outputs))
+            for one in _sound(scored):
+                with self.costing(one, scored):
                     work = partial(_score_afresh, one.scorer, outputs)
                     score, _ = cost.milliseconds(work, self.device, repeats)
                     one.metrics[column] = shared + score / size
-                    if size == 1:
-                        one.metrics["flops"] = flops + cost.flops(work)
-                        if params is not None:
-                            one.metrics["params"] = params
+        return single[0]
+
+    def count(
+        self,
+        model: Any,
+        scored: Sequence[_Scored],
+        predict: Callable[[], Outputs],
+        outputs: Outputs,
+    ) -> None:
+        """Count FLOPs and parameters, which other work on this machine does not change."""
+        with self.timed("cost", self.model_seconds):
+            flops = cost.flops(predict)
+            params = self.numbers(_fresh(model), scored[0].trial)
+        for one in _sound(scored):
+            with self.costing(one, scored):
+                one.metrics["flops"] = flops + cost.flops(
+                    partial(_score_afresh, one.scorer, outputs)
+                )
+                if params is not None:
+                    one.metrics["params"] = params
+
+    @contextmanager
+    def costing(self, one: _Scored, scored: Sequence[_Scored]) -> Iterator[None]:
+        """Run the scorer of ``one`` for its cost."""
+        with self.timed("cost", one.seconds), self.own("cost", one, scored), torch.no_grad():
+            yield
 
     def numbers(self, model: Any, trial: Trial) -> int | None:
         """The number of a fitted model's parameters, with frozen backbones; None if unknown."""
@@ -555,6 +575,11 @@ def _outputs(model: Any, images: Images) -> Iterator[Outputs]:
         contract.check_outputs(outputs, model.emits, len(batch))
         outputs.classes = batch.classes
         yield outputs
+
+
+def _sound(scored: Sequence[_Scored]) -> list[_Scored]:
+    """The trials without a failure so far."""
+    return [one for one in scored if not one.failures]
 
 
 def _fresh(model: Any) -> Any:

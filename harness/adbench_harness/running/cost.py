@@ -7,7 +7,7 @@ import gc
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -15,7 +15,6 @@ import psutil
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from adbench_harness.nn import neighbours
 from adbench_harness.results.store import Heading
@@ -35,7 +34,9 @@ HEADINGS = {
 
 def flops(work: Callable[[], Any]) -> int:
     """Floating-point operations of matrix products and convolutions; a multiply-add is 2."""
-    counter = _Flops()
+    from torch.utils.flop_counter import flop_registry  # takes long to load
+
+    counter = _Flops(flop_registry)
     # Attention as plain matrix products: torch has no formula for some of its fused kernels.
     with neighbours.counted(), sdpa_kernel(SDPBackend.MATH), counter:
         work()
@@ -45,8 +46,9 @@ def flops(work: Callable[[], Any]) -> int:
 class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types none of this
     """Adds up torch's own formulas, like its FlopCounterMode, which is much slower to start."""
 
-    def __init__(self) -> None:
+    def __init__(self, formulas: Mapping[Any, Callable[..., int]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.formulas = formulas
         self.total = 0
 
     @classmethod
@@ -56,7 +58,7 @@ class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        formula = flop_registry.get(func.overloadpacket)
+        formula = self.formulas.get(func.overloadpacket)
         if formula is None:
             with self:
                 parts = func.decompose(*args, **kwargs)

@@ -33,13 +33,11 @@ class Placements:
     @classmethod
     def of(cls, scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_]) -> Placements:
         """The placements of scores [P+N], with labels [P+N] true where anomalous."""
-        from scipy.stats import rankdata  # takes long to load
-
         positives, negatives = scores[labels], scores[~labels]
-        every = rankdata(np.concatenate([positives, negatives]))
+        every = _midranks(np.concatenate([positives, negatives]))
         return cls(
-            above=(every[: len(positives)] - rankdata(positives)) / len(negatives),
-            below=1 - (every[len(positives) :] - rankdata(negatives)) / len(positives),
+            above=(every[: len(positives)] - _midranks(positives)) / len(negatives),
+            below=1 - (every[len(positives) :] - _midranks(negatives)) / len(positives),
         )
 
     @classmethod
@@ -62,6 +60,16 @@ class Placements:
     def enough(self) -> bool:
         """Whether there are at least two images of each kind, so that there is a variance."""
         return min(len(self.above), len(self.below)) > 1
+
+
+def _midranks(values: NDArray[np.floating[Any]]) -> Array:
+    """The rank of each of the values [N], from 1; equal values share their mean rank.
+
+    It is scipy's ``rankdata``, whose package takes long to load.
+    """
+    ordered = np.sort(values)
+    first, last = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    return (first + last + 1) / 2
 
 
 def interval(
