@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -213,9 +214,31 @@ def _is_worker(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path is short enough for that of a socket in it."""
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def test_a_temporary_folder_with_a_long_path_is_named(toys: str, tmp_path: Path) -> None:
+    temporary = tmp_path / ("long" * 25)
+    temporary.mkdir()
+    command = "import sys; from adbench_harness.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "run", "--plugins", toys, "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(temporary)},
+    )
+    assert done.returncode == 2
+    assert "let TMPDIR name a folder with a short path" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_their_driver(
-    number: int, toys: str, slow: str, tmp_path: Path, fits: Fits
+    number: int, toys: str, slow: str, tmp_path: Path, short: Path, fits: Fits
 ) -> None:
     command = [
         *(
@@ -228,8 +251,7 @@ def test_workers_end_with_their_driver(
         *("--set", f"slow.note={tmp_path / 'note'}", "--set", "slow.seconds=300.0"),
         *("--out", str(tmp_path / "out")),
     ]
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+    temporary = short
     paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(temporary)}
     environment = {**os.environ, **paths}
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, SpawnContext
 from types import ModuleType
 
+from adbench_harness.errors import UserError
+
 _MODULES = [
     *("adbench_harness.engines.worker", "adbench_harness.metrics.ranking"),
     "torch.utils.flop_counter",
@@ -41,5 +43,11 @@ def context() -> ForkServerContext | SpawnContext:
     made = multiprocessing.get_context("forkserver")
     with no_main():
         made.set_forkserver_preload(_MODULES)
-        forkserver.ensure_running()
+        try:
+            forkserver.ensure_running()
+        except OSError as error:  # a socket's path may have about 100 characters
+            raise UserError(
+                f"worker processes cannot start ({error}); let TMPDIR name a folder with a short "
+                "path, or run with --engine inline"
+            ) from error
     return made
