@@ -85,7 +85,7 @@ def board(
         found = [trials_of[tuple(labels.loc[row, keys])] for row in whole]
         told = ties(
             [ran.iloc[chosen] for chosen in found],
-            [" · ".join(v for v in labels.loc[row, varying] if v != NONE) for row in whole],
+            [" · ".join(v for v in labels.loc[row, varying] if v != NONE) or NONE for row in whole],
             names[lead],
             columns[lead],
             images,
