@@ -75,9 +75,7 @@ def test_rows_of_one_category_are_told_apart_by_their_images(scored):
 def test_a_row_without_what_others_add_is_named_none(scored):
     with_and_without = [scored(scores(3.0, 1), preprocessors=("mean",)), scored(scores(2.9, 2))]
     (note,) = table(with_and_without).notes
-    assert note.startswith("mean and none are a tie at 95%") or note.startswith(
-        "none and mean are a tie at 95%"
-    )
+    assert note.startswith(("mean and none are a tie at 95%", "none and mean are a tie at 95%"))
 
 
 def test_the_best_is_said_to_be_better(scored):
