@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from adbench_harness.planning.plan import Plan
     from adbench_harness.planning.plugins import Catalogue
     from adbench_harness.planning.suite import Suite
+    from adbench_harness.results.fitted import Fitted
     from adbench_harness.results.store import Store, TrialResult
     from adbench_harness.results.trial import Bundle
+    from adbench_harness.running.predicting import Predictor
 
 _WAIT = 1.0
 """Seconds until this run looks again at what other runs have done."""
@@ -179,6 +181,59 @@ def repeat(
         return refused(trial, found, catalogue)
     (result,) = Local(1, threads)([found], lambda bundle: bundle, progress.stage)
     return result
+
+
+def predictor(
+    stored: TrialResult,
+    kept: Fitted | None,
+    locations: Locations,
+    *,
+    plugins: Sequence[str] = (),
+    device: str = "auto",
+    progress: Listener | None = None,
+) -> Predictor:
+    """The pipeline of a stored trial, to score new images.
+
+    It is loaded from what the run ``kept`` or, if that is None, fitted again from the trial's own
+    record, in this process and with as many threads as it had. ``plugins`` replace those that the
+    record names. Raises UserError if the record lacks something, if what it was fitted on is not
+    here, or if its pipeline cannot score new images.
+    """
+    from adbench_harness.planning import again, witness
+    from adbench_harness.planning import plugins as plugins_
+
+    trial = stored.trial
+    names = again.plugins(stored, plugins)
+    plugins_.check_names(names)
+    import torch
+
+    from adbench_harness.planning import plan
+    from adbench_harness.results.store import Failure
+    from adbench_harness.running import bundle
+    from adbench_harness.running.predicting import Predictor
+    from adbench_harness.running.watch import Watch
+
+    progress = progress or Listener()
+    with _interrupts(), witness.no_silent_exit():
+        catalogue = plugins_.load(names)
+        locations.check(catalogue.offers["dataset"])
+        _check_device(device)
+        suite = again.suite(trial, names)
+        if kept is None:
+            threads = torch.get_num_threads()
+            made = plan.make(suite, catalogue, locations, device=device)
+            found = again.bundle(trial, made)
+            if isinstance(found, Failure):
+                raise UserError(f"{trial.title} cannot be fitted again: {found.message}")
+            torch.set_num_threads(again.threads(stored))
+            try:
+                kept = bundle.fit_bundle(found, Watch(stage=progress.stage))
+            finally:
+                torch.set_num_threads(threads)
+            (trial,) = found.trials
+        else:
+            trial = again.located(trial, suite, catalogue, locations)
+        return Predictor(trial, kept, catalogue, bundle.device(device))
 
 
 class _Work:

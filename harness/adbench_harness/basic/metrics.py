@@ -10,6 +10,7 @@ import numpy as np
 
 from adbench_harness.evaluation import Evaluation
 from adbench_harness.metrics import classification
+from adbench_harness.results import threshold
 from adbench_harness.statistics import delong, proportion
 from adbench_harness.types import Metric
 
@@ -41,10 +42,10 @@ def _found(evaluation: Evaluation) -> tuple[float, int]:
     assert evaluation.scores is not None
     assert evaluation.validation is not None
     anomalous = evaluation.scores[evaluation.labels == 1]
-    held_out = np.sort(evaluation.validation)[::-1]
-    if not len(anomalous) or not len(held_out):
+    if not len(anomalous) or not len(evaluation.validation):
         return math.nan, 0
-    return float(np.mean(anomalous > held_out[len(held_out) // 100])), len(anomalous)
+    level = threshold.of_false_alarms(evaluation.validation, 0.01)
+    return float(np.mean(anomalous > level)), len(anomalous)
 
 
 def _classes(metric: Callable[..., float]) -> Callable[[Evaluation], float]:

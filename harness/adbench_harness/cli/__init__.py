@@ -26,6 +26,7 @@ from adbench_harness.cli import (
     new,
     options,
     plot,
+    predict,
     reference,
     report,
     rerun,
@@ -40,7 +41,7 @@ from adbench_harness.cli import list as list_
 from adbench_harness.errors import ContractError, Interrupted, UserError, no_room
 
 _COMMANDS = (
-    *(run, leaderboard, plot, report, compare, rerun, scores, rescore, timings, fill),
+    *(run, leaderboard, plot, report, compare, rerun, predict, scores, rescore, timings, fill),
     *(list_, show, data, weights, new, check, reference, doctor),
 )
 

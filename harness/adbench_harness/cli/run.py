@@ -97,6 +97,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fetch", action="store_true", help="download what is missing")
     options.add_license(parser)
     parser.add_argument("--keep-maps", action="store_true", help="store the anomaly maps")
+    parser.add_argument(
+        "--keep-models", action="store_true", help="store the fitted models, for 'adbench predict'"
+    )
     parser.add_argument("--explain", action="store_true", help="show the plan and exit")
     parser.add_argument(
         "--per-category", action="store_true", help="also show one row per category"
@@ -168,8 +171,9 @@ def _content(given: argparse.Namespace) -> dict[str, Any]:
     for key in ("seeds", "split_seeds", "shots", "shot_seeds"):
         if getattr(given, key) is not None:
             content[key] = _seeds(getattr(given, key), key)
-    if given.keep_maps:
-        content["keep_maps"] = True
+    for key in ("keep_maps", "keep_models"):
+        if getattr(given, key):
+            content[key] = True
     settings = {"size": given.eval_size, "border": given.eval_border}
     written = {key: value for key, value in settings.items() if value is not None}
     if written:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from adbench_harness.errors import UserError
+from adbench_harness.planning.axes import Axes
+from adbench_harness.planning.components import Components
 from adbench_harness.planning.grammar import Wanted
+from adbench_harness.planning.locations import Locations
+from adbench_harness.planning.pipelines import Pipelines
 from adbench_harness.planning.plan import Plan
-from adbench_harness.planning.plugins import BASIC
+from adbench_harness.planning.plugins import BASIC, Catalogue
 from adbench_harness.planning.suite import Suite
 from adbench_harness.results.differences import changed_materials, changed_values
 from adbench_harness.results.store import Failure, TrialResult
@@ -87,6 +91,22 @@ def _axis(chain: Iterable[Choice]) -> list[list[Wanted]]:
 def _written(choice: Choice) -> dict[str, Any]:
     """The parameters as a suite has them, where a list is a grid of values."""
     return {name: [v] if isinstance(v, list) else v for name, v in choice.params.items()}
+
+
+def located(stored: Trial, suite: Suite, catalogue: Catalogue, locations: Locations) -> Trial:
+    """The trial with the paths of its weights on this machine.
+
+    Raises UserError if they are not found or are others.
+    """
+    pipelines = Pipelines(suite, Axes(suite, Components(catalogue)), locations)
+    (pipeline,) = pipelines.all()
+    found = replace(stored, weights=pipelines.weights(pipeline.model))
+    if others := [*changed_materials(stored, found)]:
+        raise UserError(
+            f"{stored.id} was made with others, {', '.join(others)}; name the right ones with "
+            "--weights"
+        )
+    return found
 
 
 def bundle(stored: Trial, plan: Plan) -> Bundle | Failure:

@@ -84,6 +84,7 @@ def make(
                 device=device,
                 deterministic=deterministic,
                 keep_maps=suite.keep_maps,
+                keep_models=suite.keep_models,
                 checkpoints=checkpoints,
                 auxiliary=planner.data.auxiliary_roots(sound),
                 chains=group.others,

@@ -123,6 +123,7 @@ class Suite(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluation: EvaluationTable = Field(default_factory=EvaluationTable)
     keep_maps: bool = False
+    keep_models: bool = False
     labels: dict[str, str] = Field(default_factory=dict)
     tolerance: Tolerance = Field(default_factory=Tolerance)
 

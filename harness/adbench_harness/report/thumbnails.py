@@ -13,6 +13,7 @@ from adbench_harness.images import geometry
 from adbench_harness.images.geometry import Image
 from adbench_harness.results.maps import Maps
 from adbench_harness.running.images import TrialImages
+from adbench_harness.types import InputSpec
 
 SIDE = 256
 """The longer side of a thumbnail in px."""
@@ -99,11 +100,7 @@ class Thumbnails:
     def heat(self, path: str, maps: Maps, scale: Scale, index: int) -> Image:
         """The image in grey under its map in colour, with the outline of its defect."""
         image = self._plain(path)
-        placed = geometry.from_input(scale.shares(maps.values[index]), maps.spec, image.shape[:2])
-        heat = cv2.applyColorMap((placed * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        mixed = cv2.addWeighted(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), 0.65, grey, 0.35, 0)
-        return self._outlined(np.asarray(mixed, np.uint8), path)
+        return self._outlined(coloured(image, maps.values[index], maps.spec, scale), path)
 
     def outlined(self, path: str) -> bool:
         """Whether an image's pictures show the outline of a defect."""
@@ -134,6 +131,15 @@ class Thumbnails:
             cv2.drawContours(image, edges, -1, (0, 0, 0), 3)
             cv2.drawContours(image, edges, -1, _TRUTH, 1)
         return image
+
+
+def coloured(image: Image, scores: NDArray[np.float32], spec: InputSpec, scale: Scale) -> Image:
+    """The image in grey under its map [h, w] in colour."""
+    placed = geometry.from_input(scale.shares(scores), spec, image.shape[:2])
+    heat = cv2.applyColorMap((placed * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    mixed = cv2.addWeighted(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), 0.65, grey, 0.35, 0)
+    return np.asarray(mixed, np.uint8)
 
 
 def encoded(image: Image) -> bytes:

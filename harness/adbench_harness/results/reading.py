@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydantic import TypeAdapter
 
+    from adbench_harness.results.fitted import Fitted
     from adbench_harness.results.maps import Maps
     from adbench_harness.results.store import Record
 
@@ -173,6 +174,18 @@ def maps(path: Path) -> Maps | None:
     found = _arrays(path)
     try:
         return decode(found) if found else None
+    except Exception as error:
+        raise Damaged(path, said(error)) from None
+
+
+def fitted(path: Path) -> Fitted | None:
+    """The fitted pipeline of a result; None if there is none. Raises Damaged."""
+    from adbench_harness.results.fitted import decode
+
+    try:
+        return decode(path) if _found(path) else None
+    except Damaged:
+        raise
     except Exception as error:
         raise Damaged(path, said(error)) from None
 

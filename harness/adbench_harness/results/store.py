@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from adbench_harness.results.fitted import Fitted
     from adbench_harness.results.maps import Maps
 
 PROCESS = "process"
 """The stage of a failure that ended the trial's process."""
 _ARRAYS = {"images": "npz", "maps": "maps.npz", "curves": "curves.npz"}
+_FITTED = "safetensors"
 _ROUNDING = 1e-6
 _TRACEBACK = 20_000
 """Maximum number of stored characters of a traceback, from its beginning and its end."""
@@ -108,12 +110,14 @@ class TrialResult(Record):
     data root), ``defect``, ``label`` (int8, -1 unknown), ``score`` (float32) and ``probability``
     (float32 [N, C]), whose classes are named in ``class``. Its ``validation`` (float32 [V]) has the
     scores of the held-out normal images. ``maps`` is present if the run kept the maps. ``curves``
-    has what the training logged, in order.
+    has what the training logged, in order. ``fitted`` is the content of the file with the fitted
+    pipeline if the run kept the models (``fitted.encode``), else empty.
     """
 
     images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     maps: Maps | None = None
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    fitted: bytes = field(default=b"", repr=False)
 
     @property
     def measured(self) -> bool:
@@ -125,7 +129,7 @@ class TrialResult(Record):
         """What is left of a result that cannot be sent or stored: that it failed."""
         failed = replace(self, status="failed", failures=(Failure.of(stage, error),), metrics={})
         failed = replace(failed, columns={}, intervals={}, chosen={})
-        return replace(failed, images={}, maps=None, curves={})
+        return replace(failed, images={}, maps=None, curves={}, fitted=b"")
 
     @property
     def model(self) -> Choice:
@@ -265,6 +269,12 @@ class Store:
                     np.savez_compressed(file, **arrays)
             else:
                 path.unlink(missing_ok=True)
+        path = self._file(result.trial.id, _FITTED)
+        if result.fitted:
+            with _atomic(path) as file:
+                file.write(result.fitted)
+        else:
+            path.unlink(missing_ok=True)
         # A path on this machine does not belong in a result.
         weights = tuple(replace(used, path=None) for used in result.trial.weights)
         plain = replace(
@@ -277,8 +287,10 @@ class Store:
             images={},
             maps=None,
             curves={},
+            fitted=b"",
         )
-        content = {key: value for key, value in asdict(plain).items() if key not in _ARRAYS}
+        own = {one.name for one in fields(Record)}
+        content = {key: value for key, value in asdict(plain).items() if key in own}
         with _atomic(self._file(result.trial.id, "json")) as file:
             text = json.dumps({"schema": SCHEMA, "id": result.trial.id, **content}, indent=1)
             file.write(f"{text}\n".encode())
@@ -357,6 +369,13 @@ class Store:
     def maps(self, trial: Trial) -> Maps | None:
         """The maps of a trial that was run with ``--keep-maps``, else None. Raises UserError."""
         return reading.maps(self._file(trial.id, _ARRAYS["maps"]))
+
+    def fitted(self, trial: Trial) -> Fitted | None:
+        """The pipeline of a trial that was run with ``--keep-models``, else None.
+
+        Raises UserError.
+        """
+        return reading.fitted(self._file(trial.id, _FITTED))
 
     def _file(self, trial_id: str, suffix: str) -> Path:
         return self.trials / f"{trial_id}.{suffix}"

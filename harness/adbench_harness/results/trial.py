@@ -242,6 +242,7 @@ class Bundle:
     device: str = "auto"
     deterministic: bool = False
     keep_maps: bool = False
+    keep_models: bool = False
     checkpoints: str | None = None
     auxiliary: tuple[tuple[str, str], ...] = ()
     chains: tuple[tuple[Choice, ...], ...] = ()

@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adbench_harness.errors import interrupted
+from adbench_harness.errors import ContractError, interrupted
 from adbench_harness.images import decoding, folders, geometry
 from adbench_harness.images.inputs import Images, TrainImages
 from adbench_harness.images.truth import Truth
 from adbench_harness.planning import plugins
 from adbench_harness.planning.surroundings import Surroundings, deterministic
+from adbench_harness.results.fitted import Fitted, encode
 from adbench_harness.results.maps import Maps
 from adbench_harness.results.store import Failure, Heading, TrialResult
 from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial
-from adbench_harness.running import contract, cost, evaluating, learned
+from adbench_harness.running import contract, cost, evaluating, learned, predicting
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.running.material import Material
 from adbench_harness.running.provenance import flags, provenance
@@ -53,6 +54,15 @@ def run_bundle(bundle: Bundle, watch: Watch | None = None) -> Iterator[TrialResu
     """
     with deterministic(bundle.deterministic):
         yield from _Runner(bundle, watch or Watch()).run()
+
+
+def fit_bundle(bundle: Bundle, watch: Watch | None = None) -> Fitted:
+    """Fit the pipeline of the bundle's only trial, and test nothing.
+
+    Raises whatever a component raises, and UnknownStateError if what it learned is unknown.
+    """
+    with deterministic(bundle.deterministic):
+        return _Runner(bundle, watch or Watch()).fit()
 
 
 def refused(trial: Trial, failure: Failure, catalogue: plugins.Catalogue) -> TrialResult:
@@ -96,6 +106,8 @@ class _Scored:
     classes: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     validation: list[float] = field(default_factory=list)
+    fitted: bytes = b""
+    notes: list[str] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
@@ -148,6 +160,18 @@ class _Runner:
             yield from self.run_fit(trials)
         self.surroundings.restore()
 
+    def fit(self) -> Fitted:
+        """Fit the model and the scorer of the only trial."""
+        (trial,) = self.bundle.trials
+        self.material.prepare()
+        _seed_everything(trial.seed)
+        model = self.fitted(trial)
+        one = _Scored(trial)
+        self.fit_scorers(model, [one])
+        if one.failures:
+            raise ContractError(one.failures[0].message)
+        return self.learned(model, trial, one.scorer)
+
     def run_fit(self, trials: Sequence[Trial]) -> Iterator[TrialResult]:
         """Fit one model, run every scorer on it, and yield a result for each trial."""
         first = trials[0]
@@ -159,6 +183,9 @@ class _Runner:
             with self.memory.watch() as peak:
                 model = self.fitted(first)
                 self.fit_scorers(model, scored)
+                if self.bundle.keep_models:
+                    for one in _sound(scored):
+                        self.keep(model, one)
                 categories = dict.fromkeys(one.trial.category for one in scored)
                 by_category = [
                     [one for one in scored if one.trial.category == category]
@@ -275,6 +302,20 @@ class _Runner:
                     images = self.material.test_images(model, one.trial)
                     with self.timed("scorer fit", one.seconds):
                         one.scorer.adapt(_outputs(_fresh(model), images))
+
+    def keep(self, model: Any, one: _Scored) -> None:
+        """Keep the fitted pipeline of a trial, or a note that says why it cannot be kept."""
+        try:
+            one.fitted = encode(self.learned(model, one.trial, one.scorer))
+        except learned.UnknownStateError as error:
+            one.notes.append(f"the fitted model was not kept: {error}")
+
+    def learned(self, model: Any, trial: Trial, scorer: Any) -> Fitted:
+        """What each part of the pipeline learned. Raises UnknownStateError."""
+        return Fitted(
+            predicting.take(trial, model, scorer, self.material.steps, self.catalogue),
+            self.material.samples[0].depth,
+        )
 
     def hold_out(self, model: Any, scored: Sequence[_Scored]) -> None:
         """Score the held-out normal images of the trials' category, for thresholds."""
@@ -472,13 +513,14 @@ class _Runner:
             columns={name: self.heading(name) for name in one.metrics},
             intervals=one.intervals,
             seconds_alone=alone,
-            provenance=self.provenance(one.trial),
+            provenance=self.provenance(one.trial, one.notes),
             flags=flags(one.trial, model, one.scorer),
             chosen=dict(chosen),
             failures=tuple(one.failures),
             images=self.images(one),
             maps=maps,
             curves=self.curves,
+            fitted=b"" if one.failures else one.fitted,
         )
 
     def heading(self, name: str) -> Heading:
@@ -515,11 +557,11 @@ class _Runner:
             failures=(Failure.of(stage or self.material.stage, error),),
         )
 
-    def provenance(self, trial: Trial) -> dict[str, Any]:
+    def provenance(self, trial: Trial, said: Sequence[str] = ()) -> dict[str, Any]:
         counts: dict[str, int] = {
             split: len(chosen) for split, chosen in self.material.index.items()
         }
-        notes = [*self.bundle.notes.get(trial.category, ()), *self.material.notes(trial)]
+        notes = [*self.bundle.notes.get(trial.category, ()), *self.material.notes(trial), *said]
         found = provenance(trial, self.catalogue, self.device, counts, notes)
         if trial.category in self.bundle.unsplit:
             found["unsplit"] = self.bundle.unsplit[trial.category]

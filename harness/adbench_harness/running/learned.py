@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from adbench_harness.errors import ContractError
 from adbench_harness.nn.neighbours import Neighbours
+from adbench_harness.results.fitted import Learned
 from adbench_harness.running.attributes import PLAIN, attributes, unchanged
 from adbench_harness.running.features import ServedFeatures, trainable_request
 from adbench_harness.types import Component, FeatureRequest, InputSpec, Model, Scorer, Tools
@@ -32,21 +33,6 @@ _Spot = str | list[Any]
 
 class UnknownStateError(ContractError):
     """An attribute has a value whose learned state cannot be determined."""
-
-
-@dataclass(frozen=True)
-class Learned:
-    """A component's learned state.
-
-    ``values`` is JSON with an entry for each attribute, in which a tensor is named by its key in
-    ``tensors``. Tensors are contiguous and share no memory, as safetensors requires. ``numbers`` is
-    the number of elements of all tensors and parameters. Running statistics of batch normalisation
-    are stored but, as usual, not counted.
-    """
-
-    values: Mapping[str, Any]
-    tensors: Mapping[str, Tensor] = field(repr=False)
-    numbers: int
 
 
 def take(fitted: Component, fresh: Component) -> Learned:

@@ -78,8 +78,8 @@ class Material:
 
     ``seconds`` has the wall time of each stage so far, and ``stage`` is the current one, so that a
     failure can say where it happened. ``fitting`` is the number of seconds that fitting the
-    preprocessors took. ``samples`` are those of all its categories, and ``index`` has the indices
-    of those in each split; a sample may be in no split.
+    preprocessors took, and ``steps`` are the fitted preprocessors. ``samples`` are those of all its
+    categories, and ``index`` has the indices of those in each split; a sample may be in no split.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Material:
         self.stage = "load"
         self.seconds: dict[str, float] = {}
         self.fitting = 0.0
+        self.steps: list[Any] = []
         self._said: dict[str, list[str]] = {}
         self._others = 0.0
         self.root = Path(bundle.root)
@@ -295,7 +296,7 @@ class Material:
 
     def _fitted(self, chain: Sequence[Choice]) -> Preprocess:
         """The preprocessors as one function; each is fitted on what the earlier ones return."""
-        steps: list[Preprocess] = []
+        steps = self.steps
 
         so_far = _joined(steps)  # uses the steps that are in the list when it is called
         for choice in chain:
