@@ -81,6 +81,24 @@ class Display(Listener):
             task = shown.add_task(clean(title), total=None)
             yield lambda done, total: shown.update(task, completed=done, total=total)
 
+    @contextmanager
+    def stages(self) -> Iterator[Callable[[str, int, int], None]]:
+        """A progress bar of (stage, done, total), only on a terminal."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        with Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        ) as shown:
+            task = shown.add_task("", total=None)
+            yield lambda name, done, total: shown.update(
+                task, description=clean(name), completed=done, total=total
+            )
+
     def started(self, stored: int, total: int, folder: Path) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
 

@@ -9,7 +9,7 @@ import itertools
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -190,14 +190,14 @@ def predictor(
     *,
     plugins: Sequence[str] = (),
     device: str = "auto",
-    progress: Listener | None = None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Predictor:
     """The pipeline of a stored trial, to score new images.
 
     It is loaded from what the run ``kept`` or, if that is None, fitted again from the trial's own
     record, in this process and with as many threads as it had. ``plugins`` replace those that the
-    record names. Raises UserError if the record lacks something, if what it was fitted on is not
-    here, or if its pipeline cannot score new images.
+    record names; ``progress`` takes (stage, done, total). Raises UserError if the record lacks
+    something, if what it was fitted on is not here, or if its pipeline cannot score new images.
     """
     from adbench_harness.planning import again, witness
     from adbench_harness.planning import plugins as plugins_
@@ -213,7 +213,6 @@ def predictor(
     from adbench_harness.running.predicting import Predictor
     from adbench_harness.running.watch import Watch
 
-    progress = progress or Listener()
     with _interrupts(), witness.no_silent_exit():
         catalogue = plugins_.load(names)
         locations.check(catalogue.offers["dataset"])
@@ -227,7 +226,7 @@ def predictor(
                 raise UserError(f"{trial.title} cannot be fitted again: {found.message}")
             torch.set_num_threads(again.threads(stored))
             try:
-                kept = bundle.fit_bundle(found, Watch(stage=progress.stage))
+                kept = bundle.fit_bundle(found, Watch(stage=progress))
             finally:
                 torch.set_num_threads(threads)
             (trial,) = found.trials

@@ -77,16 +77,16 @@ def handle(given: argparse.Namespace) -> int:
             f"no fitted model of {stored.trial.title} was kept, so it is fitted again; run with "
             "--keep-models to save this time"
         )
-    with Display() as display:
+    with Display().stages() as progress:
         predictor = session.predictor(
             stored,
             kept,
             options.locations(given),
             plugins=grammar.names(given.plugins or ""),
             device=given.device,
-            progress=display,
+            progress=progress,
         )
-        found = predictor.predict(paths, lambda done, total: display.stage("images", done, total))
+        found = predictor.predict(paths, lambda done, total: progress("images", done, total))
         text, failed = _write(found, paths, predictor, threshold, given)
     if not given.output:
         print(text, end="")
