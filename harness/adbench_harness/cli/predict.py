@@ -39,9 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="row of the board, or its model; needed if there are several",
     )
     options.add_only(parser)
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", help="CSV file to write; else to stdout"
-    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="CSV file to write; else to stdout")
     parser.add_argument("--maps", metavar="DIR", help="write each anomaly map as a TIFF of floats")
     parser.add_argument("--heatmaps", metavar="DIR", help="write each map in colour over its image")
     level = parser.add_mutually_exclusive_group()
@@ -202,8 +200,8 @@ def _write(
             verdict = ""
             if one.score is not None and threshold is not None:
                 verdict = "anomalous" if one.score > threshold else "normal"
-            cells = {"score": one.score, "verdict": verdict, "error": one.error}
-            rows.append({"image": str(one.path), **cells})
+            cells = {"score": one.score, "class": one.defect, "verdict": verdict}
+            rows.append({"image": str(one.path), **cells, "error": one.error})
             if one.map is not None and given.maps:
                 _write_map(Path(given.maps) / f"{place}.tiff", one, spec)
             if one.map is not None and given.heatmaps:
@@ -211,7 +209,11 @@ def _write(
         heat.write()
     if given.heatmaps and not heat.files:
         options.tell("no heat map was written: the row gives no maps")
-    text = csv(pd.DataFrame(rows).astype({"score": float}), index=False)
+    table = pd.DataFrame(rows).astype({"score": float})
+    # Most rows score and do not classify.
+    given_by = [name for name in ("score", "class") if table[name].fillna("").ne("").any()]
+    unused = {"score", "class"} - {*(given_by or ["score"])}
+    text = csv(table.drop(columns=[*unused]), index=False)
     if given.output:
         output.write(Path(given.output), text)
     return text, sum(bool(row["error"]) for row in rows)

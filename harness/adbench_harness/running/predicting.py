@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -58,6 +59,8 @@ def take(
 class Prediction:
     """One image's score, and its map over the input rectangle, float32 [h, w] (None: it has none).
 
+    ``defect`` is the class that a classifier chose.
+
     ``size`` is the image's own height and width in px. If it could not be scored, ``error`` says
     why.
     """
@@ -65,6 +68,7 @@ class Prediction:
     path: Path
     score: float | None = None
     map: NDArray[np.float32] | None = None
+    defect: str = ""
     size: tuple[int, int] = (0, 0)
     error: str = ""
 
@@ -192,7 +196,7 @@ class Predictor:
         with ThreadPoolExecutor(folders.workers()) as pool:
             for start in range(0, len(paths), inputs.BATCH):
                 some = paths[start : start + inputs.BATCH]
-                yield from self._batch(list(pool.map(self._read, some)), start)
+                yield from self._batch(list(pool.map(self._read, some)))
                 progress(start + len(some), len(paths))
 
     def _read(self, path: Path) -> _Read:
@@ -215,12 +219,12 @@ class Predictor:
                 raise
             return _Read(Prediction(path, error=_reason(error)))
 
-    def _batch(self, read: Sequence[_Read], start: int) -> Iterator[Prediction]:
+    def _batch(self, read: Sequence[_Read]) -> Iterator[Prediction]:
         rows = [i for i, one in enumerate(read) if one.inputs]
         scored: dict[int, Prediction] = {}
         try:
             if rows:
-                scores = self._scores([read[i].inputs for i in rows], [start + i for i in rows])
+                scores = self._scores([read[i].inputs for i in rows])
                 for number, i in enumerate(rows):
                     scored[i] = _prediction(read[i].prediction, scores, number)
         except BaseException as error:
@@ -231,16 +235,16 @@ class Predictor:
         for i, one in enumerate(read):
             yield scored.get(i, one.prediction)
 
-    def _scores(
-        self, made: Sequence[Mapping[InputSpec, torch.Tensor]], places: Sequence[int]
-    ) -> Scores:
+    def _scores(self, made: Sequence[Mapping[InputSpec, torch.Tensor]]) -> Scores:
         for spec in made[0]:
             pixels = torch.stack([one[spec] for one in made])
             self._current[spec] = pixels.to(self._device).float().div_(255)
-        count = len(places)
+        count = len(made)
+        # What a model draws for an image does not depend on the other images.
+        seeds = [zlib.crc32(one[self.input].numpy().tobytes()) for one in made]
         batch = Batch(
             images=self._current[self.input],
-            seeds=torch.tensor(places, device=self._device),
+            seeds=torch.tensor(seeds, device=self._device),
             handles=tuple(range(count)),
             categories=(self._trial.category,) * count if self._model.category_names else (),
         )
@@ -255,7 +259,10 @@ class Predictor:
 def _prediction(read: Prediction, scores: Scores, i: int) -> Prediction:
     values = None if scores.map is None else scores.map[i].float().cpu().numpy()
     score = None if scores.image is None else float(scores.image[i])
-    return Prediction(read.path, score, values, read.size)
+    defect = ""
+    if scores.classes is not None:
+        defect = scores.class_names[int(scores.classes[i].argmax())]
+    return Prediction(read.path, score, values, defect, read.size)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from adbench_harness.cli import main
+from adbench_harness.images import folders
+from adbench_harness.planning import plugins
+from adbench_harness.results.store import Store
+
+TOYS = str(Path(__file__).parents[1] / "toys.py")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predict") / "results"
+    options = ("--models", "toy-mean", "--scorers", "toy-map", "--preprocessors", "none,toy-dim")
+    command = ["run", "--plugins", TOYS, *options, "--keep-models", "--validation", "0.6"]
+    assert main([*command, "--device", "cpu", "--keep-maps", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root():
+    return folders.locate(plugins.load([TOYS]).get("dataset", "toy-data")(), None, {})
+
+
+def one(result):
+    """The options that select a result."""
+    trial = result.trial
+    return ["--only", f"category={trial.category}", "--only", f"preprocessor={trial.preprocessor}"]
+
+
+@pytest.fixture
+def predicted(tmp_path, capsys):
+    def run(results, *arguments, code=0):
+        out = tmp_path / "scores.csv"
+        arguments = [*map(str, arguments), "--plugins", TOYS, "--device", "cpu"]
+        assert main(["predict", str(results), *arguments, "-o", str(out)]) == code
+        said = capsys.readouterr()
+        rows = list(csv.DictReader(out.open())) if out.exists() else []
+        return rows, " ".join(said.err.split())
+
+    return run
+
+
+def test_test_images_get_the_scores_that_are_stored(results, root, predicted, tmp_path):
+    store = Store(results)
+    for result in store.read():
+        images = store.images(result.trial)
+        paths = [root / path for path in images["path"]]
+        maps = tmp_path / result.trial.id
+        rows, _ = predicted(results, *paths, *one(result), "--maps", maps)
+        assert [row["image"] for row in rows] == list(map(str, paths))
+        assert [float(row["score"]) for row in rows] == pytest.approx(images["score"].tolist())
+        stored = store.maps(result.trial).values
+        files = sorted(maps.rglob("*.tiff"))
+        assert len(files) == len(stored)
+        with Image.open(files[0]) as image:
+            assert np.isfinite(np.array(image)).all()
+
+
+def test_a_verdict_is_by_the_held_out_images(results, root, predicted):
+    store = Store(results)
+    result = next(store.read())
+    held_out = store.images(result.trial)["validation"]
+    rows, said = predicted(results, root / result.trial.category / "test", *one(result))
+    assert {row["verdict"] for row in rows} == {"normal", "anomalous"}
+    for row in rows:
+        assert (row["verdict"] == "anomalous") == (float(row["score"]) > held_out.max())
+    assert "cannot show a lower rate" in said
+    rows, said = predicted(
+        results, root / result.trial.category / "test", *one(result), "--threshold", "-1000"
+    )
+    assert {row["verdict"] for row in rows} == {"anomalous"}
+    rows, said = predicted(
+        results, root / result.trial.category / "test", *one(result), "--false-alarms", "0.5"
+    )
+    level = np.sort(held_out)[::-1][len(held_out) // 2]
+    assert f"threshold {level:.6g}: at most 0.5 of {len(held_out)}" in said
+    assert "cannot show" not in said
+
+
+def test_a_bad_image_costs_its_own_line(results, root, predicted, tmp_path):
+    result = next(Store(results).read())
+    good = next((root / result.trial.category / "test").rglob("*.png"))
+    (tmp_path / "junk.png").write_text("junk")
+    paths = (tmp_path / "junk.png", good, tmp_path / "junk.png")
+    rows, said = predicted(results, *paths, *one(result), code=1)
+    assert [bool(row["score"]) for row in rows] == [False, True, False]
+    assert "cannot be decoded" in rows[0]["error"]
+    assert rows[1]["error"] == ""
+    assert "2 could not be scored" in said
+
+
+def test_heat_maps_have_the_size_of_their_images(results, root, predicted, tmp_path):
+    result = next(Store(results).read())
+    folder = root / result.trial.category / "test"
+    predicted(results, folder, *one(result), "--heatmaps", tmp_path / "heat")
+    images = sorted(folder.rglob("*.png"))
+    drawn = sorted((tmp_path / "heat").rglob("*.png"))
+    assert [p.relative_to(tmp_path / "heat") for p in drawn] == [
+        path.relative_to(folder) for path in images
+    ]
+    shown = cv2.imread(str(drawn[0]))
+    assert shown.shape == cv2.imread(str(images[0])).shape
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 2
+
+
+def test_without_a_kept_model_it_is_fitted_again_with_the_same_scores(
+    results, root, predicted, tmp_path
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    for path in copy.rglob("*.safetensors"):
+        path.unlink()
+    result = next(Store(results).read())
+    folder = root / result.trial.category / "test"
+    kept, _ = predicted(results, folder, *one(result))
+    again, said = predicted(copy, folder, *one(result))
+    assert "is fitted again; run with --keep-models" in said
+    assert again == kept
+
+
+def test_a_damaged_model_is_named(results, root, predicted, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    for path in copy.rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-20])
+    result = next(Store(results).read())
+    _, said = predicted(copy, root / result.trial.category / "test", *one(result), code=2)
+    assert ".safetensors: not a result" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "trials are selected; name one row with --row: "),
+        (("--row", "toy-mea"), "--row 'toy-mea': no row that ran has this method (did you mean"),
+        (("--row", "toy-mean · toy-map"), "trials are selected; name one with --only category="),
+        (("--false-alarms", "1.5"), "--false-alarms 1.5: write a share"),
+    ],
+)
+def test_what_is_not_one_row_is_refused(results, root, predicted, arguments, line):
+    _, said = predicted(results, root, *arguments, code=2)
+    assert line in said
+
+
+def test_no_image_is_refused(results, predicted):
+    _, said = predicted(results, "nowhere/*.png", code=2)
+    assert "'nowhere/*.png': no image was found" in said
+
+
+def test_without_held_out_images_there_is_no_verdict(root, predicted, tmp_path):
+    options = ("--models", "toy-mean", "--scorers", "toy-map", "--preprocessors", "none")
+    command = ["run", "--plugins", TOYS, *options, "--keep-models", "--device", "cpu"]
+    assert main([*command, "--out", str(tmp_path / "plain")]) == 0
+    result = next(Store(tmp_path / "plain").read())
+    folder = root / result.trial.category / "test"
+    rows, said = predicted(tmp_path / "plain", folder, *one(result))
+    assert {row["verdict"] for row in rows} == {""}
+    assert "no verdicts: the run held out no normal images; run with --validation 0.2" in said
+    _, said = predicted(tmp_path / "plain", folder, *one(result), "--false-alarms", "0.1", code=2)
+    assert "held out no normal images" in said
