@@ -16,7 +16,7 @@ METRICS = ["image_auroc", "pixel_auroc", "pixel_ap", "pixel_f1", "aupro"]
 def planned(toys):
     """The bundles of a suite over toys and probes, on one category unless it says otherwise."""
 
-    def make(checkpoints=None, **asked):
+    def make(checkpoints=None, locations=None, **asked):
         defaults = {
             "plugins": [toys, PROBES],
             "datasets": "toy-data/dark",
@@ -28,7 +28,8 @@ def planned(toys):
         }
         checked = suite.validate(defaults | asked, "test")
         catalogue = load(tuple(checked.plugins))
-        made = plan.make(checked, catalogue, Locations(), device="cpu", checkpoints=checkpoints)
+        places = Locations.given(None, locations or {}, None, None)
+        made = plan.make(checked, catalogue, places, device="cpu", checkpoints=checkpoints)
         return made.bundles
 
     return make
