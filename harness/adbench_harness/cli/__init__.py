@@ -18,6 +18,7 @@ from typing import NoReturn
 from adbench_harness import __version__, terminal
 from adbench_harness.cli import (
     check,
+    choose,
     compare,
     data,
     doctor,
@@ -41,7 +42,20 @@ from adbench_harness.cli import list as list_
 from adbench_harness.errors import ContractError, Interrupted, UserError, no_room
 
 _COMMANDS = (
-    *(run, leaderboard, plot, report, compare, rerun, predict, scores, rescore, timings, fill),
+    *(
+        run,
+        leaderboard,
+        choose,
+        plot,
+        report,
+        compare,
+        rerun,
+        predict,
+        scores,
+        rescore,
+        timings,
+        fill,
+    ),
     *(list_, show, data, weights, new, check, reference, doctor),
 )
 
