@@ -33,7 +33,8 @@ def by_tiles(
 ) -> Tensor:
     """Images [B, C, H, W], changed tile by tile; where tiles overlap, the mean of what they give.
 
-    ``change`` gets tiles [B, C, h, w] of ``size`` (h, w) and returns as many. Tiles are ``stride``
+    ``change`` gets tiles [B, C, h, w] of ``size`` (h, w) and returns as many, of D channels; the
+    result is [B, D, H, W]. Tiles are ``stride``
     px apart; the last of a row or column ends at the border. Raises ValueError if an image is
     smaller than a tile, or if tiles leave gaps.
     """
@@ -42,10 +43,13 @@ def by_tiles(
         for top in _starts(images.shape[2], size[0], stride)
         for left in _starts(images.shape[3], size[1], stride)
     ]
-    total, count = torch.zeros_like(images), torch.zeros_like(images[:1, :1])
+    total, count = images.new_zeros(()), torch.zeros_like(images[:1, :1])
     for top, left in places:
         rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
-        total[:, :, rows, columns] += change(images[:, :, rows, columns])
+        made = change(images[:, :, rows, columns])
+        if not total.ndim:
+            total = made.new_zeros(len(images), made.shape[1], *images.shape[2:])
+        total[:, :, rows, columns] += made
         count[:, :, rows, columns] += 1
     return total / count
 
