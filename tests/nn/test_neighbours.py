@@ -272,3 +272,25 @@ def test_same_on_the_gpu() -> None:
     distances, indices = Neighbours(bank.cuda()).search(queries.cuda(), 9)
     torch.testing.assert_close(distances.cpu(), expected)
     torch.testing.assert_close(indices.cpu(), expected_indices)
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_a_graph_finds_the_same(k):
+    draw = torch.Generator().manual_seed(0)
+    bank, queries = torch.randn(30, 7, generator=draw), torch.randn(50, 7, generator=draw)
+    distances, indices = Neighbours(bank).search(queries, k)
+
+    class Search(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.found = [Neighbours(bank)]
+
+        def forward(self, queries, members):
+            return *self.found[0].search(queries, k), self.found[0].neighbours_of_bank(members, k)
+
+    members = torch.tensor([3, 3, 9])
+    program = torch.export.export(Search(), (queries, members), strict=False).module()
+    found, where, around = program(queries, members)
+    torch.testing.assert_close(found, distances)
+    assert torch.equal(where, indices)
+    assert torch.equal(around, Neighbours(bank).neighbours_of_bank(members, k))

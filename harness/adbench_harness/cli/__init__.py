@@ -22,6 +22,7 @@ from adbench_harness.cli import (
     compare,
     data,
     doctor,
+    export,
     fill,
     leaderboard,
     new,
@@ -42,21 +43,8 @@ from adbench_harness.cli import list as list_
 from adbench_harness.errors import ContractError, Interrupted, UserError, no_room
 
 _COMMANDS = (
-    *(
-        run,
-        leaderboard,
-        choose,
-        plot,
-        report,
-        compare,
-        rerun,
-        predict,
-        scores,
-        rescore,
-        timings,
-        fill,
-    ),
-    *(list_, show, data, weights, new, check, reference, doctor),
+    *(run, leaderboard, choose, plot, report, predict, export, scores, rescore, compare, rerun),
+    *(timings, fill, list_, show, data, weights, new, check, reference, doctor),
 )
 
 

@@ -6,7 +6,7 @@ import argparse
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +29,10 @@ _SAMPLE = 4096
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", help="folder of results, or a board")
+    add_row(parser)
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="image files, folders of images, or patterns"
     )
-    parser.add_argument(
-        "--row",
-        metavar="METHOD",
-        help="row of the board, or its model; needed if there are several",
-    )
-    options.add_only(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="CSV file to write; else to stdout")
     parser.add_argument("--maps", metavar="DIR", help="write each anomaly map as a TIFF of floats")
     parser.add_argument("--heatmaps", metavar="DIR", help="write each map in colour over its image")
@@ -57,33 +51,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
 
 
+def add_row(parser: argparse.ArgumentParser) -> None:
+    """The results, and which row of them."""
+    parser.add_argument("results", help="folder of results, or a board")
+    parser.add_argument(
+        "--row",
+        metavar="METHOD",
+        help="row of the board, or its model; needed for several",
+    )
+    options.add_only(parser)
+
+
 def handle(given: argparse.Namespace) -> int:
     if given.false_alarms is not None and not 0 <= given.false_alarms < 1:
         raise UserError(f"--false-alarms {given.false_alarms:g}: write a share from 0 to below 1")
-    paths = [path for item in given.images for path in _files(item)]
-    from adbench_harness import session
+    paths = [path for item in given.images for path in files(item)]
     from adbench_harness.display import Display
-    from adbench_harness.planning import grammar
     from adbench_harness.results.store import Store
 
     store = Store.existing(given.results)
     stored = _chosen(store, given)
     threshold = _threshold(store, stored, given)
-    kept = store.fitted(stored.trial)
-    if kept is None:
-        options.tell(
-            f"no fitted model of {stored.trial.title} was kept, so it is fitted again; run with "
-            "--keep-models to save this time"
-        )
     with Display().stages() as progress:
-        predictor = session.predictor(
-            stored,
-            kept,
-            options.locations(given),
-            plugins=grammar.names(given.plugins or ""),
-            device=given.device,
-            progress=progress,
-        )
+        predictor = _fitted(store, stored, given, given.device, progress)
         found = predictor.predict(paths, lambda done, total: progress("images", done, total))
         text, failed = _write(found, paths, predictor, threshold, given)
     if not given.output:
@@ -95,7 +85,45 @@ def handle(given: argparse.Namespace) -> int:
     return int(bool(failed))
 
 
-def _files(item: str) -> list[Path]:
+def loaded(given: argparse.Namespace, device: str) -> tuple[TrialResult, Predictor]:
+    """The result that the options of ``add_row`` select, and its pipeline."""
+    from adbench_harness.display import Display
+    from adbench_harness.results.store import Store
+
+    store = Store.existing(given.results)
+    stored = _chosen(store, given)
+    with Display().stages() as progress:
+        return stored, _fitted(store, stored, given, device, progress)
+
+
+def _fitted(
+    store: Store,
+    stored: TrialResult,
+    given: argparse.Namespace,
+    device: str,
+    progress: Callable[[str, int, int], None],
+) -> Predictor:
+    """The pipeline that was kept, or fitted again."""
+    from adbench_harness import session
+    from adbench_harness.planning import grammar
+
+    kept = store.fitted(stored.trial)
+    if kept is None:
+        options.tell(
+            f"no fitted model of {stored.trial.title} was kept, so it is fitted again; run with "
+            "--keep-models to save this time"
+        )
+    return session.predictor(
+        stored,
+        kept,
+        options.locations(given),
+        plugins=grammar.names(given.plugins or ""),
+        device=device,
+        progress=progress,
+    )
+
+
+def files(item: str) -> list[Path]:
     """The images that an argument names, in order."""
     from adbench_harness.datasets import layout
 

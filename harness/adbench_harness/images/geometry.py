@@ -66,7 +66,7 @@ def to_input(image: Image, spec: InputSpec) -> torch.Tensor:
     if scaled != image.shape[:2]:
         pixels = functional.interpolate(pixels, scaled, mode="bilinear", antialias=True)
     if spec.crop is not None:
-        pixels = _cropped(pixels, spec.size)
+        pixels = cropped(pixels, spec.size)
     return pixels[0].contiguous()
 
 
@@ -77,10 +77,10 @@ def extra_to_input(values: NDArray[np.float32], spec: InputSpec) -> torch.Tensor
     """
     planes = torch.from_numpy(values).permute(2, 0, 1)[None]
     planes = functional.interpolate(planes, resized(spec, values.shape[:2]), mode="nearest-exact")
-    return _cropped(planes, spec.size)[0].contiguous()
+    return cropped(planes, spec.size)[0].contiguous()
 
 
-def _cropped(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def cropped(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The centre of [B, C, H, W]."""
     top, left = ((whole - side) // 2 for whole, side in zip(planes.shape[-2:], size, strict=True))
     return planes[..., top : top + size[0], left : left + size[1]]

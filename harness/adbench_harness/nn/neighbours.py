@@ -104,6 +104,8 @@ class Neighbours:
 
         Equal distances are ordered by index. All M vectors are returned if k exceeds M.
         """
+        if torch.compiler.is_exporting():
+            return _in_a_graph(self.bank, queries, min(k, len(self.bank)))
         k = self._checked(k)
         if queries.is_inference():  # torch does not count the modifications of an inference tensor
             return self._search(queries, k, k + SPARE)
@@ -122,6 +124,8 @@ class Neighbours:
         Like ``search``; a member is one of its own k neighbours, at distance 0 (N_b(m*) of
         PatchCore, Roth et al., CVPR 2022, eq. 7). Duplicates with a lower index come before it.
         """
+        if torch.compiler.is_exporting():
+            return _in_a_graph(self.bank, self.bank[members], min(k, len(self.bank)))[1]
         k = self._checked(k)
         unique, inverse = torch.unique(members, return_inverse=True)
         return self._search(self.bank[unique], k, k + SPARE)[1][inverse]
@@ -222,3 +226,19 @@ class Neighbours:
 def _layout(tensor: Tensor) -> _Layout:
     """A tensor's offset, shape and strides in its storage, and its count of modifications."""
     return int(tensor.storage_offset()), tensor.shape, tensor.stride(), tensor._version
+
+
+def _in_a_graph(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """``search`` by operations of an exported graph, which holds all distances at once.
+
+    Candidates are ranked by products, and their distances are then computed directly.
+    """
+    mean = bank.mean(0)
+    centred, others = queries - mean, bank - mean
+    products = others.square().sum(1) - 2 * centred @ others.T
+    candidates = products.topk(min(k + SPARE, len(bank)), largest=False).indices
+    direct = torch.stack(
+        [(queries - bank[column]).square().sum(1) for column in candidates.unbind(1)], 1
+    )
+    distances, order = direct.topk(k, largest=False)
+    return distances, candidates.gather(1, order)

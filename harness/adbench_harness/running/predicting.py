@@ -121,7 +121,7 @@ class Predictor:
         parts = fitted.parts
         self._model = self._put("model", trial.model, parts[MODEL])
         self._scorer = self._put("scorer", trial.scorer, parts[SCORER])
-        self._steps = [
+        self.steps = [
             self._put("preprocessor", choice, parts[PREPROCESSOR.format(i)])
             for i, choice in enumerate(trial.preprocessors)
         ]
@@ -136,6 +136,22 @@ class Predictor:
                 f"'{self._model.name}' needs further images of each sample "
                 f"({', '.join(self._model.extras)}), which new images do not have; name another row"
             )
+
+    @property
+    def title(self) -> str:
+        """The row's title."""
+        return self._trial.title
+
+    @property
+    def components(self) -> tuple[Any, ...]:
+        """The model and the scorer."""
+        return self._model, self._scorer
+
+    def networks(self) -> Iterator[torch.nn.Module]:
+        """The frozen networks of the layers that the model asks for."""
+        for request in self._model.feature_requests:
+            if request.backbone in self._stores:
+                yield self._stores[request.backbone].network(request.layers)
 
     @property
     def input(self) -> InputSpec:
@@ -206,7 +222,7 @@ class Predictor:
         try:
             image = decoding.decode(path, self.depth)
             made = image.copy()
-            for step in self._steps:
+            for step in self.steps:
                 made = inputs.checked(step, made)
             for spec in specs:
                 geometry.check(path, spec, image.shape[:2])
@@ -239,20 +255,33 @@ class Predictor:
         for spec in made[0]:
             pixels = torch.stack([one[spec] for one in made])
             self._current[spec] = pixels.to(self._device).float().div_(255)
-        count = len(made)
         # What a model draws for an image does not depend on the other images.
         seeds = [zlib.crc32(one[self.input].numpy().tobytes()) for one in made]
+        return self.scored(self._current[self.input], torch.tensor(seeds), whole=True)
+
+    def scored(
+        self, images: torch.Tensor, seeds: torch.Tensor | None = None, *, whole: bool = False
+    ) -> Scores:
+        """The scores of images as the model's input, float32 [B, 3, h, w] in [0, 1].
+
+        ``whole`` images are those that were read last, which may also be there at other sizes.
+        """
+        count = len(images)
+        if seeds is None:
+            seeds = torch.zeros(count, dtype=torch.int64)
         batch = Batch(
-            images=self._current[self.input],
-            seeds=torch.tensor(seeds, device=self._device),
-            handles=tuple(range(count)),
+            images=images,
+            seeds=seeds.to(self._device),
+            handles=tuple(range(count)) if whole else None,
             categories=(self._trial.category,) * count if self._model.category_names else (),
         )
         with torch.no_grad():
             outputs = self._model.predict(batch)
-            contract.check_outputs(outputs, self._model.emits, count)
+            if whole:
+                contract.check_outputs(outputs, self._model.emits, count)
             scores: Scores = self._scorer.score(outputs)
-        contract.check_scores(scores, count, outputs.input_size)
+        if whole:
+            contract.check_scores(scores, count, outputs.input_size)
         return scores
 
 
