@@ -42,7 +42,10 @@ class Tiled(Model):
     summary: ClassVar[str] = "Any model and scorer on overlapping tiles of large images."
     version: ClassVar[int] = 1
     emits: frozenset[type] = frozenset({AnomalyMap})
-    check_parameters: ClassVar[Mapping[str, Any]] = {"size": 256}
+    check_parameters: ClassVar[Mapping[str, Any]] = {
+        "detector": "patchcore(resize=32,crop=none)",
+        "size": 64,
+    }
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,14 @@ def write(predictor: Predictor, size: tuple[int, int], path: Path) -> None:
                 return
             _installed()
             torch.onnx.export(
-                program, (example,), path, dynamo=True, external_data=False, verbose=False
+                program,
+                (example,),
+                path,
+                input_names=["image"],
+                output_names=list(pipeline(example)),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
             )
     except UserError:
         raise
@@ -120,7 +128,10 @@ def write(predictor: Predictor, size: tuple[int, int], path: Path) -> None:
 def load(path: Path) -> Any:
     """The exported pipeline as a function: uint8 array [1, 3, H, W] -> arrays by name."""
     if path.suffix == ".pt2":
-        module = torch.export.load(path).module()
+        with warnings.catch_warnings():
+            # torch warns of views of one tensor, which are on the CPU here.
+            warnings.filterwarnings("ignore", message="No complete tensor found")
+            module = torch.export.load(path).module()
 
         def run(image: np.ndarray) -> dict[str, np.ndarray]:
             with torch.no_grad():
