@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import f1_score
 
 from adbench_harness.cli import main
 from adbench_harness.images import folders
@@ -85,6 +86,19 @@ def test_a_verdict_is_by_the_held_out_images(results, root, predicted):
     level = np.sort(held_out)[::-1][len(held_out) // 2]
     assert f"threshold {level:.6g}: at most 0.5 of {len(held_out)}" in said
     assert "cannot show" not in said
+
+
+def test_a_threshold_may_be_chosen_on_the_test_images_and_says_so(results, root, predicted):
+    store = Store(results)
+    result = next(store.read())
+    images = store.images(result.trial)
+    paths = [root / path for path in images["path"]]
+    rows, said = predicted(results, *paths, *one(result), "--threshold", "best-f1")
+    assert "the best F1 on the test images, which were used to choose it" in said
+    verdicts = [int(row["verdict"] == "anomalous") for row in rows]
+    assert f1_score(images["label"], verdicts) == pytest.approx(result.metrics["image_f1"])
+    _, said = predicted(results, *paths, *one(result), "--threshold", "best", code=2)
+    assert "--threshold 'best' is not a score or best-f1" in said
 
 
 def test_a_bad_image_costs_its_own_line(results, root, predicted, tmp_path):

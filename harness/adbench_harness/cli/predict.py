@@ -6,7 +6,7 @@ import argparse
 import glob
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from adbench_harness.types import InputSpec
 
 SUMMARY = "Score new images with a row of the board; exit 1: an image could not be scored."
+BEST = "best-f1"
 _SAMPLE = 4096
 """Scores of each map from which the colours of heat maps are found."""
 
@@ -38,7 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--heatmaps", metavar="DIR", help="write each map in colour over its image")
     level = parser.add_mutually_exclusive_group()
     level.add_argument(
-        "--threshold", type=float, metavar="SCORE", help="images with higher scores are anomalous"
+        "--threshold",
+        metavar="SCORE",
+        help=f"images with higher scores are anomalous; {BEST}: the best F1 on the test images",
     )
     level.add_argument(
         "--false-alarms",
@@ -184,9 +187,15 @@ def _threshold(store: Store, stored: TrialResult, given: argparse.Namespace) -> 
     """The score above which an image is anomalous; None if nothing tells it."""
     from adbench_harness.results import threshold
 
+    images = store.images(stored.trial)
+    if given.threshold == BEST:
+        return _best_f1(images, stored)
     if given.threshold is not None:
-        return float(given.threshold)
-    held_out = store.images(stored.trial).get("validation")
+        try:
+            return float(given.threshold)
+        except ValueError:
+            raise UserError(f"--threshold '{given.threshold}' is not a score or {BEST}") from None
+    held_out = images.get("validation")
     if held_out is None or not len(held_out):
         if given.false_alarms is not None:
             raise UserError(
@@ -204,6 +213,23 @@ def _threshold(store: Store, stored: TrialResult, given: argparse.Namespace) -> 
     options.tell(
         f"threshold {level:.6g}: at most {rate:.4g} of {len(held_out)} held-out normal images "
         f"have a higher score{few if rate * len(held_out) < 1 else ''}"
+    )
+    return level
+
+
+def _best_f1(images: Mapping[str, NDArray[Any]], stored: TrialResult) -> float:
+    from adbench_harness.results import threshold
+
+    known = images["label"] >= 0
+    if "score" not in images or len(set(images["label"][known].tolist())) < 2:
+        raise UserError(
+            f"--threshold {BEST}: {stored.trial.title} has no scores of normal and anomalous test "
+            "images; give a score"
+        )
+    level = threshold.of_best_f1(images["score"][known], images["label"][known])
+    options.tell(
+        f"threshold {level:.6g}: the best F1 on the test images, which were used to choose it, so "
+        "verdicts on new images will be worse"
     )
     return level
 
@@ -239,7 +265,7 @@ def _write(
         options.tell("no heat map was written: the row gives no maps")
     table = pd.DataFrame(rows).astype({"score": float})
     # Most rows score and do not classify.
-    given_by = [name for name in ("score", "class") if table[name].fillna("").ne("").any()]
+    given_by = [name for name in ("score", "class") if (table[name].notna() & table[name].ne("")).any()]
     unused = {"score", "class"} - {*(given_by or ["score"])}
     text = csv(table.drop(columns=[*unused]), index=False)
     if given.output:
@@ -299,7 +325,7 @@ class _HeatMaps:
 
         scale = Scale.of(Maps(np.stack(self._sample), self._spec))
         for number, (target, path) in enumerate(self.files):
-            values = np.load(self._folder / f"{number}.npy")
+            values = np.load(self._folder / f"{number}.npy", allow_pickle=False)
             drawn = coloured(decoding.decode(path, self._depth), values, self._spec, scale)
             _, content = cv2.imencode(".png", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
             output.write(target, content.tobytes())
