@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from adbench_harness.errors import Interrupted, UserError, interrupted
+from adbench_harness.errors import ContractError, Interrupted, UserError, interrupted, said
 from adbench_harness.listener import Listener
 from adbench_harness.results.claims import Claims
 
@@ -232,7 +232,15 @@ def predictor(
             (trial,) = found.trials
         else:
             trial = again.located(trial, suite, catalogue, locations)
-        return Predictor(trial, kept, catalogue, bundle.device(device))
+        try:
+            return Predictor(trial, kept, catalogue, bundle.device(device))
+        except (UserError, ContractError):
+            raise
+        except Exception as error:  # the file may be damaged, or made by anybody
+            raise UserError(
+                f"the fitted model of {trial.title} cannot be restored ({said(error)}); delete "
+                f"{trial.id}.safetensors, and it is fitted again"
+            ) from error
 
 
 class _Work:

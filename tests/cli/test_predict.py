@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save
 from sklearn.metrics import f1_score
 
 from adbench_harness.cli import main
@@ -150,6 +152,23 @@ def test_a_damaged_model_is_named(results, root, predicted, tmp_path):
     result = next(Store(results).read())
     _, said = predicted(copy, root / result.trial.category / "test", *one(result), code=2)
     assert ".safetensors: not a result" in said
+
+
+@pytest.mark.parametrize("state", ["[]", "{}", '{"parts": {}, "depth": 8}', "deep", "other"])
+def test_a_model_that_was_changed_is_one_line(results, root, predicted, tmp_path, state):
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    for path in copy.rglob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            own = file.metadata()["adbench"]
+        deep = own.replace('"tensor":', '"tensor": ' + "[" * 500 + "]" * 500 + ', "x":')
+        text = {"deep": deep, "other": own.replace('"tensor"', '"neighbours"')}.get(state, state)
+        path.write_bytes(save(tensors, {"adbench": text}))
+    result = next(Store(results).read())
+    _, said = predicted(copy, root / result.trial.category / "test", *one(result), code=2)
+    assert "not a result" in said or "cannot be restored" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

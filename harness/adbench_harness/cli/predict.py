@@ -265,7 +265,9 @@ def _write(
         options.tell("no heat map was written: the row gives no maps")
     table = pd.DataFrame(rows).astype({"score": float})
     # Most rows score and do not classify.
-    given_by = [name for name in ("score", "class") if (table[name].notna() & table[name].ne("")).any()]
+    given_by = [
+        name for name in ("score", "class") if (table[name].notna() & table[name].ne("")).any()
+    ]
     unused = {"score", "class"} - {*(given_by or ["score"])}
     text = csv(table.drop(columns=[*unused]), index=False)
     if given.output:
