@@ -265,11 +265,8 @@ def _write(
         options.tell("no heat map was written: the row gives no maps")
     table = pd.DataFrame(rows).astype({"score": float})
     # Most rows score and do not classify.
-    given_by = [
-        name for name in ("score", "class") if (table[name].notna() & table[name].ne("")).any()
-    ]
-    unused = {"score", "class"} - {*(given_by or ["score"])}
-    text = csv(table.drop(columns=[*unused]), index=False)
+    unused = "score" if table["score"].isna().all() and table["class"].ne("").any() else "class"
+    text = csv(table.drop(columns=unused), index=False)
     if given.output:
         output.write(Path(given.output), text)
     return text, sum(bool(row["error"]) for row in rows)
