@@ -581,7 +581,10 @@ CASES["jpeg_with_a_hole"] = Case(
     damaged(".jpg", zeroed(0.4, 0.6)), 1, "0.jpg' cannot be decoded as an image: Corrupt JPEG data"
 )
 CASES["png_with_a_hole"] = Case(
-    damaged(".png", zeroed(0.4, 0.6)), 1, "0.png' cannot be decoded as an image: libpng error"
+    # What libpng says depends on where the hole is, and the encoder's bytes on the processor.
+    damaged(".png", zeroed(0.4, 0.6)),
+    1,
+    "0.png' cannot be decoded as an image: ",
 )
 CASES["empty_file"] = Case(damaged(".png", lambda _: b""), 1, "0.png' cannot be decoded")
 CASES["pointer_of_lfs"] = Case(
