@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -138,7 +139,8 @@ def test_without_a_kept_model_it_is_fitted_again_with_the_same_scores(
         path.unlink()
     result = next(Store(results).read())
     folder = root / result.trial.category / "test"
-    kept, _ = predicted(results, folder, *one(result))
+    kept, said = predicted(results, folder, *one(result))
+    assert re.search(r"the kept model saves \S+ (s|min) of fitting", said)
     again, said = predicted(copy, folder, *one(result))
     assert "is fitted again; run with --keep-models" in said
     assert again == kept

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from adbench_harness.cli import options, output
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.results import scratch
-from adbench_harness.wording import counted
+from adbench_harness.wording import counted, duration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +116,8 @@ def _fitted(
             f"no fitted model of {stored.trial.title} was kept, so it is fitted again; run with "
             "--keep-models to save this time"
         )
+    elif "fit_seconds" in stored.metrics:
+        options.tell(f"the kept model saves {duration(stored.metrics['fit_seconds'])} of fitting")
     return session.predictor(
         stored,
         kept,
