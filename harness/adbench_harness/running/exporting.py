@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from adbench_harness.running.predicting import Predictor
 from adbench_harness.types import Component, InputSpec
 
 SUFFIXES = (".pt2", ".onnx")
+_REASON = 160
+"""Maximum number of characters of torch's reasons, which are pages long."""
 
 
 class Pipeline(nn.Module):
@@ -100,7 +103,7 @@ def write(predictor: Predictor, size: tuple[int, int], path: Path) -> None:
     pipeline = Pipeline(predictor, size).eval()
     example = torch.zeros(1, 3, *size, dtype=torch.uint8)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _quiet():
             program = torch.export.export(pipeline, (example,), strict=False)
             if path.suffix == ".pt2":
                 torch.export.save(program, path)
@@ -121,16 +124,14 @@ def write(predictor: Predictor, size: tuple[int, int], path: Path) -> None:
     except Exception as error:
         raise UserError(
             f"'{predictor.title}' cannot be exported: a step of it is no graph of torch "
-            f"operations ({said(error)})"
+            f"operations ({said(error).splitlines()[0][:_REASON]})"
         ) from error
 
 
 def load(path: Path) -> Any:
     """The exported pipeline as a function: uint8 array [1, 3, H, W] -> arrays by name."""
     if path.suffix == ".pt2":
-        with warnings.catch_warnings():
-            # torch warns of views of one tensor, which are on the CPU here.
-            warnings.filterwarnings("ignore", message="No complete tensor found")
+        with _quiet():
             module = torch.export.load(path).module()
 
         def run(image: np.ndarray) -> dict[str, np.ndarray]:
@@ -150,6 +151,14 @@ def load(path: Path) -> Any:
         return dict(zip(names, session.run(names, {given.name: image}), strict=True))
 
     return run_onnx
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's warning of views of one tensor, which matters on other devices only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No complete tensor found")
+        yield
 
 
 def _installed() -> None:
