@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from adbench_harness.errors import ContractError, Interrupted, UserError, interrupted, said
 from adbench_harness.listener import Listener
 from adbench_harness.results.claims import Claims
+from adbench_harness.wording import counted
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -116,6 +117,11 @@ def perform(
         for trial in plan.trials:
             if trial.id in work.damaged:
                 progress.note(f"{work.damaged[trial.id]}; now it runs again")
+        if prepared.suite.keep_models and (bare := work.without_model()):
+            progress.note(
+                f"{counted(bare, 'finished trial')} kept no fitted model; run into a new folder "
+                "(--out) to keep it"
+            )
         broken, bundles = plan.broken(work.finished), work.left()
         todo = len(broken) + sum(len(bundle.trials) for bundle in bundles)
         progress.started(len(plan.trials) - todo, len(plan.trials), store.root)
@@ -263,6 +269,11 @@ class _Work:
 
     def __exit__(self, *_: object) -> None:
         self._claims.close()
+
+    def without_model(self) -> int:
+        """How many of the plan's finished trials have no fitted model."""
+        done = (trial for trial in self._prepared.plan.trials if trial.id in self.finished)
+        return sum(not self._store.has_fitted(trial) for trial in done)
 
     def left(self) -> list[Bundle]:
         """Bundles of the trials that nobody has done yet; those that ended their process last."""

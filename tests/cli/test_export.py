@@ -48,7 +48,7 @@ def test_a_file_gives_the_stored_scores(results, images, exported, suffix):
         pytest.importorskip("onnxruntime", exc_type=ImportError)
         pytest.importorskip("onnxscript", exc_type=ImportError)
     path, said = exported(results, f"row{suffix}", images)
-    assert "takes uint8 RGB [1, 3, 40, 48]; on 8 images its scores differ by" in said
+    assert "takes uint8 RGB [1, 3, 40, 48], and gives score [1] and map [1, 32, 32]" in said
     store = Store(results)
     (result,) = store.read()
     stored = store.images(result.trial)
@@ -90,3 +90,9 @@ def test_a_file_that_gives_other_scores_is_not_written(results, images, exported
     path, said = exported(results, "row.pt2", images, code=2)
     assert "gives other scores than the row, by 0.01 of the largest" in said
     assert not list(path.parent.glob("row*"))
+
+
+def test_a_place_that_cannot_be_written_is_named(results, images, exported, tmp_path):
+    (tmp_path / "file").write_text("")
+    _, said = exported(results, "file/row.pt2", images, code=2)
+    assert "row.pt2' cannot be written: " in said

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -153,11 +155,75 @@ def test_a_damaged_model_is_named(results, root, predicted, tmp_path):
         path.write_bytes(path.read_bytes()[:-20])
     result = next(Store(results).read())
     _, said = predicted(copy, root / result.trial.category / "test", *one(result), code=2)
-    assert ".safetensors: not a result" in said
+    assert ".safetensors: not the fitted model that the run kept (its checksum is not" in said
+
+
+def test_the_model_of_another_trial_is_not_taken(results, root, predicted, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    first, second, *_ = Store(copy).read()
+    trials = copy / "trials"
+    shutil.copy(trials / f"{second.trial.id}.safetensors", trials / f"{first.trial.id}.safetensors")
+    _, said = predicted(copy, root / first.trial.category / "test", *one(first), code=2)
+    assert "not the fitted model that the run kept" in said
+
+
+@pytest.mark.parametrize("option", ["-o", "--heatmaps", "--maps"])
+def test_no_image_is_replaced(results, root, predicted, tmp_path, option):
+    result = next(Store(results).read())
+    image = tmp_path / "a.png"
+    shutil.copy(next((root / result.trial.category / "test").rglob("*.png")), image)
+    (tmp_path / "a.tiff").symlink_to(image)
+    before = image.read_bytes()
+    place = image if option == "-o" else tmp_path
+    command = ["predict", str(results), str(image), *one(result), "--plugins", TOYS]
+    assert main([*command, option, str(place)]) == 2
+    assert image.read_bytes() == before
+
+
+def test_an_output_that_cannot_be_written_is_refused_first(results, root, predicted, tmp_path):
+    result = next(Store(results).read())
+    (tmp_path / "file").write_text("")
+    folder = root / result.trial.category / "test"
+    _, said = predicted(results, folder, *one(result), "--maps", tmp_path / "file/maps", code=2)
+    assert "maps' cannot be written: " in said
+    assert "threshold" not in said
+
+
+@pytest.mark.parametrize("level", ["nan", "inf", "-inf", "high"])
+def test_a_threshold_is_a_number(results, root, predicted, level):
+    result = next(Store(results).read())
+    folder = root / result.trial.category / "test"
+    _, said = predicted(results, folder, *one(result), f"--threshold={level}", code=2)
+    assert f"--threshold '{level}' is not a score or best-f1" in said
+
+
+def test_a_plugin_whose_file_has_changed_is_refused(results, root, predicted, tmp_path, capsys):
+    plugin = tmp_path / "own.py"
+    plugin.write_text(Path(TOYS).read_text())
+    out = tmp_path / "own"
+    options = ("--models", "toy-mean", "--scorers", "toy-map", "--preprocessors", "none")
+    command = ["run", "--plugins", str(plugin), *options, "--datasets", "toy-data/dark"]
+    assert main([*command, "--keep-models", "--device", "cpu", "--out", str(out)]) == 0
+    plugin.write_text(plugin.read_text() + "\n# changed\n")
+    capsys.readouterr()
+    image = str(next((root / "dark" / "test").rglob("*.png")))
+    assert main(["predict", str(out), image, "--plugins", str(plugin)]) == 2
+    assert "the file of plugin 'own' has changed since" in capsys.readouterr().err
+
+
+def test_a_run_says_which_finished_trials_kept_no_model(tmp_path, capsys):
+    options = ("--models", "toy-mean", "--scorers", "toy-map", "--preprocessors", "none")
+    command = ["run", "--plugins", TOYS, *options, "--datasets", "toy-data/dark"]
+    command += ["--device", "cpu", "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert "kept no fitted model" not in capsys.readouterr().err
+    assert main([*command, "--keep-models"]) == 0
+    assert "1 finished trial kept no fitted model; run into a new folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("state", ["[]", "{}", '{"parts": {}, "depth": 8}', "deep", "other"])
-def test_a_model_that_was_changed_is_one_line(results, root, predicted, tmp_path, state):
+def test_a_model_that_was_made_by_anybody_is_one_line(results, root, predicted, tmp_path, state):
     copy = tmp_path / "copy"
     shutil.copytree(results, copy)
     for path in copy.rglob("*.safetensors"):
@@ -166,10 +232,15 @@ def test_a_model_that_was_changed_is_one_line(results, root, predicted, tmp_path
             own = file.metadata()["adbench"]
         deep = own.replace('"tensor":', '"tensor": ' + "[" * 500 + "]" * 500 + ', "x":')
         text = {"deep": deep, "other": own.replace('"tensor"', '"neighbours"')}.get(state, state)
-        path.write_bytes(save(tensors, {"adbench": text}))
-    result = next(Store(results).read())
+        content = save(tensors, {"adbench": text})
+        path.write_bytes(content)
+        record = path.with_suffix(".json")
+        made = json.loads(record.read_text())
+        made["provenance"]["fitted"] = hashlib.sha256(content).hexdigest()
+        record.write_text(json.dumps(made))
+    result = next(Store(copy).read())
     _, said = predicted(copy, root / result.trial.category / "test", *one(result), code=2)
-    assert "not a result" in said or "cannot be restored" in said
+    assert "not the fitted model" in said or "cannot be restored" in said
     assert "Traceback" not in said
 
 

@@ -67,9 +67,9 @@ def test_each_row_that_is_left_out_has_its_reasons(chosen):
     )
     assert titles(table) == ["good · knn"]
     assert sorted(table.remarks) == [
-        "left out: both · knn: 70 ms, 900 MB",
-        "left out: large · knn: 501 MB",
-        "left out: slow · knn: 50.1 ms",
+        "left out: both · knn: 70 ms, more than 50, 900 MB, more than 500",
+        "left out: large · knn: 501 MB, more than 500",
+        "left out: slow · knn: 50.1 ms, more than 50",
     ]
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 import torch
 
+from adbench_harness.errors import UserError
 from adbench_harness.results import reading
 from adbench_harness.results.fitted import Fitted, Learned, decode, encode
 
@@ -28,13 +31,27 @@ def test_what_is_decoded_is_what_was_encoded(tmp_path):
             assert found.parts[name].tensors[key].dtype == tensor.dtype
 
 
+def digest(content):
+    return hashlib.sha256(content).hexdigest()
+
+
 def test_no_file_is_none(tmp_path):
-    assert reading.fitted(tmp_path / "absent.safetensors") is None
+    assert reading.fitted(tmp_path / "absent.safetensors", "") is None
+
+
+def test_a_file_is_read_if_its_checksum_is_right(tmp_path):
+    path = tmp_path / "one.safetensors"
+    content = encode(Fitted({"model": learned(bank=torch.ones(9))}))
+    path.write_bytes(content)
+    assert reading.fitted(path, digest(content)).parts.keys() == {"model"}
+    with pytest.raises(UserError, match="its checksum is not the one in the result's record"):
+        reading.fitted(path, digest(content[1:]))
 
 
 @pytest.mark.parametrize("change", [lambda c: c[:-5], lambda c: c[5:], lambda _: b"", bytes.upper])
 def test_a_damaged_file_is_named(tmp_path, change):
     path = tmp_path / "one.safetensors"
-    path.write_bytes(change(encode(Fitted({"model": learned(bank=torch.ones(9))}))))
-    with pytest.raises(reading.Damaged, match=r"one\.safetensors: not a result"):
-        reading.fitted(path)
+    content = change(encode(Fitted({"model": learned(bank=torch.ones(9))})))
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"one\.safetensors: not the fitted model"):
+        reading.fitted(path, digest(content))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 
 from adbench_harness.cli import options
@@ -14,8 +15,8 @@ SUMMARY = "Show the rows that satisfy limits of time, memory and recall; exit 1:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_results(parser)
-    parser.add_argument("--max-ms", type=float, metavar="MS", help="most milliseconds per image")
-    parser.add_argument("--max-mb", type=float, metavar="MB", help="most memory in MB")
+    parser.add_argument("--max-ms", type=_limit, metavar="MS", help="most milliseconds per image")
+    parser.add_argument("--max-mb", type=_limit, metavar="MB", help="most memory in MB")
     parser.add_argument(
         "--min-recall",
         metavar="SHARE[@RATE]",
@@ -47,13 +48,23 @@ def handle(given: argparse.Namespace) -> int:
     return 0
 
 
+def _limit(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
 def _recall(text: str | None) -> tuple[float | None, float]:
     """The least recall, and the rate of false alarms."""
     if text is None:
         return None, 0.01
-    share, _, rate = text.partition("@")
+    share, at, rate = text.partition("@")
     try:
-        found = float(share), float(rate or 0.01)
+        found = float(share), float(rate if at else 0.01)
     except ValueError:
         found = -1.0, 0.0
     if not (0 <= found[0] <= 1 and 0 <= found[1] < 1):

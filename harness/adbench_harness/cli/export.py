@@ -52,8 +52,11 @@ def handle(given: argparse.Namespace) -> int:
         part = path.with_name(f"{path.stem}.part{path.suffix}")
     try:
         with output.writing(path):
-            exporting.write(predictor, images[0].shape[:2], part)
-        apart = _apart(exporting.load(part), predictor, paths, images)
+            part.write_bytes(b"")  # torch's error would not say what is wrong with the path
+        exporting.write(predictor, images[0].shape[:2], part)
+        run = exporting.load(part)
+        apart = _apart(run, predictor, paths, images)
+        shapes = [f"{name} {list(value.shape)}" for name, value in run(_pixels(images[0])).items()]
         if not apart <= TOLERANCE:
             raise UserError(
                 f"the exported file gives other scores than the row, by {apart:.2g} of the "
@@ -64,7 +67,8 @@ def handle(given: argparse.Namespace) -> int:
         part.unlink(missing_ok=True)
     height, width = images[0].shape[:2]
     options.say(
-        f"{path}: {stored.trial.title}; takes uint8 RGB [1, 3, {height}, {width}]; on "
+        f"{path}: {stored.trial.title}; takes uint8 RGB [1, 3, {height}, {width}], and gives "
+        f"{' and '.join(shapes)}, a map being of the model's input; on "
         f"{counted(len(images), 'image')} its scores differ by {apart:.1g} of the largest",
         "  ",
     )
@@ -80,10 +84,17 @@ def _apart(run: Any, predictor: Any, paths: list[Path], images: list[Any]) -> fl
     for one, image in zip(expected, images, strict=True):
         if one.error:
             raise UserError(one.error)
-        found = run(np.ascontiguousarray(image.transpose(2, 0, 1)[None]))
+        found = run(_pixels(image))
         for name, value in (("score", one.score), ("map", one.map)):
             if value is not None:
                 right = np.asarray(value, np.float64)
                 scale = max(1e-12, float(np.abs(right).max()))
                 worst = max(worst, float(np.abs(found[name][0] - right).max()) / scale)
     return worst
+
+
+def _pixels(image: Any) -> Any:
+    """An image [H, W, 3] as the file takes it."""
+    import numpy as np
+
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import glob
+import math
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adbench_harness.cli import options, output
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.results import scratch
+from adbench_harness.results.trial import NOT_KEPT
 from adbench_harness.wording import counted, duration
 
 if TYPE_CHECKING:
@@ -54,6 +57,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
 
 
+def _check_outputs(paths: list[Path], given: argparse.Namespace) -> None:
+    """Raise UserError for an output that would replace an image, or that cannot be written."""
+    places = _places(paths)
+    folders = [Path(given.output).parent] if given.output else []
+    written = [Path(given.output)] if given.output else []
+    for folder, suffix in ((given.maps, "tiff"), (given.heatmaps, "png")):
+        if folder:
+            folders.append(Path(folder))
+            written += [Path(folder) / f"{place}.{suffix}" for place in places]
+    images = {os.path.realpath(path): path for path in paths}
+    for path in written:
+        if (image := images.get(os.path.realpath(path))) is not None:
+            raise UserError(f"'{path}' would replace the image '{image}'; name another place")
+    for folder in folders:
+        with output.writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+
+
 def add_row(parser: argparse.ArgumentParser) -> None:
     """The results, and which row of them."""
     parser.add_argument("results", help="folder of results, or a board")
@@ -69,6 +91,7 @@ def handle(given: argparse.Namespace) -> int:
     if given.false_alarms is not None and not 0 <= given.false_alarms < 1:
         raise UserError(f"--false-alarms {given.false_alarms:g}: write a share from 0 to below 1")
     paths = [path for item in given.images for path in files(item)]
+    _check_outputs(paths, given)
     from adbench_harness.display import Display
     from adbench_harness.results.store import Store
 
@@ -111,6 +134,9 @@ def _fitted(
     from adbench_harness.planning import grammar
 
     kept = store.fitted(stored.trial)
+    notes = stored.provenance.get("notes", ())
+    if kept is None and (why := [note for note in notes if note.startswith(NOT_KEPT)]):
+        raise UserError(f"{stored.trial.title}: {why[0]}")
     if kept is None:
         options.tell(
             f"no fitted model of {stored.trial.title} was kept, so it is fitted again; run with "
@@ -190,13 +216,20 @@ def _threshold(store: Store, stored: TrialResult, given: argparse.Namespace) -> 
     from adbench_harness.results import threshold
 
     images = store.images(stored.trial)
+    if "score" not in images:
+        if given.threshold is not None or given.false_alarms is not None:
+            raise UserError(f"{stored.trial.title} gives no image scores, so it has no threshold")
+        return None
     if given.threshold == BEST:
         return _best_f1(images, stored)
     if given.threshold is not None:
         try:
-            return float(given.threshold)
+            level = float(given.threshold)
         except ValueError:
-            raise UserError(f"--threshold '{given.threshold}' is not a score or {BEST}") from None
+            level = math.nan
+        if not math.isfinite(level):
+            raise UserError(f"--threshold '{given.threshold}' is not a score or {BEST}")
+        return level
     held_out = images.get("validation")
     if held_out is None or not len(held_out):
         if given.false_alarms is not None:
@@ -223,10 +256,10 @@ def _best_f1(images: Mapping[str, NDArray[Any]], stored: TrialResult) -> float:
     from adbench_harness.results import threshold
 
     known = images["label"] >= 0
-    if "score" not in images or len(set(images["label"][known].tolist())) < 2:
+    if len(set(images["label"][known].tolist())) < 2:
         raise UserError(
-            f"--threshold {BEST}: {stored.trial.title} has no scores of normal and anomalous test "
-            "images; give a score"
+            f"--threshold {BEST}: the test images of {stored.trial.title} are not both normal and "
+            "anomalous; give a score"
         )
     level = threshold.of_best_f1(images["score"][known], images["label"][known])
     options.tell(
@@ -250,6 +283,7 @@ def _write(
 
     spec = predictor.input
     rows: list[dict[str, Any]] = []
+    mapped = False
     with scratch.folder("adbench-heatmaps-") as folder:
         heat = _HeatMaps(folder, spec, predictor.depth)
         for place, one in zip(_places(paths), found, strict=True):
@@ -258,13 +292,14 @@ def _write(
                 verdict = "anomalous" if one.score > threshold else "normal"
             cells = {"score": one.score, "class": one.defect, "verdict": verdict}
             rows.append({"image": str(one.path), **cells, "error": one.error})
+            mapped |= one.map is not None
             if one.map is not None and given.maps:
                 _write_map(Path(given.maps) / f"{place}.tiff", one, spec)
             if one.map is not None and given.heatmaps:
                 heat.add(Path(given.heatmaps) / f"{place}.png", one)
         heat.write()
-    if given.heatmaps and not heat.files:
-        options.tell("no heat map was written: the row gives no maps")
+    if (given.heatmaps or given.maps) and not mapped:
+        options.tell("no map was written: the row gives none")
     table = pd.DataFrame(rows).astype({"score": float})
     # Most rows score and do not classify.
     unused = "score" if table["score"].isna().all() and table["class"].ne("").any() else "class"

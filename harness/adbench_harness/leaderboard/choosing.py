@@ -82,7 +82,8 @@ class _Row(NamedTuple):
         for name, most, unit in ((TIME, limits.ms, "ms"), (MEMORY, limits.mb, "MB")):
             value = self.means.get(name, math.nan)
             if most is not None and not value <= most:
-                found.append(f"no {name} is stored" if math.isnan(value) else f"{value:.4g} {unit}")
+                more = f"{value:.4g} {unit}, more than {most:g}"
+                found.append(f"no {name} is stored" if math.isnan(value) else more)
         if limits.recall is not None:
             rate = f"{100 * limits.false_alarms:g}% false alarms"
             if self.recall is None:

@@ -30,7 +30,7 @@ SETTING = "setting"
 """The axis of what a model learns from; part of the data set's label unless it is requested."""
 FIELDS = (*KEYS, *REPEATS, "status", "flags", "intervals", "marks", "covers", "reported", "hides")
 COMPONENTS = ("dataset", "preprocessor", "augmenter", "model", "scorer")
-AXIS_NAMES = (*KEYS, "seed", "method")
+AXIS_NAMES = (*KEYS, *REPEATS, "method")
 """The axes of every table; a parameter of a component is an axis too."""
 
 

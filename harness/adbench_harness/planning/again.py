@@ -96,8 +96,16 @@ def _written(choice: Choice) -> dict[str, Any]:
 def located(stored: Trial, suite: Suite, catalogue: Catalogue, locations: Locations) -> Trial:
     """The trial with the paths of its weights on this machine.
 
-    Raises UserError if they are not found or are others.
+    Raises UserError if they are not found or are others, or if a plugin's file has changed.
     """
+    own = {name.partition("@")[0]: name for name in catalogue.files}
+    for name in stored.files:
+        plugin = name.partition("@")[0]
+        if own.get(plugin, name) != name:
+            raise UserError(
+                f"the file of plugin '{plugin}' has changed since {stored.id} was run; run its "
+                "suite again"
+            )
     pipelines = Pipelines(suite, Axes(suite, Components(catalogue)), locations)
     (pipeline,) = pipelines.all()
     found = replace(stored, weights=pipelines.weights(pipeline.model))

@@ -152,11 +152,7 @@ class _Planner:
         self.metrics = tuple(
             f"{metric.name}@{metric.version}" for metric in catalogue.metrics(suite.metrics)
         )
-        self.files = tuple(
-            f"{plugin.name}@{plugin.version}"
-            for plugin in sorted(catalogue.plugins.values(), key=lambda plugin: plugin.name)
-            if plugin.is_file
-        )
+        self.files = catalogue.files
 
     def groups(self) -> Iterator[_Group]:
         """The trials in groups that share images and preprocessors."""

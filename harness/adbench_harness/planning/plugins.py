@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -117,6 +117,15 @@ class Catalogue:
                 f"({', '.join(self.plugins)}) provide {', '.join(sorted(offers)) or 'none'}"
             )
         return offers[name].component
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        """The plugins that are files, each with its version, which is of its content."""
+        return tuple(
+            f"{plugin.name}@{plugin.version}"
+            for plugin in sorted(self.plugins.values(), key=lambda plugin: plugin.name)
+            if plugin.is_file
+        )
 
     def title(self, kind: str, name: str) -> str:
         """What messages call a component that there is, or that there is not."""

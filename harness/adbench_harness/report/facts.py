@@ -14,7 +14,7 @@ from adbench_harness.leaderboard.table import Table
 from adbench_harness.results.store import Heading, TrialResult
 from adbench_harness.results.trial import Choice
 
-_ELSEWHERE = ("images", "finished", "weights", "notes", "unsplit")
+_ELSEWHERE = ("images", "finished", "weights", "notes", "unsplit", "fitted")
 """What a provenance has that the page shows in another place, or not at all."""
 
 

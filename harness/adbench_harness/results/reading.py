@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -113,6 +114,7 @@ _FACTS = {
     "images": dict,
     "notes": list,
     "unsplit": str,
+    "fitted": str,
 }
 """The types of those facts of a provenance that the harness reads."""
 
@@ -178,16 +180,26 @@ def maps(path: Path) -> Maps | None:
         raise Damaged(path, said(error)) from None
 
 
-def fitted(path: Path) -> Fitted | None:
-    """The fitted pipeline of a result; None if there is none. Raises Damaged."""
+def fitted(path: Path, digest: str) -> Fitted | None:
+    """The fitted pipeline of a result; None if there is none.
+
+    ``digest`` is the sha256 that the record has. Raises UserError if the file is another one.
+    """
     from adbench_harness.results.fitted import decode
 
+    if not _found(path):
+        return None
     try:
-        return decode(path) if _found(path) else None
-    except Damaged:
-        raise
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == digest:
+                return decode(path)
+        reason = "its checksum is not the one in the result's record"
     except Exception as error:
-        raise Damaged(path, said(error)) from None
+        reason = said(error)
+    raise UserError(
+        f"{path}: not the fitted model that the run kept ({line(reason)}); delete the file, and "
+        "the model is fitted again"
+    )
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

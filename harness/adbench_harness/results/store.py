@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -275,11 +276,13 @@ class Store:
                 file.write(result.fitted)
         else:
             path.unlink(missing_ok=True)
+        digest = {"fitted": hashlib.sha256(result.fitted).hexdigest()} if result.fitted else {}
         # A path on this machine does not belong in a result.
         weights = tuple(replace(used, path=None) for used in result.trial.weights)
         plain = replace(
             result,
             trial=replace(result.trial, weights=weights),
+            provenance={**result.provenance, **digest},
             metrics=_finite(result.metrics),
             intervals={n: i for n, i in result.intervals.items() if all(map(math.isfinite, i))},
             seconds_shared=result.seconds_shared
@@ -370,12 +373,17 @@ class Store:
         """The maps of a trial that was run with ``--keep-maps``, else None. Raises UserError."""
         return reading.maps(self._file(trial.id, _ARRAYS["maps"]))
 
+    def has_fitted(self, trial: Trial) -> bool:
+        """Whether the fitted pipeline of a trial is stored."""
+        return self._file(trial.id, _FITTED).exists()
+
     def fitted(self, trial: Trial) -> Fitted | None:
         """The pipeline of a trial that was run with ``--keep-models``, else None.
 
-        Raises UserError.
+        Raises UserError, also if the file is not the one that the run wrote.
         """
-        return reading.fitted(self._file(trial.id, _FITTED))
+        digest = str(self.result(trial.id).provenance.get("fitted", ""))
+        return reading.fitted(self._file(trial.id, _FITTED), digest)
 
     def _file(self, trial_id: str, suffix: str) -> Path:
         return self.trials / f"{trial_id}.{suffix}"

@@ -12,6 +12,8 @@ from typing import Any
 from adbench_harness.types import ProtocolName, Sample
 
 NONE = "none"
+NOT_KEPT = "the fitted model was not kept"
+"""How the note of a trial begins whose model cannot be stored."""
 FLOAT32 = "float32"
 SHORTENED = "not the paper's size or schedule"
 """The flag of a row whose model does not run with its paper's size and schedule."""

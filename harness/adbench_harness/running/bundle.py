@@ -25,7 +25,13 @@ from adbench_harness.planning.surroundings import Surroundings, deterministic
 from adbench_harness.results.fitted import Fitted, encode
 from adbench_harness.results.maps import Maps
 from adbench_harness.results.store import Failure, Heading, TrialResult
-from adbench_harness.results.trial import Bundle, Choice, EvaluationSettings, Trial
+from adbench_harness.results.trial import (
+    NOT_KEPT,
+    Bundle,
+    Choice,
+    EvaluationSettings,
+    Trial,
+)
 from adbench_harness.running import contract, cost, evaluating, learned, predicting
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.running.material import Material
@@ -308,7 +314,7 @@ class _Runner:
         try:
             one.fitted = encode(self.learned(model, one.trial, one.scorer))
         except learned.UnknownStateError as error:
-            one.notes.append(f"the fitted model was not kept: {error}")
+            one.notes.append(f"{NOT_KEPT}: {error}")
 
     def learned(self, model: Any, trial: Trial, scorer: Any) -> Fitted:
         """What each part of the pipeline learned. Raises UnknownStateError."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,9 @@ def load(path: Path) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's warning of views of one tensor, which matters on other devices only."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No complete tensor found")
+    """Without torch's warnings and graphs, of which a user can make nothing."""
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
         yield
 
 
