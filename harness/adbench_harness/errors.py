@@ -74,6 +74,11 @@ def message(error: BaseException) -> str:
         return "no message"
 
 
+def reason(error: BaseException) -> str:
+    """As ``said``, without the type if the error is the harness's own, whose message says all."""
+    return message(error) if isinstance(error, ContractError | UserError) else said(error)
+
+
 def printable(text: str) -> str:
     """``text``, in which bytes of a file's name that are not UTF-8 are written as ``\\xe9``."""
     try:

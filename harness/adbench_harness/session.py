@@ -177,9 +177,7 @@ def repeat(
     deterministic = deterministic or bool(stored.provenance.get("deterministic"))
     progress = progress or Listener()
     with _interrupts(), witness.no_silent_exit():
-        catalogue = plugins_.load(names)
-        locations.check(catalogue.offers["dataset"])
-        _check_device(device)
+        catalogue = _loaded(names, locations, device)
         suite = again.suite(trial, names)
         made = plan.make(suite, catalogue, locations, device=device, deterministic=deterministic)
         found = again.bundle(trial, made)
@@ -220,9 +218,7 @@ def predictor(
     from adbench_harness.running.watch import Watch
 
     with _interrupts(), witness.no_silent_exit():
-        catalogue = plugins_.load(names)
-        locations.check(catalogue.offers["dataset"])
-        _check_device(device)
+        catalogue = _loaded(names, locations, device)
         suite = again.suite(trial, names)
         if kept is None:
             threads = torch.get_num_threads()
@@ -247,6 +243,16 @@ def predictor(
                 f"the fitted model of {trial.title} cannot be restored ({said(error)}); delete "
                 f"{trial.id}.safetensors, and it is fitted again"
             ) from error
+
+
+def _loaded(names: Sequence[str], locations: Locations, device: str) -> Catalogue:
+    """The plugins of a record; raises UserError for a data set or device that there is not."""
+    from adbench_harness.planning import plugins
+
+    catalogue = plugins.load(names)
+    locations.check(catalogue.offers["dataset"])
+    _check_device(device)
+    return catalogue
 
 
 class _Work:

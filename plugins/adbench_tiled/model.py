@@ -96,9 +96,6 @@ class Tiled(Model):
         self.scorer.fit(TileOutputs(self.detector, tiles), tools.generator)
         return self
 
-    def rebuild(self, state: Mapping[str, Any], tools: Tools) -> None:
-        """The detector and the scorer are rebuilt as components; nothing else is needed."""
-
     def predict(self, batch: Batch) -> Outputs:
         """The maps [B, H, W] of whole images."""
         tile = self.detector.input.size

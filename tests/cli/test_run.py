@@ -600,7 +600,7 @@ def predicts_the_same(store, names, root):
     for result in store.read():
         trial = result.trial
         images = store.images(trial)
-        kept = store.fitted(trial)
+        kept = store.fitted(result)
         assert kept is not None, result.provenance["notes"]
         if "transductive" in result.flags:
             with pytest.raises(UserError, match="has no score for a new image"):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Final
-
-import numpy as np
 
 from adbench_harness.evaluation import Evaluation
 from adbench_harness.metrics import classification
@@ -41,11 +38,7 @@ def _found(evaluation: Evaluation) -> tuple[float, int]:
     """
     assert evaluation.scores is not None
     assert evaluation.validation is not None
-    anomalous = evaluation.scores[evaluation.labels == 1]
-    if not len(anomalous) or not len(evaluation.validation):
-        return math.nan, 0
-    level = threshold.of_false_alarms(evaluation.validation, 0.01)
-    return float(np.mean(anomalous > level)), len(anomalous)
+    return threshold.recall(evaluation.scores, evaluation.labels, evaluation.validation, 0.01)
 
 
 def _classes(metric: Callable[..., float]) -> Callable[[Evaluation], float]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adbench_harness.cli import options, output, predict
 from adbench_harness.errors import UserError
 from adbench_harness.wording import counted
+
+if TYPE_CHECKING:
+    from adbench_harness.running.predicting import Prediction
 
 SUMMARY = "Write a row's pipeline as a PyTorch or ONNX file, checked against its scores."
 MOST = 10
@@ -40,6 +43,8 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError(f"'{path}': write a file that ends with .pt2 (PyTorch) or .onnx")
     paths = [file for item in given.images for file in predict.files(item)][:MOST]
     stored, predictor = predict.loaded(given, device="cpu")
+    import numpy as np
+
     from adbench_harness.images import decoding
 
     images = [decoding.decode(file, predictor.depth) for file in paths]
@@ -55,8 +60,9 @@ def handle(given: argparse.Namespace) -> int:
             part.write_bytes(b"")  # torch's error would not say what is wrong with the path
         exporting.write(predictor, images[0].shape[:2], part)
         run = exporting.load(part)
-        apart = _apart(run, predictor, paths, images)
-        shapes = [f"{name} {list(value.shape)}" for name, value in run(_pixels(images[0])).items()]
+        made = [run(np.ascontiguousarray(image.transpose(2, 0, 1)[None])) for image in images]
+        apart = _apart(made, list(predictor.predict(paths, lambda *_: None)))
+        shapes = [f"{name} {list(value.shape)}" for name, value in made[0].items()]
         if not apart <= TOLERANCE:
             raise UserError(
                 f"the exported file gives other scores than the row, by {apart:.2g} of the "
@@ -75,26 +81,17 @@ def handle(given: argparse.Namespace) -> int:
     return 0
 
 
-def _apart(run: Any, predictor: Any, paths: list[Path], images: list[Any]) -> float:
+def _apart(made: list[Any], expected: list[Prediction]) -> float:
     """The largest difference of any score or map, as a share of the largest score or value."""
     import numpy as np
 
     worst = 0.0
-    expected = list(predictor.predict(paths, lambda *_: None))
-    for one, image in zip(expected, images, strict=True):
+    for found, one in zip(made, expected, strict=True):
         if one.error:
             raise UserError(one.error)
-        found = run(_pixels(image))
         for name, value in (("score", one.score), ("map", one.map)):
             if value is not None:
                 right = np.asarray(value, np.float64)
                 scale = max(1e-12, float(np.abs(right).max()))
                 worst = max(worst, float(np.abs(found[name][0] - right).max()) / scale)
     return worst
-
-
-def _pixels(image: Any) -> Any:
-    """An image [H, W, 3] as the file takes it."""
-    import numpy as np
-
-    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench_harness.cli import options, output
+from adbench_harness.cli import options, output, scores
 from adbench_harness.errors import UserError, nearest
 from adbench_harness.results import scratch
 from adbench_harness.results.trial import NOT_KEPT
@@ -133,7 +133,7 @@ def _fitted(
     from adbench_harness import session
     from adbench_harness.planning import grammar
 
-    kept = store.fitted(stored.trial)
+    kept = store.fitted(stored)
     notes = stored.provenance.get("notes", ())
     if kept is None and (why := [note for note in notes if note.startswith(NOT_KEPT)]):
         raise UserError(f"{stored.trial.title}: {why[0]}")
@@ -173,10 +173,10 @@ def files(item: str) -> list[Path]:
 
 def _chosen(store: Store, given: argparse.Namespace) -> TrialResult:
     """The result that ``--row`` and ``--only`` select; raises UserError unless it is one."""
-    from adbench_harness.leaderboard import scores
+    from adbench_harness.leaderboard.scores import columns
 
     results = list(store.read())
-    rows = scores.columns(results, options.pairs(given.only))
+    rows = columns(results, options.pairs(given.only))
     if given.row:
         names = [results[int(str(i))].trial.model.name for i in rows.index]
         chosen = rows[rows["row"].eq(given.row) | rows["title"].eq(given.row)]
@@ -294,7 +294,9 @@ def _write(
             rows.append({"image": str(one.path), **cells, "error": one.error})
             mapped |= one.map is not None
             if one.map is not None and given.maps:
-                _write_map(Path(given.maps) / f"{place}.tiff", one, spec)
+                target = Path(given.maps) / f"{place}.tiff"
+                with output.writing(target):
+                    scores.write_map(target, one.map, one.size, spec)
             if one.map is not None and given.heatmaps:
                 heat.add(Path(given.heatmaps) / f"{place}.png", one)
         heat.write()
@@ -316,16 +318,6 @@ def _places(paths: list[Path]) -> list[str]:
     names = [path.relative_to(base) for path in full]
     short = Counter(name.with_suffix("") for name in names)
     return [str(n if short[n.with_suffix("")] > 1 else n.with_suffix("")) for n in names]
-
-
-def _write_map(path: Path, one: Prediction, spec: InputSpec) -> None:
-    from adbench_harness.images.geometry import from_input
-    from adbench_harness.results import tiff
-
-    assert one.map is not None
-    with output.writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tiff.write(path, from_input(one.map, spec, one.size))
 
 
 class _HeatMaps:

@@ -112,7 +112,7 @@ def _write_maps(
                 written[path] = name
                 size = images.image(name).shape[:2]
                 with output.writing(folder / path):
-                    _write_map(part / path, values, size, maps.spec, given.bits)
+                    write_map(part / path, values, size, maps.spec, given.bits)
         if not written:
             raise UserError(
                 f"no result in '{store.root}' that is selected has maps; run it again with "
@@ -140,7 +140,8 @@ def _whole(folder: Path) -> Iterator[Path]:
                 file.replace(target)
 
 
-def _write_map(path: Path, values: Any, size: tuple[int, int], spec: Any, bits: int) -> None:
+def write_map(path: Path, values: Any, size: tuple[int, int], spec: Any, bits: int = 32) -> None:
+    """Write a map [h, w] of the input as a TIFF file of an image of ``size``; makes its folder."""
     import numpy as np
 
     from adbench_harness.images.geometry import from_input

@@ -24,7 +24,7 @@ from adbench_harness.leaderboard.columns import (
     percent,
     primary,
 )
-from adbench_harness.leaderboard.frame import measured, method, select, summarise
+from adbench_harness.leaderboard.frame import check_one_dataset, measured, method, select, summarise
 from adbench_harness.leaderboard.labels import relabelled
 from adbench_harness.leaderboard.notes import cost_notes
 from adbench_harness.leaderboard.table import Table
@@ -102,12 +102,7 @@ def choose(store: Store, limits: Limits, *, metric: str | None, only: Mapping[st
     results = list(store.read())
     known = headings(results)
     trials = select(results, (), only)
-    datasets = trials["dataset"].unique()
-    if len(datasets) > 1:
-        raise UserError(
-            f"these results are on {len(datasets)} data sets ({', '.join(datasets)}), which cannot "
-            "be compared; select one with --only dataset=NAME"
-        )
+    check_one_dataset(trials)
     trials, parameters = relabelled(trials, results)
     trials = trials.assign(method=method(trials, but="dataset"))
     if not trials["status"].eq("ok").any():
@@ -123,7 +118,8 @@ def choose(store: Store, limits: Limits, *, metric: str | None, only: Mapping[st
 
     rows = _rows(trials, names, images, limits)
     rows.sort(key=lambda row: (math.isnan(row.means[lead]), -sign * row.means[lead]))
-    kept = [row for row in rows if not row.reasons(limits)]
+    judged = [(row, row.reasons(limits)) for row in rows]
+    kept = [row for row, reasons in judged if not reasons]
     axes = np.array([[row.means[name] for name in names] for row in kept]).reshape(-1, len(names))
     best = pareto.front(sign * axes[:, 0], *axes[:, 1:].T)
     recalled = [row.recall for row in kept if row.recall]
@@ -158,9 +154,7 @@ def choose(store: Store, limits: Limits, *, metric: str | None, only: Mapping[st
             *cost_notes(trials, results),
         ],
         remarks=[
-            f"left out: {row.title}: {', '.join(reasons)}"
-            for row in rows
-            if (reasons := row.reasons(limits))
+            f"left out: {row.title}: {', '.join(reasons)}" for row, reasons in judged if reasons
         ],
     )
 
@@ -198,14 +192,13 @@ def _recall(trials: pd.DataFrame, images: StoredImages, limits: Limits) -> _Reca
     for index in trials.index:
         stored = images(int(str(index)))
         held_out, scores = stored.get("validation"), stored.get("score")
-        if held_out is None or scores is None or not len(held_out):
+        if held_out is None or scores is None:
             return None
-        anomalous = scores[stored["label"] == 1]
-        if not len(anomalous):
+        share, count = threshold.recall(scores, stored["label"], held_out, limits.false_alarms)
+        if not count:
             return None
-        level = threshold.of_false_alarms(held_out, limits.false_alarms)
-        shares.append(float(np.mean(anomalous > level)))
-        counts.append(len(anomalous))
+        shares.append(share)
+        counts.append(count)
         fewest.append(len(held_out))
     if not shares:
         return None

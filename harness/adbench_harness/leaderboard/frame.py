@@ -149,6 +149,16 @@ def check_axes(
                 )
 
 
+def check_one_dataset(trials: pd.DataFrame, where: str = "") -> None:
+    """Raise UserError for trials on several data sets, which cannot be compared ``where``."""
+    datasets = trials["dataset"].unique()
+    if len(datasets) > 1:
+        raise UserError(
+            f"these results are on {len(datasets)} data sets ({', '.join(datasets)}), which cannot "
+            f"be compared{where}; select one with --only dataset=NAME"
+        )
+
+
 def _bare(result: TrialResult, axis: str) -> str:
     """A trial's component on an axis by its name alone; empty for other axes."""
     if axis == "backbone":

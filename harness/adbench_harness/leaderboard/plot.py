@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from adbench_harness.errors import UserError, clean, no_room
 from adbench_harness.leaderboard import pareto
 from adbench_harness.leaderboard.columns import Column, column, headings, primary
-from adbench_harness.leaderboard.frame import Summary, check_axes, measured, select
+from adbench_harness.leaderboard.frame import (
+    Summary,
+    check_axes,
+    check_one_dataset,
+    measured,
+    select,
+)
 from adbench_harness.leaderboard.labels import relabelled
 from adbench_harness.leaderboard.pivot import PIVOTS, grid, natural
 from adbench_harness.results.trial import NONE
@@ -116,12 +122,7 @@ def _tradeoff(
     check_axes(results, {"--by": by})
     known = headings(results)
     trials = select(results, [axis for axis in by if axis not in PIVOTS], only)
-    datasets = trials["dataset"].unique()
-    if len(datasets) > 1:
-        raise UserError(
-            f"these results are on {len(datasets)} data sets ({', '.join(datasets)}), which "
-            "cannot be compared in one plot; select one with --only dataset=NAME"
-        )
+    check_one_dataset(trials, " in one plot")
     but = [axis for axis in (*by, *only) if axis not in PIVOTS]
     trials, _ = relabelled(trials, results, but=but)
     wanted = list(metrics) or [primary(measured(trials))]

@@ -34,23 +34,23 @@ def by_tiles(
     """Images [B, C, H, W], changed tile by tile; where tiles overlap, the mean of what they give.
 
     ``change`` gets tiles [B, C, h, w] of ``size`` (h, w) and returns as many, of D channels; the
-    result is [B, D, H, W]. Tiles are ``stride``
-    px apart; the last of a row or column ends at the border. Raises ValueError if an image is
-    smaller than a tile, or if tiles leave gaps.
+    result is [B, D, H, W]. Tiles are ``stride`` px apart; the last of a row or column ends at the
+    border. Raises ValueError if an image is smaller than a tile, or if tiles leave gaps.
     """
     places = [
         (top, left)
         for top in _starts(images.shape[2], size[0], stride)
         for left in _starts(images.shape[3], size[1], stride)
     ]
-    total, count = images.new_zeros(()), torch.zeros_like(images[:1, :1])
+    total, count = None, torch.zeros_like(images[:1, :1])
     for top, left in places:
         rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
         made = change(images[:, :, rows, columns])
-        if not total.ndim:
+        if total is None:
             total = made.new_zeros(len(images), made.shape[1], *images.shape[2:])
         total[:, :, rows, columns] += made
         count[:, :, rows, columns] += 1
+    assert total is not None, "an image has at least one tile"
     return total / count
 
 

@@ -46,12 +46,15 @@ def encode(fitted: Fitted) -> bytes:
     """The content of a file with a fitted pipeline."""
     from safetensors.torch import save
 
-    tensors = {
-        # Two parts may hold the same tensor, which safetensors refuses.
-        f"{part}/{key}": tensor.detach().cpu().clone()
-        for part, one in fitted.parts.items()
-        for key, tensor in one.tensors.items()
-    }
+    tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for part, one in fitted.parts.items():
+        for key, tensor in one.tensors.items():
+            here = tensor.detach().cpu()
+            storage = here.untyped_storage().data_ptr()
+            # Two parts may hold the same tensor, which safetensors refuses.
+            tensors[f"{part}/{key}"] = here.clone() if storage in seen else here
+            seen.add(storage)
     parts = {p: {"values": one.values, "numbers": one.numbers} for p, one in fitted.parts.items()}
     text = json.dumps({"parts": parts, "depth": fitted.depth}, allow_nan=False)
     return save(tensors, {_KEY: text})

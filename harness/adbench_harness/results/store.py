@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from adbench_harness.errors import ContractError, UserError, clean, message, no_room, said
+from adbench_harness.errors import UserError, clean, no_room, reason
 from adbench_harness.results import reading
 from adbench_harness.results.reading import SCHEMA
 from adbench_harness.results.trial import Choice, Trial
@@ -52,9 +52,7 @@ class Failure:
         trace = "".join(traceback.format_exception(error))
         if len(trace) > _TRACEBACK:
             trace = f"{trace[: _TRACEBACK // 2]}\n...\n{trace[-_TRACEBACK // 2 :]}"
-        own = isinstance(error, ContractError | UserError)
-        text = message(error) if own else said(error)
-        return cls(stage, text, clean(trace))
+        return cls(stage, reason(error), clean(trace))
 
 
 @dataclass(frozen=True)
@@ -377,13 +375,13 @@ class Store:
         """Whether the fitted pipeline of a trial is stored."""
         return self._file(trial.id, _FITTED).exists()
 
-    def fitted(self, trial: Trial) -> Fitted | None:
-        """The pipeline of a trial that was run with ``--keep-models``, else None.
+    def fitted(self, result: TrialResult) -> Fitted | None:
+        """The pipeline of a result that was run with ``--keep-models``, else None.
 
         Raises UserError, also if the file is not the one that the run wrote.
         """
-        digest = str(self.result(trial.id).provenance.get("fitted", ""))
-        return reading.fitted(self._file(trial.id, _FITTED), digest)
+        digest = str(result.provenance.get("fitted", ""))
+        return reading.fitted(self._file(result.trial.id, _FITTED), digest)
 
     def _file(self, trial_id: str, suffix: str) -> Path:
         return self.trials / f"{trial_id}.{suffix}"

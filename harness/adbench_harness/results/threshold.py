@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,23 @@ def of_false_alarms(held_out: NDArray[np.floating], rate: float) -> float:
     descending = np.sort(held_out)[::-1]
     # Rounded first, since 0.07 * 100 is above 7.
     return float(descending[int(round(rate * len(descending), 9))])
+
+
+def recall(
+    scores: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    held_out: NDArray[np.floating],
+    rate: float,
+) -> tuple[float, int]:
+    """The share of anomalous images above the threshold of ``of_false_alarms``, and their number.
+
+    ``scores`` [N] have ``labels`` [N] 0, 1 or -1 (unknown). The share is nan and the number 0 if
+    there is no anomalous image or no held-out score.
+    """
+    anomalous = scores[labels == 1]
+    if not len(anomalous) or not len(held_out):
+        return math.nan, 0
+    return float(np.mean(anomalous > of_false_alarms(held_out, rate))), len(anomalous)
 
 
 def of_best_f1(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> float:

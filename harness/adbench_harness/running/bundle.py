@@ -34,7 +34,7 @@ from adbench_harness.results.trial import (
 )
 from adbench_harness.running import contract, cost, evaluating, learned, predicting
 from adbench_harness.running.checkpoint import FileCheckpoint
-from adbench_harness.running.material import Material
+from adbench_harness.running.material import Material, own_weights
 from adbench_harness.running.provenance import flags, provenance
 from adbench_harness.running.watch import Watch
 from adbench_harness.types import (
@@ -176,7 +176,7 @@ class _Runner:
         self.fit_scorers(model, [one])
         if one.failures:
             raise ContractError(one.failures[0].message)
-        return self.learned(model, trial, one.scorer)
+        return self.pipeline(model, trial, one.scorer)
 
     def run_fit(self, trials: Sequence[Trial]) -> Iterator[TrialResult]:
         """Fit one model, run every scorer on it, and yield a result for each trial."""
@@ -278,7 +278,7 @@ class _Runner:
             features=features,
             trainable=lambda request: self.material.trainable(spec, request),
             auxiliary=lambda name: self.material.auxiliary(spec, name, trial.seed),
-            weights=lambda name: self.material.weights(trial, name),
+            weights=lambda name: own_weights(trial, name),
             progress=lambda done, total: self.watch.stage("fit", done, total),
             log=checkpoint.log,
             checkpoint=checkpoint,
@@ -312,11 +312,11 @@ class _Runner:
     def keep(self, model: Any, one: _Scored) -> None:
         """Keep the fitted pipeline of a trial, or a note that says why it cannot be kept."""
         try:
-            one.fitted = encode(self.learned(model, one.trial, one.scorer))
+            one.fitted = encode(self.pipeline(model, one.trial, one.scorer))
         except learned.UnknownStateError as error:
             one.notes.append(f"{NOT_KEPT}: {error}")
 
-    def learned(self, model: Any, trial: Trial, scorer: Any) -> Fitted:
+    def pipeline(self, model: Any, trial: Trial, scorer: Any) -> Fitted:
         """What each part of the pipeline learned. Raises UnknownStateError."""
         return Fitted(
             predicting.take(trial, model, scorer, self.material.steps, self.catalogue),

@@ -7,7 +7,7 @@ import secrets
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ from adbench_harness.images.inputs import (
 from adbench_harness.planning import parameters
 from adbench_harness.planning.plugins import Catalogue
 from adbench_harness.planning.samples import Setting, everything, indices
-from adbench_harness.results.trial import Bundle, Choice, Trial
+from adbench_harness.results.trial import Bundle, Choice, Trial, Weights
 from adbench_harness.running import cost
 from adbench_harness.running.features import FeatureStore, trainable
 from adbench_harness.types import (
@@ -159,9 +159,8 @@ class Material:
         before = self.seconds.get(stage, 0.0)
         with self.timed(stage):
             if (name, spec) not in self._stores:
-                found = {w.backbone: w for trial in self.bundle.trials for w in trial.weights}
-                backbone = self.build("backbone", Choice(name, found[name].version))
-                self._stores[name, spec] = FeatureStore(backbone, found[name], self.device)
+                weights = [w for trial in self.bundle.trials for w in trial.weights]
+                self._stores[name, spec] = feature_store(name, weights, self.catalogue, self.device)
             images = Images(self.inputs[spec], chosen, self._image_seeds(0), self.device)
             total = sum(map(len, self.index.values()))
             self._stores[name, spec].extract(images, layers, total)
@@ -397,13 +396,6 @@ class Material:
         seeds = np.random.default_rng([seed, 3]).integers(2**63 - 1, size=len(samples))
         return Images(inputs[spec], range(len(samples)), seeds, self.device, handles=False)
 
-    def weights(self, trial: Trial, name: str) -> Path:
-        """The file of a model's own weights."""
-        for weights in trial.weights:
-            if weights.path is not None and weights.backbone == name:
-                return Path(weights.path)
-        raise ContractError(f"the weights '{name}' were not declared; name them in 'weights'")
-
     def _image_seeds(self, seed: int) -> NDArray[np.int64]:
         return np.random.default_rng([seed, 2]).integers(2**63 - 1, size=len(self.samples))
 
@@ -514,3 +506,20 @@ def _joined(steps: Sequence[Preprocess]) -> Preprocess:
 
 def _as_it_is(image: geometry.Image) -> geometry.Image:
     return image
+
+
+def feature_store(
+    name: str, weights: Iterable[Weights], catalogue: Catalogue, device: torch.device
+) -> FeatureStore:
+    """An empty store of the backbone ``name``, whose file is among the ``weights``."""
+    used = {one.backbone: one for one in weights}[name]
+    backbone = parameters.build(catalogue, "backbone", Choice(name, used.version))
+    return FeatureStore(backbone, used, device)
+
+
+def own_weights(trial: Trial, name: str) -> Path:
+    """The file ``name`` of a model's own weights."""
+    for weights in trial.weights:
+        if weights.path is not None and weights.backbone == name:
+            return Path(weights.path)
+    raise ContractError(f"the weights '{name}' were not declared; name them in 'weights'")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adbench_harness.errors import ContractError, UserError, interrupted, said
+from adbench_harness.errors import ContractError, UserError, interrupted, reason
 from adbench_harness.images import decoding, folders, geometry, inputs
 from adbench_harness.planning import parameters
 from adbench_harness.planning.plugins import Catalogue
@@ -22,6 +22,7 @@ from adbench_harness.results.trial import Choice, Trial
 from adbench_harness.running import contract, learned
 from adbench_harness.running.checkpoint import FileCheckpoint
 from adbench_harness.running.features import FeatureStore, trainable
+from adbench_harness.running.material import feature_store, own_weights
 from adbench_harness.types import (
     Batch,
     FeatureRequest,
@@ -59,10 +60,8 @@ def take(
 class Prediction:
     """One image's score, and its map over the input rectangle, float32 [h, w] (None: it has none).
 
-    ``defect`` is the class that a classifier chose.
-
-    ``size`` is the image's own height and width in px. If it could not be scored, ``error`` says
-    why.
+    ``defect`` is the class that a classifier chose. ``size`` is the image's own height and width in
+    px. If it could not be scored, ``error`` says why.
     """
 
     path: Path
@@ -166,17 +165,15 @@ class Predictor:
                 f"'{choice.name}' has version {component.version} here, and the result was made "
                 f"with version {choice.version}; run its suite again"
             )
-        learned.put(component, state, self._tools(getattr(component, "input", None)))
+        learned.put(component, state, self._tools())
         return component
 
-    def _tools(self, spec: InputSpec | None) -> Tools:
+    def _tools(self) -> Tools:
         def store(request: FeatureRequest) -> FeatureStore:
             if request.backbone not in self._stores:
-                used = {weights.backbone: weights for weights in self._trial.weights}
-                weights = used[request.backbone]
-                choice = Choice(request.backbone, weights.version)
-                backbone = parameters.build(self._catalogue, "backbone", choice)
-                self._stores[request.backbone] = FeatureStore(backbone, weights, self._device)
+                self._stores[request.backbone] = feature_store(
+                    request.backbone, self._trial.weights, self._catalogue, self._device
+                )
             return self._stores[request.backbone]
 
         def features(request: FeatureRequest) -> Features:
@@ -184,10 +181,6 @@ class Predictor:
 
         def network(request: FeatureRequest) -> torch.nn.Module:
             return trainable(store(request).network(request.layers), request)
-
-        def own(name: str) -> Path:
-            paths = {weights.backbone: weights.path for weights in self._trial.weights}
-            return Path(str(paths[name]))
 
         def auxiliary(name: str) -> ImageSet:
             raise ContractError(f"rebuild asked for the data set '{name}', which only fit may use")
@@ -199,7 +192,7 @@ class Predictor:
             features=features,
             trainable=network,
             auxiliary=auxiliary,
-            weights=own,
+            weights=lambda name: own_weights(self._trial, name),
             progress=lambda done, total: None,
             log=lambda name, value: None,
             checkpoint=FileCheckpoint(None),
@@ -233,7 +226,7 @@ class Predictor:
         except BaseException as error:
             if interrupted(error):
                 raise
-            return _Read(Prediction(path, error=_reason(error)))
+            return _Read(Prediction(path, error=reason(error)))
 
     def _batch(self, read: Sequence[_Read]) -> Iterator[Prediction]:
         rows = [i for i, one in enumerate(read) if one.inputs]
@@ -247,7 +240,7 @@ class Predictor:
             if interrupted(error):
                 raise
             for i in rows:
-                scored[i] = Prediction(read[i].prediction.path, error=_reason(error))
+                scored[i] = Prediction(read[i].prediction.path, error=reason(error))
         for i, one in enumerate(read):
             yield scored.get(i, one.prediction)
 
@@ -292,7 +285,3 @@ def _prediction(read: Prediction, scores: Scores, i: int) -> Prediction:
     if scores.classes is not None:
         defect = scores.class_names[int(scores.classes[i].argmax())]
     return Prediction(read.path, score, values, defect, read.size)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) if isinstance(error, UserError | ContractError) else said(error)
