@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from adbench_harness.planning import plugins
 # A shared machine is sometimes slow, so the time of an example says nothing.
 settings.register_profile("adbench", deadline=None)
 settings.load_profile("adbench")
+# A background job of a shell ignores Ctrl-C, and so would the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TOYS = Path(__file__).with_name("toys.py")
 # Tests, and plugins that tests write, import the toys by name.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import os
 import re
 import subprocess
@@ -9,6 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from adbench_harness.cli import main
+from adbench_harness.images import folders
+from adbench_harness.planning import plugins
+
+TOYS = str(Path(__file__).parents[1] / "toys.py")
 HEAVY = {"torch", "torchvision", "numpy", "pandas", "cv2", "sklearn", "scipy", "skimage", "faiss"}
 # No command of these tests may talk to anybody; what was imported is written down.
 SITE = f"""
@@ -73,8 +79,6 @@ def error(capsys):
     """The one line with which ``main`` refuses, in this process."""
 
     def refused(*arguments):
-        from adbench_harness.cli import main
-
         capsys.readouterr()
         try:
             code = main(list(map(str, arguments)))
@@ -87,3 +91,46 @@ def error(capsys):
         return said.err
 
     return refused
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """Results with their fitted models, held-out scores and maps, of the toys."""
+    folder = tmp_path_factory.mktemp("predict") / "results"
+    options = ("--models", "toy-mean", "--scorers", "toy-map", "--preprocessors", "none,toy-dim")
+    command = ["run", "--plugins", TOYS, *options, "--keep-models", "--validation", "0.6"]
+    assert main([*command, "--device", "cpu", "--keep-maps", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root():
+    """Where the toys' images are."""
+    return folders.locate(plugins.load([TOYS]).get("dataset", "toy-data")(), None, {})
+
+
+@pytest.fixture
+def one():
+    """The options that select a result."""
+
+    def options(result):
+        names = ("category", "preprocessor")
+        pairs = [f"{name}={getattr(result.trial, name)}" for name in names]
+        return [word for pair in pairs for word in ("--only", pair)]
+
+    return options
+
+
+@pytest.fixture
+def predicted(tmp_path, capsys):
+    """Runs ``adbench predict``; gives the lines of its CSV, and what it said."""
+
+    def run(fitted, *arguments, code=0):
+        out = tmp_path / "scores.csv"
+        arguments = [*map(str, arguments), "--plugins", TOYS, "--device", "cpu"]
+        assert main(["predict", str(fitted), *arguments, "-o", str(out)]) == code
+        said = capsys.readouterr()
+        rows = list(csv.DictReader(out.open())) if out.exists() else []
+        return rows, " ".join(said.err.split())
+
+    return run

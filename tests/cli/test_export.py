@@ -61,6 +61,23 @@ def test_a_file_gives_the_stored_scores(results, images, exported, suffix):
     assert not list(path.parent.glob("*.part*"))
 
 
+def test_a_file_tells_what_is_anomalous_by_a_threshold(results, images, exported):
+    (result,) = Store(results).read()
+    score = float(np.median(Store(results).images(result.trial)["score"]))
+    path, said = exported(results, "row.pt2", images, "--threshold", score)
+    assert "and anomalous [1] (score above" in said
+    run = exporting.load(path)
+    told = set()
+    for image in sorted(images.rglob("*.png")):
+        found = run(np.array(Image.open(image).convert("RGB")).transpose(2, 0, 1)[None].copy())
+        assert found["anomalous"][0] == (found["score"][0] > np.float32(score))
+        told.add(bool(found["anomalous"][0]))
+    assert told == {True, False}
+    path, said = exported(results, "without.pt2", images)
+    assert "run with --validation 0.2" in said
+    assert "anomalous" not in said
+
+
 def test_without_its_libraries_onnx_is_refused(results, images, exported, monkeypatch):
     monkeypatch.setattr(exporting.importlib.util, "find_spec", lambda name: None)
     path, said = exported(results, "row.onnx", images, code=2)

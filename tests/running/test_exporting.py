@@ -47,15 +47,28 @@ def predictor(planned):
 def test_a_file_gives_the_scores_of_the_row(predictor, tmp_path):
     found = predictor()
     path = tmp_path / "row.pt2"
-    exporting.write(found, (40, 48), path)
+    exporting.write(found, (40, 48), None, path)
     run = exporting.load(path)
     image = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
     outputs = run(np.ascontiguousarray(image.transpose(2, 0, 1)[None]))
     scores = found.scored(to_input(image, found.input)[None].float() / 255)
     np.testing.assert_allclose(outputs["map"], scores.map, rtol=1e-5)
     np.testing.assert_allclose(outputs["score"], scores.image, rtol=1e-5)
+    assert set(outputs) == {"score", "map"}
+
+
+@pytest.mark.parametrize(("step", "anomalous"), [(-1e-3, True), (1e-3, False)])
+def test_a_file_with_a_threshold_tells_whether_the_image_is_anomalous(
+    predictor, tmp_path, step, anomalous
+):
+    found = predictor()
+    image = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    score = float(found.scored(to_input(image, found.input)[None].float() / 255).image)
+    exporting.write(found, (40, 48), score + step, tmp_path / "row.pt2")
+    outputs = exporting.load(tmp_path / "row.pt2")(image.transpose(2, 0, 1)[None].copy())
+    assert outputs["anomalous"].tolist() == [anomalous]
 
 
 def test_a_preprocessor_is_no_graph(predictor, tmp_path):
     with pytest.raises(UserError, match="preprocessor toy-dim is no graph of torch operations"):
-        exporting.write(predictor(preprocessors="toy-dim"), (40, 48), tmp_path / "row.pt2")
+        exporting.write(predictor(preprocessors="toy-dim"), (40, 48), None, tmp_path / "row.pt2")

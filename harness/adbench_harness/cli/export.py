@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbench_harness.cli import options, output, predict
+from adbench_harness.cli import options, output, predict, row, verdict
 from adbench_harness.errors import UserError
 from adbench_harness.wording import counted
 
@@ -21,7 +21,7 @@ TOLERANCE = 1e-4
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    predict.add_row(parser)
+    row.arguments(parser)
     parser.add_argument(
         "images",
         nargs="+",
@@ -31,18 +31,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", required=True, help="file to write: .pt2 or .onnx"
     )
+    verdict.arguments(parser)
     options.add_plugins(parser)
     options.add_locations(parser)
 
 
 def handle(given: argparse.Namespace) -> int:
+    from adbench_harness.display import Display
+    from adbench_harness.results.store import Store
     from adbench_harness.running import exporting
 
+    verdict.check(given)
     path = Path(given.output)
     if path.suffix not in exporting.SUFFIXES:
         raise UserError(f"'{path}': write a file that ends with .pt2 (PyTorch) or .onnx")
     paths = [file for item in given.images for file in predict.files(item)][:MOST]
-    stored, predictor = predict.loaded(given, device="cpu")
+    store = Store.existing(given.results)
+    stored = row.chosen(store, given)
+    threshold = verdict.threshold(store, stored, given)
+    with Display().stages() as progress:
+        predictor = row.fitted(store, stored, given, "cpu", progress)
     import numpy as np
 
     from adbench_harness.images import decoding
@@ -58,11 +66,13 @@ def handle(given: argparse.Namespace) -> int:
     try:
         with output.writing(path):
             part.write_bytes(b"")  # torch's error would not say what is wrong with the path
-        exporting.write(predictor, images[0].shape[:2], part)
+        exporting.write(predictor, images[0].shape[:2], threshold, part)
         run = exporting.load(part)
         made = [run(np.ascontiguousarray(image.transpose(2, 0, 1)[None])) for image in images]
         apart = _apart(made, list(predictor.predict(paths, lambda *_: None)))
         shapes = [f"{name} {list(value.shape)}" for name, value in made[0].items()]
+        if threshold is not None:
+            shapes[-1] += f" (score above {threshold:.6g})"
         if not apart <= TOLERANCE:
             raise UserError(
                 f"the exported file gives other scores than the row, by {apart:.2g} of the "

@@ -28,11 +28,14 @@ _REASON = 160
 class Pipeline(nn.Module):
     """An image, uint8 RGB [1, 3, H, W] -> its score [1], and its map [1, h, w] over the input.
 
-    What a row lacks is absent from the returned dict. Raises UserError if the pipeline has a step
+    With a ``threshold`` also ``anomalous``, bool [1]: whether the score is higher. What a row lacks
+    is absent from the returned dict. Raises UserError if the pipeline has a step
     outside torch.
     """
 
-    def __init__(self, predictor: Predictor, size: tuple[int, int]) -> None:
+    def __init__(
+        self, predictor: Predictor, size: tuple[int, int], threshold: float | None
+    ) -> None:
         super().__init__()
         if predictor.steps:
             names = ", ".join(step.name for step in predictor.steps)
@@ -41,12 +44,15 @@ class Pipeline(nn.Module):
             )
         self.prepare = Prepare(predictor.input, size)
         self._predictor = [predictor]  # not a submodule
+        self._threshold = threshold
         # A graph may contain the parameters of its own submodules only.
         self.parts = nn.ModuleList(dict.fromkeys(_modules(predictor)))
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         scores = self._predictor[0].scored(self.prepare(image))
         found = {"score": scores.image, "map": scores.map, "classes": scores.classes}
+        if scores.image is not None and self._threshold is not None:
+            found["anomalous"] = scores.image > self._threshold
         return {name: value for name, value in found.items() if value is not None}
 
 
@@ -96,12 +102,14 @@ class _Along(nn.Module):
         return torch.floor(products / self.scale + 0.5).clamp(0, 255)
 
 
-def write(predictor: Predictor, size: tuple[int, int], path: Path) -> None:
+def write(predictor: Predictor, size: tuple[int, int], threshold: float | None, path: Path) -> None:
     """Write the pipeline for images of ``size`` (height, width) as a .pt2 or .onnx file.
+
+    Images with a score above ``threshold`` are anomalous; None: the file does not tell.
 
     Raises UserError if it has a step that cannot be exported.
     """
-    pipeline = Pipeline(predictor, size).eval()
+    pipeline = Pipeline(predictor, size, threshold).eval()
     example = torch.zeros(1, 3, *size, dtype=torch.uint8)
     try:
         with torch.no_grad(), _quiet():

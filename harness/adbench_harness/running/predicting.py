@@ -115,6 +115,9 @@ class Predictor:
         self._catalogue = catalogue
         self._device = device
         self.depth = fitted.depth
+        self.spread: float | None = None
+        """How much the first image's score moves if other random numbers are drawn for it, as a
+        share of the score; None before an image was scored."""
         self._stores: dict[str, FeatureStore] = {}
         self._current: dict[InputSpec, torch.Tensor] = {}
         parts = fitted.parts
@@ -249,8 +252,12 @@ class Predictor:
             pixels = torch.stack([one[spec] for one in made])
             self._current[spec] = pixels.to(self._device).float().div_(255)
         # What a model draws for an image does not depend on the other images.
-        seeds = [zlib.crc32(one[self.input].numpy().tobytes()) for one in made]
-        return self.scored(self._current[self.input], torch.tensor(seeds), whole=True)
+        images = self._current[self.input]
+        seeds = torch.tensor([zlib.crc32(one[self.input].numpy().tobytes()) for one in made])
+        scores = self.scored(images, seeds, whole=True)
+        if self.spread is None:
+            self.spread = _apart(scores, self.scored(images, seeds + 1, whole=True))
+        return scores
 
     def scored(
         self, images: torch.Tensor, seeds: torch.Tensor | None = None, *, whole: bool = False
@@ -276,6 +283,16 @@ class Predictor:
         if whole:
             contract.check_scores(scores, count, outputs.input_size)
         return scores
+
+
+def _apart(one: Scores, other: Scores) -> float:
+    """How far the first image's scores are apart, as a share of the larger one."""
+    for name in ("image", "classes", "map"):
+        first, second = getattr(one, name), getattr(other, name)
+        if first is not None:
+            difference = float((first[0] - second[0]).abs().max())
+            return difference / max(1e-12, float(first[0].abs().max()))
+    return 0.0
 
 
 def _prediction(read: Prediction, scores: Scores, i: int) -> Prediction:
