@@ -102,6 +102,7 @@ def test_mistakes_are_one_line(error, tmp_path):
     assert "fetch needs the name of a data set" in error("data", "fetch")
     assert "unknown dataset 'mvtec' (did you mean" in error("data", "fetch", "mvtec")
     assert "'folder' has nothing to fetch" in error("data", "fetch", "folder")
+    assert "'mini' is made by its plugin and need not be fetched" in error("data", "fetch", "mini")
     assert "data set 'visa' was not found" in error("data", "verify", "visa")
     (tmp_path / "mtd").mkdir()
     (tmp_path / "mtd/notes.txt").touch()

@@ -69,6 +69,43 @@ def test_no_image_is_replaced(one, fitted, root, predicted, tmp_path, option):
     assert image.read_bytes() == before
 
 
+@pytest.mark.parametrize("option", ["-o", "--heatmaps", "--maps"])
+def test_no_stored_result_is_replaced(one, fitted, root, tmp_path, capsys, option):
+    result = next(Store(fitted).read())
+    image = next((root / result.trial.category / "test").rglob("*.png"))
+    stored = {path: path.read_bytes() for path in (fitted / "trials").iterdir()}
+    place = fitted / "trials" / (f"{result.trial.id}.json" if option == "-o" else "maps")
+    command = ["predict", str(fitted), str(image), *one(result), "--plugins", TOYS]
+    assert main([*command, option, str(place)]) == 2
+    assert "is among the stored results; name another place" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (fitted / "trials").iterdir()} == stored
+
+
+def test_images_unlike_the_training_images_are_named(one, fitted, root, predicted, tmp_path):
+    result = next(Store(fitted).read())
+    for name, size in (("wide", (384, 40)), ("narrow", (1, 192)), ("same", (48, 40))):
+        Image.new("RGB", size, "gray").save(tmp_path / f"{name}.png")
+    names = [tmp_path / f"{name}.png" for name in ("same", "wide", "narrow")]
+    rows, said = predicted(fitted, *names, *one(result), "--maps", tmp_path / "maps")
+    assert [row["error"] for row in rows] == ["", "", ""]
+    assert "2 of 3 images are smaller or larger than the training images (48 x 40 px)" in said
+    assert "wide.png (384 x 40 px): nothing was measured on such images" in said
+    _, said = predicted(fitted, names[0], *one(result))
+    assert "than the training images" not in said
+
+
+def test_files_of_a_folder_that_are_not_read_are_named(one, fitted, predicted, tmp_path):
+    result = next(Store(fitted).read())
+    folder = tmp_path / "new"
+    folder.mkdir()
+    Image.new("RGB", (48, 40)).save(folder / "a.png")
+    Image.new("RGB", (48, 40)).save(folder / "b.gif")
+    (folder / "notes.txt").write_text("")
+    rows, said = predicted(fitted, folder, *one(result))
+    assert [Path(row["image"]).name for row in rows] == ["a.png"]
+    assert "1 file is not used: 1 in new (b.gif: files with the suffix .gif are not read)" in said
+
+
 def test_an_output_that_cannot_be_written_is_refused_first(one, fitted, root, predicted, tmp_path):
     result = next(Store(fitted).read())
     (tmp_path / "file").write_text("")

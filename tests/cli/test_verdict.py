@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_a_verdict_is_by_the_held_out_images(one, fitted, root, predicted):
         fitted, root / result.trial.category / "test", *one(result), "--false-alarms", "0.5"
     )
     level = np.sort(held_out)[::-1][len(held_out) // 2]
-    assert f"threshold {level:.6g}: at most 0.5 of {len(held_out)}" in said
+    assert f"threshold {level:.6g}: at most 50% of {len(held_out)}" in said
     assert "cannot show" not in said
 
 
@@ -65,3 +66,17 @@ def test_without_held_out_images_there_is_no_verdict(one, root, predicted, tmp_p
     assert "no verdicts: the run held out no normal images; run with --validation 0.2" in said
     _, said = predicted(tmp_path / "plain", folder, *one(result), "--false-alarms", "0.1", code=2)
     assert "held out no normal images" in said
+
+
+def test_the_scores_of_another_trial_are_not_taken(one, fitted, root, predicted, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(fitted, copy)
+    first, second, *_ = Store(copy).read()
+    trials = copy / "trials"
+    folder = root / first.trial.category / "test"
+    shutil.copy(trials / f"{second.trial.id}.npz", trials / f"{first.trial.id}.npz")
+    _, said = predicted(copy, folder, *one(first), code=2)
+    assert "it is of another trial" in said
+    (trials / f"{first.trial.id}.npz").unlink()
+    _, said = predicted(copy, folder, *one(first), code=2)
+    assert f"{first.trial.id}.npz is missing beside it" in said

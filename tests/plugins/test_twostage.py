@@ -228,6 +228,34 @@ def reference_kept(maps, rarity, grey):
     return cv2.medianBlur(values, 3) > grey
 
 
+def test_half_precision_is_for_the_training_only():
+    images = torch.rand(2, 3, SIDE, SIDE, generator=draws())
+    single, half = (Segmenter(4, draws(), half=half) for half in (False, True))
+    made, other = single(images), half(images)
+    assert other.dtype == torch.float32
+    assert not torch.equal(made, other)
+    assert (other - made).detach().abs().mean() < 0.1 * made.detach().std()
+    other.square().mean().backward()
+    assert {p.grad.dtype for p in half.parameters()} == {torch.float32}
+    half.load_state_dict(single.state_dict())
+    torch.testing.assert_close(half.eval()(images), single.eval()(images), rtol=0, atol=0)
+
+
+def test_a_training_in_half_precision_learns_as_well():
+    train = fitting.train(fitting.textures(8, SIDE, seed=1))
+    ends = {}
+    for precision in ("float32", "bfloat16"):
+        checkpoint = FileCheckpoint(None)
+        used = tools(Perlin().fit(train, tools()), checkpoint=checkpoint)
+        settings = {**TINY, "steps": 40, "batch": 4, "learning_rate": 0.01}
+        Stage1(**settings, precision=precision).fit(train, used)
+        losses = [float(value) for value in checkpoint.curves["loss 1"]]
+        assert np.mean(losses[-5:]) < np.mean(losses[:5])
+        ends[precision] = np.mean(losses[-5:])
+    assert ends["bfloat16"] == pytest.approx(ends["float32"], rel=0.1)
+    assert ends["bfloat16"] != ends["float32"]
+
+
 @pytest.mark.parametrize("thresholds", [TRAIN, TEST])
 def test_kept_pixels_equal_a_reference(thresholds):
     maps = torch.randn(6, 24, 31, generator=draws()) * torch.logspace(-2, 0.5, 6)[:, None, None]

@@ -47,6 +47,7 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError(f"'{path}': write a file that ends with .pt2 (PyTorch) or .onnx")
     paths = [file for item in given.images for file in predict.files(item)][:MOST]
     store = Store.existing(given.results)
+    output.check_beside(path, store)
     stored = row.chosen(store, given)
     threshold = verdict.threshold(store, stored, given)
     with Display().stages() as progress:
@@ -62,7 +63,7 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError(f"the images have {len(sizes)} sizes ({shown} px); give those of one size")
     with output.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.stem}.part{path.suffix}")
+        part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         with output.writing(path):
             part.write_bytes(b"")  # torch's error would not say what is wrong with the path

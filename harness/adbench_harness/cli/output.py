@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adbench_harness.errors import UserError, no_room
+
+if TYPE_CHECKING:
+    from adbench_harness.results.store import Store
+
+
+def check_beside(path: Path, store: Store) -> None:
+    """Raise UserError if ``path`` is among the stored results, which it might replace."""
+    if path.resolve().is_relative_to(store.trials.resolve()):
+        raise UserError(f"'{path}' is among the stored results; name another place")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from adbench_harness.results.store import Store
     from adbench_harness.running.predicting import Prediction, Predictor
     from adbench_harness.types import InputSpec
 
@@ -42,8 +44,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
 
 
-def _check_outputs(paths: list[Path], given: argparse.Namespace) -> None:
-    """Raise UserError for an output that would replace an image, or that cannot be written."""
+def _check_outputs(paths: list[Path], store: Store, given: argparse.Namespace) -> None:
+    """Raise UserError for an output that would replace what is needed, or cannot be written."""
     places = _places(paths)
     folders = [Path(given.output).parent] if given.output else []
     written = [Path(given.output)] if given.output else []
@@ -53,6 +55,7 @@ def _check_outputs(paths: list[Path], given: argparse.Namespace) -> None:
             written += [Path(folder) / f"{place}.{suffix}" for place in places]
     images = {os.path.realpath(path): path for path in paths}
     for path in written:
+        output.check_beside(path, store)
         if (image := images.get(os.path.realpath(path))) is not None:
             raise UserError(f"'{path}' would replace the image '{image}'; name another place")
     for folder in folders:
@@ -63,30 +66,46 @@ def _check_outputs(paths: list[Path], given: argparse.Namespace) -> None:
 
 def handle(given: argparse.Namespace) -> int:
     verdict.check(given)
-    paths = [path for item in given.images for path in files(item)]
-    _check_outputs(paths, given)
     from adbench_harness.display import Display
     from adbench_harness.results.store import Store
 
+    paths = [path for item in given.images for path in files(item)]
     store = Store.existing(given.results)
+    _check_outputs(paths, store, given)
     stored = row.chosen(store, given)
     threshold = verdict.threshold(store, stored, given)
     with Display().stages() as progress:
         predictor = row.fitted(store, stored, given, given.device, progress)
         found = predictor.predict(paths, lambda done, total: progress("images", done, total))
-        text, failed = _write(found, paths, predictor, threshold, given)
+        text, failed, odd = _write(found, paths, predictor, threshold, given)
     if not given.output:
         print(text, end="")
-    said = [f"{counted(len(paths), 'image')} scored by {stored.trial.title}"]
+    said = [f"{counted(len(paths) - failed, 'image')} scored by {stored.trial.title}"]
     if failed:
         said.append(f"{failed} could not be scored, see the column 'error'")
     options.tell("; ".join(said) + (f": {given.output}" if given.output else ""))
+    if odd:
+        options.tell(_unlike(odd, len(paths) - failed, predictor))
     if predictor.spread:
         options.tell(
             f"{stored.trial.model.name} draws random numbers for each image, so its scores differ "
             f"from the run's: drawn again, that of the first image moves by {predictor.spread:.1%}"
         )
     return int(bool(failed))
+
+
+def _unlike(odd: list[Prediction], scored: int, predictor: Predictor) -> str:
+    """A sentence about images of sizes that no training image has."""
+    (low, high), (narrow, wide) = predictor.heights, predictor.widths
+    sizes = f"{narrow} x {low} px"
+    if (low, narrow) != (high, wide):
+        sizes += f" to {wide} x {high} px"
+    height, width = odd[0].size
+    return (
+        f"{len(odd)} of {counted(scored, 'image')} {'is' if len(odd) == 1 else 'are'} smaller or "
+        f"larger than the training images ({sizes}), such as {odd[0].path} ({width} x {height} "
+        "px): nothing was measured on such images"
+    )
 
 
 def files(item: str) -> list[Path]:
@@ -96,6 +115,8 @@ def files(item: str) -> list[Path]:
     path = Path(item).expanduser()
     if path.is_dir():
         found = layout.nested(path)
+        for note in layout.not_images(path):
+            options.tell(note)
     elif path.exists():
         found = [path]
     else:
@@ -112,14 +133,19 @@ def _write(
     predictor: Predictor,
     threshold: float | None,
     given: argparse.Namespace,
-) -> tuple[str, int]:
-    """Write what was asked for; returns the CSV, and the number of images that failed."""
+) -> tuple[str, int, list[Prediction]]:
+    """Write what was asked for.
+
+    Returns the CSV, the number of images that failed, and the predictions, without their maps, of
+    images of sizes that no training image has.
+    """
     import pandas as pd
 
     from adbench_harness.leaderboard.spreadsheet import csv
 
     spec = predictor.input
     lines: list[dict[str, Any]] = []
+    odd: list[Prediction] = []
     mapped = False
     with scratch.folder("adbench-heatmaps-") as folder:
         heat = _HeatMaps(folder, spec, predictor.depth)
@@ -129,6 +155,8 @@ def _write(
                 said = "anomalous" if one.score > threshold else "normal"
             cells = {"score": one.score, "class": one.defect, "verdict": said}
             lines.append({"image": str(one.path), **cells, "error": one.error})
+            if not one.error and not predictor.trained_on(one.size):
+                odd.append(replace(one, map=None))
             mapped |= one.map is not None
             if one.map is not None and given.maps:
                 target = Path(given.maps) / f"{place}.tiff"
@@ -145,7 +173,7 @@ def _write(
     text = csv(table.drop(columns=unused), index=False)
     if given.output:
         output.write(Path(given.output), text)
-    return text, sum(bool(line["error"]) for line in lines)
+    return text, sum(bool(line["error"]) for line in lines), odd
 
 
 def _places(paths: list[Path]) -> list[str]:

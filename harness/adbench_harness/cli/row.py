@@ -33,6 +33,8 @@ def chosen(store: Store, given: argparse.Namespace) -> TrialResult:
 
     results = list(store.read())
     rows = columns(results, options.pairs(given.only))
+    if rows.empty:
+        raise UserError(f"no result in '{store.root}' ran without an error; run the suite again")
     if given.row:
         names = [results[int(str(i))].trial.model.name for i in rows.index]
         chosen = rows[rows["row"].eq(given.row) | rows["title"].eq(given.row)]
@@ -45,8 +47,6 @@ def chosen(store: Store, given: argparse.Namespace) -> TrialResult:
                 f"choose from {', '.join(dict.fromkeys(rows['row']))}"
             )
         rows = chosen
-    if rows.empty:
-        raise UserError(f"no result in '{store.root}' ran without an error; run the suite again")
     if len(rows) > 1:
         raise UserError(_which(rows))
     return results[int(str(rows.index[0]))]

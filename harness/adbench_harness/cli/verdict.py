@@ -43,7 +43,7 @@ def threshold(store: Store, stored: TrialResult, given: argparse.Namespace) -> f
     """The score above which an image is anomalous; None if nothing tells it."""
     from adbench_harness.results.threshold import of_false_alarms
 
-    images = store.images(stored.trial)
+    images = store.scored(stored.trial)
     if "score" not in images:
         if given.threshold is not None or given.false_alarms is not None:
             raise UserError(f"{stored.trial.title} gives no image scores, so it has no threshold")
@@ -74,8 +74,8 @@ def threshold(store: Store, stored: TrialResult, given: argparse.Namespace) -> f
     level = of_false_alarms(held_out, rate)
     few = f"; {len(held_out)} images cannot show a lower rate than {1 / len(held_out):.1%}"
     options.tell(
-        f"threshold {level:.6g}: at most {rate:.4g} of {len(held_out)} held-out normal images "
-        f"have a higher score{few if rate * len(held_out) < 1 else ''}"
+        f"threshold {level:.6g}: at most {100 * rate:.4g}% of {len(held_out)} held-out normal "
+        f"images have a higher score{few if rate * len(held_out) < 1 else ''}"
     )
     return level
 

@@ -105,6 +105,13 @@ def nested(folder: Path) -> list[Path]:
     return [path for path in _files(folder, set()) if _is_image(path)]
 
 
+def not_images(folder: Path) -> list[str]:
+    """A sentence about the files below ``folder`` that ``nested`` leaves out."""
+    read = set(nested(folder))
+    files = _files(folder, set(), hidden=True)
+    return _not_used(folder, (p for p in files if p not in read and _may_be_image(p, folder)), ())
+
+
 def _is_image(path: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES or path.is_dir():
         return False

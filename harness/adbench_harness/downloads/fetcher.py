@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adbench_harness.errors import UserError
+from adbench_harness.types import overrides
 
 if TYPE_CHECKING:
     from adbench_harness.listener import Listener
@@ -50,11 +51,17 @@ class Fetcher:
         Raises UserError.
         """
         for dataset in datasets:
-            if not dataset.archives:
+            if dataset.archives:
+                continue
+            if overrides(dataset, "build"):
                 raise UserError(
-                    f"data set '{dataset.name}' has nothing to fetch; name its folder with "
-                    f"--data {dataset.name}=DIR"
+                    f"data set '{dataset.name}' is made by its plugin and need not be fetched; "
+                    "leave it out"
                 )
+            raise UserError(
+                f"data set '{dataset.name}' has nothing to fetch; name its folder with "
+                f"--data {dataset.name}=DIR"
+            )
         absent = [dataset for dataset in datasets if not _is_here(dataset, parent / dataset.name)]
         for dataset in absent:
             _check_by_hand(dataset, parent)

@@ -47,14 +47,18 @@ def check(path: Path, spec: InputSpec, size: tuple[int, int]) -> None:
 
 
 def window(spec: InputSpec, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The rectangle (top, left, bottom, right) of the image, in its px, that the input shows."""
+    """The rectangle (top, left, bottom, right) of the image, in its px, that the input shows.
+
+    It is at least one pixel high and wide.
+    """
     if spec.crop is None:
         return 0, 0, *size
     scaled = resized(spec, size)
     edges = []
     for side, part, whole in zip(scaled, spec.size, size, strict=True):
         start = (side - part) // 2
-        edges.append((round(start * whole / side), round((start + part) * whole / side)))
+        first = min(round(start * whole / side), whole - 1)
+        edges.append((first, max(first + 1, round((start + part) * whole / side))))
     (top, bottom), (left, right) = edges
     return top, left, bottom, right
 

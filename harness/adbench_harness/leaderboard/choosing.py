@@ -114,7 +114,7 @@ def choose(store: Store, limits: Limits, *, metric: str | None, only: Mapping[st
     sign = 1 if shown[0].higher_is_better else -1
 
     def images(index: int) -> Mapping[str, NDArray[Any]]:
-        return store.images(results[index].trial)
+        return store.scored(results[index].trial)
 
     rows = _rows(trials, names, images, limits)
     rows.sort(key=lambda row: (math.isnan(row.means[lead]), -sign * row.means[lead]))

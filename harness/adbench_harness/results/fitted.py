@@ -32,13 +32,16 @@ class Learned:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What each part of a pipeline learned, and the bits of the values of the images' files.
+    """What each part of a pipeline learned, and from which images.
 
-    The parts are ``model``, ``scorer`` and, for each preprocessor, ``preprocessor`` with its place
-    in the chain.
+    ``depth`` is the bits of the values of the images' files; ``heights`` and ``widths`` are those
+    of the smallest and the largest training image, in px. The parts are ``model``, ``scorer`` and,
+    for each preprocessor, ``preprocessor`` with its place in the chain.
     """
 
     parts: Mapping[str, Learned]
+    heights: tuple[int, int]
+    widths: tuple[int, int]
     depth: int = 8
 
 
@@ -56,7 +59,8 @@ def encode(fitted: Fitted) -> bytes:
             tensors[f"{part}/{key}"] = here.clone() if storage in seen else here
             seen.add(storage)
     parts = {p: {"values": one.values, "numbers": one.numbers} for p, one in fitted.parts.items()}
-    text = json.dumps({"parts": parts, "depth": fitted.depth}, allow_nan=False)
+    images = {"heights": fitted.heights, "widths": fitted.widths, "depth": fitted.depth}
+    text = json.dumps({"parts": parts, **images}, allow_nan=False)
     return save(tensors, {_KEY: text})
 
 
@@ -72,4 +76,5 @@ def decode(path: Path) -> Fitted:
             own = [name for name in names if name.startswith(f"{part}/")]
             tensors = {name.removeprefix(f"{part}/"): file.get_tensor(name) for name in own}
             parts[part] = Learned(one["values"], tensors, one["numbers"])
-        return Fitted(parts, content["depth"])
+        (low, high), (narrow, wide) = content["heights"], content["widths"]
+        return Fitted(parts, (low, high), (narrow, wide), content["depth"])

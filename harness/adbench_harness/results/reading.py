@@ -138,6 +138,10 @@ def _odd(found: Record) -> str:
     return ""
 
 
+OWNER = "trial id"
+"""The key of the id of the trial in a file of arrays; older files lack it."""
+
+
 def check(path: Path) -> None:
     """Raise Damaged if there is a file of arrays that was cut off."""
     if _found(path) and not zipfile.is_zipfile(path):
@@ -153,27 +157,27 @@ def _found(path: Path) -> bool:
     return True
 
 
-def images(path: Path) -> dict[str, NDArray[Any]]:
+def images(path: Path, trial_id: str) -> dict[str, NDArray[Any]]:
     """The per-image arrays of a result; empty if there are none. Raises Damaged."""
-    found = _arrays(path)
+    found = _arrays(path, trial_id)
     if found and (wrong := _wrong(found)):
         raise Damaged(path, wrong)
     return found
 
 
-def curves(path: Path) -> dict[str, NDArray[Any]]:
+def curves(path: Path, trial_id: str) -> dict[str, NDArray[Any]]:
     """What a training logged; empty if it logged nothing. Raises Damaged."""
-    found = _arrays(path)
+    found = _arrays(path, trial_id)
     if any(values.dtype.kind != "f" or values.ndim != 1 for values in found.values()):
         raise Damaged(path, "a curve is not a list of numbers")
     return found
 
 
-def maps(path: Path) -> Maps | None:
+def maps(path: Path, trial_id: str) -> Maps | None:
     """The maps of a result; None if there are none. Raises Damaged."""
     from adbench_harness.results.maps import decode
 
-    found = _arrays(path)
+    found = _arrays(path, trial_id)
     try:
         return decode(found) if found else None
     except Exception as error:
@@ -202,17 +206,20 @@ def fitted(path: Path, digest: str) -> Fitted | None:
     )
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _arrays(path: Path, trial_id: str) -> dict[str, NDArray[Any]]:
     import numpy as np
 
     if not _found(path):
         return {}
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            found = {key: file[key] for key in file.files}
     except Exception as error:  # each layer of the format has errors of its own
         # For a pickle, numpy advises to load it, which would run what is in it.
         raise Damaged(path, "it has a pickle" if "pickle" in str(error) else said(error)) from None
+    if str(found.pop(OWNER, trial_id)) != trial_id:
+        raise Damaged(path, "it is of another trial")
+    return found
 
 
 _KINDS = {"path": "U", "defect": "U", "label": "i", "score": "f", "probability": "f"}

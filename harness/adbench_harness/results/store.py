@@ -261,11 +261,12 @@ class Store:
             "maps": maps,
             "curves": result.curves,
         }
+        owner: dict[str, Any] = {reading.OWNER: result.trial.id}
         for name, arrays in stored.items():
             path = self._file(result.trial.id, _ARRAYS[name])
             if arrays:
                 with _atomic(path) as file:
-                    np.savez_compressed(file, **arrays)
+                    np.savez_compressed(file, **arrays, **owner)
             else:
                 path.unlink(missing_ok=True)
         path = self._file(result.trial.id, _FITTED)
@@ -350,11 +351,11 @@ class Store:
 
     def curves(self, trial: Trial) -> dict[str, NDArray[Any]]:
         """What the training of a trial logged; empty if it logged nothing. Raises UserError."""
-        return reading.curves(self._file(trial.id, _ARRAYS["curves"]))
+        return reading.curves(self._file(trial.id, _ARRAYS["curves"]), trial.id)
 
     def images(self, trial: Trial) -> dict[str, NDArray[Any]]:
         """The per-image arrays of a stored trial. Raises UserError."""
-        return reading.images(self._file(trial.id, _ARRAYS["images"]))
+        return reading.images(self._file(trial.id, _ARRAYS["images"]), trial.id)
 
     def has_maps(self, trial: Trial) -> bool:
         """Whether the maps of a trial are stored."""
@@ -369,7 +370,7 @@ class Store:
 
     def maps(self, trial: Trial) -> Maps | None:
         """The maps of a trial that was run with ``--keep-maps``, else None. Raises UserError."""
-        return reading.maps(self._file(trial.id, _ARRAYS["maps"]))
+        return reading.maps(self._file(trial.id, _ARRAYS["maps"]), trial.id)
 
     def has_fitted(self, trial: Trial) -> bool:
         """Whether the fitted pipeline of a trial is stored."""
@@ -391,8 +392,9 @@ def read_file(path: Path) -> TrialResult:
     """One stored result, with its images' arrays if they are beside it; raises UserError."""
     if not path.is_file():
         raise UserError(f"'{path}' cannot be read (it is not a file); name a result")
-    images = reading.images(path.with_suffix(f".{_ARRAYS['images']}"))
-    return replace(_whole(reading.record(path)), images=images)
+    found = _whole(reading.record(path))
+    images = reading.images(path.with_suffix(f".{_ARRAYS['images']}"), found.trial.id)
+    return replace(found, images=images)
 
 
 def _whole(record: Record) -> TrialResult:

@@ -318,8 +318,11 @@ class _Runner:
 
     def pipeline(self, model: Any, trial: Trial, scorer: Any) -> Fitted:
         """What each part of the pipeline learned. Raises UnknownStateError."""
+        heights, widths = self.material.train_sizes(model.input)
         return Fitted(
             predicting.take(trial, model, scorer, self.material.steps, self.catalogue),
+            heights,
+            widths,
             self.material.samples[0].depth,
         )
 

@@ -396,6 +396,12 @@ class Material:
         seeds = np.random.default_rng([seed, 3]).integers(2**63 - 1, size=len(samples))
         return Images(inputs[spec], range(len(samples)), seeds, self.device, handles=False)
 
+    def train_sizes(self, spec: InputSpec) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The smallest and the largest height, and width, of the training images in px."""
+        sizes = self.inputs[spec].sizes[self.index["train"]]
+        low, high = sizes.min(0).tolist(), sizes.max(0).tolist()
+        return (low[0], high[0]), (low[1], high[1])
+
     def _image_seeds(self, seed: int) -> NDArray[np.int64]:
         return np.random.default_rng([seed, 2]).integers(2**63 - 1, size=len(self.samples))
 

@@ -115,6 +115,7 @@ class Predictor:
         self._catalogue = catalogue
         self._device = device
         self.depth = fitted.depth
+        self.heights, self.widths = fitted.heights, fitted.widths
         self.spread: float | None = None
         """How much the first image's score moves if other random numbers are drawn for it, as a
         share of the score; None before an image was scored."""
@@ -160,6 +161,11 @@ class Predictor:
         """How an image becomes the model's input."""
         spec: InputSpec = self._model.input
         return spec
+
+    def trained_on(self, size: tuple[int, int]) -> bool:
+        """Whether training images were as high, and as wide, as an image of ``size``."""
+        (low, high), (narrow, wide) = self.heights, self.widths
+        return low <= size[0] <= high and narrow <= size[1] <= wide
 
     def _put(self, kind: str, choice: Choice, state: Learned) -> Any:
         component = parameters.build(self._catalogue, kind, choice)
