@@ -34,7 +34,7 @@ from adbench_patchae.collapse import collapse
 from adbench_patchae.network import PatchAutoEncoder, reconstruction_loss
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"epochs": 20},
+    "fast": {"epochs": 4, "backbone_rate": 0.1, "alpha": 1.0},
     "paper": {},
     "smoke": {"epochs": 1, "batch": 4, "width": 16},
 }
