@@ -416,7 +416,7 @@ def test_presets():
     def label(written):
         return parameters.resolve(catalogue, "model", grammar.component(written)).label
 
-    assert label("patchae") == "patchae(epochs=20)"
+    assert label("patchae") == "patchae(epochs=4,alpha=1.0,backbone_rate=0.1)"
     assert label("patchae:preset=paper") == "patchae"
     assert label("patchae:preset=smoke:epochs=0") == "patchae(epochs=0,batch=4,width=16)"
     paper = PatchAE()
