@@ -29,7 +29,7 @@ EXPECTED = {
     "hang": "process: the trial's process took longer than the limit of 6 s",
 }
 """What is stored of each fault."""
-ROOM = 64.0
+ROOM = 40.0
 """MB by which a process may be larger in the second half of the trials than in the first.
 
 A worker grows in steps of about 32 MB, so one step says nothing.

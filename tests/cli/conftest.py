@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from adbench_harness.cli import main
 from adbench_harness.images import folders
 from adbench_harness.planning import plugins
+from adbench_harness.results.store import Store
 
 TOYS = str(Path(__file__).parents[1] / "toys.py")
 HEAVY = {"torch", "torchvision", "numpy", "pandas", "cv2", "sklearn", "scipy", "skimage", "faiss"}
@@ -101,6 +103,25 @@ def fitted(tmp_path_factory):
     command = ["run", "--plugins", TOYS, *options, "--keep-models", "--validation", "0.6"]
     assert main([*command, "--device", "cpu", "--keep-maps", "--out", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture
+def copied(fitted, tmp_path):
+    """A copy of ``fitted`` that a test may change."""
+    return Path(shutil.copytree(fitted, tmp_path / "copy"))
+
+
+@pytest.fixture
+def exchanged(copied):
+    """Gives a trial's file of a suffix to another trial; returns the result of the latter."""
+
+    def exchange(suffix):
+        first, second, *_ = Store(copied).read()
+        names = [copied / "trials" / f"{one.trial.id}.{suffix}" for one in (second, first)]
+        shutil.copy(*names)
+        return first
+
+    return exchange
 
 
 @pytest.fixture(scope="module")

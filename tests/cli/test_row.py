@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,38 +16,30 @@ TOYS = str(Path(__file__).parents[1] / "toys.py")
 
 
 def test_without_a_kept_model_it_is_fitted_again_with_the_same_scores(
-    one, fitted, root, predicted, tmp_path
+    one, fitted, copied, root, predicted
 ):
-    copy = tmp_path / "copy"
-    shutil.copytree(fitted, copy)
-    for path in copy.rglob("*.safetensors"):
+    for path in copied.rglob("*.safetensors"):
         path.unlink()
     result = next(Store(fitted).read())
     folder = root / result.trial.category / "test"
     kept, said = predicted(fitted, folder, *one(result))
     assert re.search(r"the kept model saves \S+ (s|min) of fitting", said)
-    again, said = predicted(copy, folder, *one(result))
+    again, said = predicted(copied, folder, *one(result))
     assert "is fitted again; run with --keep-models" in said
     assert again == kept
 
 
-def test_a_damaged_model_is_named(one, fitted, root, predicted, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(fitted, copy)
-    for path in copy.rglob("*.safetensors"):
+def test_a_damaged_model_is_named(one, copied, root, predicted):
+    for path in copied.rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-20])
-    result = next(Store(fitted).read())
-    _, said = predicted(copy, root / result.trial.category / "test", *one(result), code=2)
+    result = next(Store(copied).read())
+    _, said = predicted(copied, root / result.trial.category / "test", *one(result), code=2)
     assert ".safetensors: not the fitted model that the run kept (its checksum is not" in said
 
 
-def test_the_model_of_another_trial_is_not_taken(one, fitted, root, predicted, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(fitted, copy)
-    first, second, *_ = Store(copy).read()
-    trials = copy / "trials"
-    shutil.copy(trials / f"{second.trial.id}.safetensors", trials / f"{first.trial.id}.safetensors")
-    _, said = predicted(copy, root / first.trial.category / "test", *one(first), code=2)
+def test_the_model_of_another_trial_is_not_taken(one, copied, exchanged, root, predicted):
+    result = exchanged("safetensors")
+    _, said = predicted(copied, root / result.trial.category / "test", *one(result), code=2)
     assert "not the fitted model that the run kept" in said
 
 
@@ -66,13 +57,12 @@ def test_a_plugin_whose_file_has_changed_is_refused(fitted, root, predicted, tmp
     assert "the file of plugin 'own' has changed since" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("state", ["[]", "{}", '{"parts": {}, "depth": 8}', "deep", "other"])
-def test_a_model_that_was_made_by_anybody_is_one_line(
-    one, fitted, root, predicted, tmp_path, state
-):
-    copy = tmp_path / "copy"
-    shutil.copytree(fitted, copy)
-    for path in copy.rglob("*.safetensors"):
+NO_PARTS = '{"parts": {}, "heights": [8, 8], "widths": [8, 8], "depth": 8}'
+
+
+@pytest.mark.parametrize("state", ["[]", "{}", NO_PARTS, "deep", "other"])
+def test_a_model_that_was_made_by_anybody_is_one_line(one, copied, root, predicted, state):
+    for path in copied.rglob("*.safetensors"):
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             own = file.metadata()["adbench"]
@@ -84,8 +74,8 @@ def test_a_model_that_was_made_by_anybody_is_one_line(
         made = json.loads(record.read_text())
         made["provenance"]["fitted"] = hashlib.sha256(content).hexdigest()
         record.write_text(json.dumps(made))
-    result = next(Store(copy).read())
-    _, said = predicted(copy, root / result.trial.category / "test", *one(result), code=2)
+    result = next(Store(copied).read())
+    _, said = predicted(copied, root / result.trial.category / "test", *one(result), code=2)
     assert "not the fitted model" in said or "cannot be restored" in said
     assert "Traceback" not in said
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,15 +67,11 @@ def test_without_held_out_images_there_is_no_verdict(one, root, predicted, tmp_p
     assert "held out no normal images" in said
 
 
-def test_the_scores_of_another_trial_are_not_taken(one, fitted, root, predicted, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(fitted, copy)
-    first, second, *_ = Store(copy).read()
-    trials = copy / "trials"
-    folder = root / first.trial.category / "test"
-    shutil.copy(trials / f"{second.trial.id}.npz", trials / f"{first.trial.id}.npz")
-    _, said = predicted(copy, folder, *one(first), code=2)
+def test_the_scores_of_another_trial_are_not_taken(one, copied, exchanged, root, predicted):
+    result = exchanged("npz")
+    folder = root / result.trial.category / "test"
+    _, said = predicted(copied, folder, *one(result), code=2)
     assert "it is of another trial" in said
-    (trials / f"{first.trial.id}.npz").unlink()
-    _, said = predicted(copy, folder, *one(first), code=2)
-    assert f"{first.trial.id}.npz is missing beside it" in said
+    (copied / "trials" / f"{result.trial.id}.npz").unlink()
+    _, said = predicted(copied, folder, *one(result), code=2)
+    assert f"{result.trial.id}.npz is missing beside it" in said

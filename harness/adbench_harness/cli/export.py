@@ -47,7 +47,7 @@ def handle(given: argparse.Namespace) -> int:
         raise UserError(f"'{path}': write a file that ends with .pt2 (PyTorch) or .onnx")
     paths = [file for item in given.images for file in predict.files(item)][:MOST]
     store = Store.existing(given.results)
-    output.check_beside(path, store)
+    output.check_outside(path, store)
     stored = row.chosen(store, given)
     threshold = verdict.threshold(store, stored, given)
     with Display().stages() as progress:

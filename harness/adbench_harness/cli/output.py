@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from adbench_harness.results.store import Store
 
 
-def check_beside(path: Path, store: Store) -> None:
+def check_outside(path: Path, store: Store) -> None:
     """Raise UserError if ``path`` is among the stored results, which it might replace."""
     if path.resolve().is_relative_to(store.trials.resolve()):
         raise UserError(f"'{path}' is among the stored results; name another place")

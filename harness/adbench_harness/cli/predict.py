@@ -55,7 +55,7 @@ def _check_outputs(paths: list[Path], store: Store, given: argparse.Namespace) -
             written += [Path(folder) / f"{place}.{suffix}" for place in places]
     images = {os.path.realpath(path): path for path in paths}
     for path in written:
-        output.check_beside(path, store)
+        output.check_outside(path, store)
         if (image := images.get(os.path.realpath(path))) is not None:
             raise UserError(f"'{path}' would replace the image '{image}'; name another place")
     for folder in folders:

@@ -29,8 +29,7 @@ class Pipeline(nn.Module):
     """An image, uint8 RGB [1, 3, H, W] -> its score [1], and its map [1, h, w] over the input.
 
     With a ``threshold`` also ``anomalous``, bool [1]: whether the score is higher. What a row lacks
-    is absent from the returned dict. Raises UserError if the pipeline has a step
-    outside torch.
+    is absent from the returned dict. Raises UserError if the pipeline has a step outside torch.
     """
 
     def __init__(

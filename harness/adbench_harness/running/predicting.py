@@ -262,7 +262,10 @@ class Predictor:
         seeds = torch.tensor([zlib.crc32(one[self.input].numpy().tobytes()) for one in made])
         scores = self.scored(images, seeds, whole=True)
         if self.spread is None:
-            self.spread = _apart(scores, self.scored(images, seeds + 1, whole=True))
+            # Alone, since the last digits depend on the other images of a batch.
+            image, seed = images[:1], seeds[:1]
+            drawn = [self.scored(image, one, whole=True) for one in (seed, seed + 1)]
+            self.spread = _apart(*drawn)
         return scores
 
     def scored(
@@ -292,12 +295,12 @@ class Predictor:
 
 
 def _apart(one: Scores, other: Scores) -> float:
-    """How far the first image's scores are apart, as a share of the larger one."""
+    """The largest difference of two scores of one image, as a share of the first one."""
     for name in ("image", "classes", "map"):
         first, second = getattr(one, name), getattr(other, name)
         if first is not None:
-            difference = float((first[0] - second[0]).abs().max())
-            return difference / max(1e-12, float(first[0].abs().max()))
+            difference = float((first - second).abs().max())
+            return difference / max(1e-12, float(first.abs().max()))
     return 0.0
 
 
