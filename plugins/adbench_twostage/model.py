@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from adbench_harness.nn.inputs import Size
 from adbench_harness.nn.ssim import Denominator, ssim
-from adbench_harness.nn.stages import Loss, Restated, train_stages
+from adbench_harness.nn.stages import Completed, Loss, Restated, train_stages
 from adbench_harness.nn.unet import Padding
 from adbench_harness.types import (
     AnomalyMap,
@@ -31,7 +31,7 @@ from adbench_harness.types import (
     written,
 )
 from adbench_twostage.network import Segmenter
-from adbench_twostage.refinement import TEST, TRAIN, refined
+from adbench_twostage.refinement import TEST, TRAIN, Outlined, outlines, refined
 
 EPOCHS = 4000
 """Passes over the training images in the authors' code."""
@@ -74,6 +74,7 @@ class Stage1(Model):
     )
     version: ClassVar[int] = 1
     emits: frozenset[type] = frozenset({AnomalyMap})
+    completed: ClassVar[Mapping[int, Completed]] = {}
     augmentation: Literal["required", "optional", "none"] = "required"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     check_parameters: ClassVar[Mapping[str, Any]] = PRESETS["smoke"]
@@ -125,6 +126,7 @@ class Stage1(Model):
             batch=self.batch,
             optimiser=partial(torch.optim.Adam, lr=self.learning_rate),
             restate=self.restate,
+            completed=self.completed,
         )
         return self
 
@@ -163,6 +165,8 @@ class TwoStage(Stage1):
     summary: ClassVar[str] = (
         "Two segmentation networks; the second sees superpixels that the first marked."
     )
+    completed: ClassVar[Mapping[int, Completed]] = {1: Outlined.of}
+    """SLIC takes longer than a step on a GPU."""
 
     def __init__(
         self,
@@ -205,7 +209,7 @@ class TwoStage(Stage1):
         # One image at a time: products of a batch round differently, and a pixel on the other side
         # of a threshold would change a whole superpixel.
         coarse = torch.cat([self._coarse(image) for image in torch.split(images, 1)])
-        fine = self._fine(refined(images, coarse, TEST))
+        fine = self._fine(refined(images, outlines(images), coarse, TEST))
         size = (images.shape[2], images.shape[3])
         return Outputs(size, AnomalyMap((Level(coarse), Level(fine))))
 
@@ -214,9 +218,10 @@ class TwoStage(Stage1):
         return maps
 
     def _fine_loss(self, _: Tensor, augmented: Augmented) -> Tensor:
+        assert isinstance(augmented, Outlined)
         with torch.no_grad():
             coarse = self._coarse(augmented.images)
-        maps = self._fine(refined(augmented.images, coarse, TRAIN))
+        maps = self._fine(refined(augmented.images, augmented.labels, coarse, TRAIN))
         if self.stage2_loss == "mse":
             return functional.mse_loss(maps, augmented.masks.to(maps.dtype))
         return self._loss(maps, augmented.masks)

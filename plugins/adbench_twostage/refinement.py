@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from adbench_harness.nn.superpixels import superpixels
+from adbench_harness.types import Augmented
 
 SEGMENTS = 250
 
@@ -28,14 +29,34 @@ TRAIN = Thresholds(rarity=1.0, grey=0)
 TEST = Thresholds(rarity=0.95, grey=30)
 
 
-def refined(images: Tensor, maps: Tensor, thresholds: Thresholds) -> Tensor:
-    """RGB images [B, 3, H, W] in [0, 1], black outside the superpixels with kept pixels.
+@dataclass(frozen=True, eq=False)
+class Outlined(Augmented):
+    """``labels`` [B, H, W] of the images' superpixels."""
 
-    ``maps`` [B, H, W] are the first stage's. SLIC gets the pixels in their own order; the authors'
-    code scrambles them.
+    labels: Tensor
+
+    @staticmethod
+    def of(augmented: Augmented) -> Outlined:
+        """The same with the labels."""
+        given = {field.name: getattr(augmented, field.name) for field in fields(augmented)}
+        return Outlined(**given, labels=outlines(augmented.images))
+
+
+def outlines(images: Tensor) -> Tensor:
+    """Superpixels of RGB images [B, 3, H, W] in [0, 1], as labels [B, H, W].
+
+    SLIC gets the pixels in their own order; the authors' code scrambles them.
     """
     pixels = (images * 255).round().to(torch.uint8)
-    labels = superpixels(pixels, [SEGMENTS] * len(pixels)).to(images.device).flatten(1).long()
+    return superpixels(pixels, [SEGMENTS] * len(pixels)).to(images.device)
+
+
+def refined(images: Tensor, labels: Tensor, maps: Tensor, thresholds: Thresholds) -> Tensor:
+    """RGB images [B, 3, H, W], black outside the superpixels with kept pixels.
+
+    ``labels`` [B, H, W] are those of the superpixels, ``maps`` [B, H, W] the first stage's.
+    """
+    labels = labels.flatten(1).long()
     touched = torch.zeros(len(labels), int(labels.max()) + 1, device=images.device)
     touched.scatter_reduce_(1, labels, kept(maps, thresholds).flatten(1).float(), "amax")
     return images * touched.gather(1, labels).view_as(maps)[:, None]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from functools import partial
 
 import pytest
@@ -116,3 +117,30 @@ def test_interrupted_training_ends_the_same(tmp_path, monkeypatch, fails_at, res
         assert torch.equal(found.state_dict()[name], value), name
     assert resumed.curves == whole.curves
     assert len(steps) < 12
+
+
+@pytest.mark.parametrize("fails_at", [None, 8])
+def test_work_that_is_done_ahead_changes_no_number(tmp_path, monkeypatch, fails_at):
+    monkeypatch.setattr(stages, "SECONDS", -1.0)
+    threads = set()
+
+    def darkened(augmented):
+        threads.add(threading.current_thread())
+        return dataclasses.replace(augmented, images=augmented.images / 2)
+
+    completed = {1: darkened}
+    expected, steps = trained(completed=completed, restate="normal")
+    assert threads == {threading.current_thread()}
+    for number, (clean, augmented) in enumerate(steps):
+        factor = 1 if number < 5 + 1 else 0.5  # the first stage's steps, and its statistics
+        made = clean.masked_fill(augmented.masks[:, None], 0)
+        assert torch.equal(augmented.images, factor * made)
+    ahead = stages._ahead
+    monkeypatch.setattr(stages, "_ahead", lambda drawn, complete, _: ahead(drawn, complete, 3))
+    if fails_at:
+        with pytest.raises(KeyboardInterrupt):
+            trained(FileCheckpoint(tmp_path / "state"), Dark(fails_at), completed=completed)
+    found, _ = trained(FileCheckpoint(tmp_path / "state"), completed=completed, restate="normal")
+    for name, value in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name
+    assert len(threads) > 1

@@ -30,7 +30,7 @@ from adbench_twostage.augmenters import Perlin, PerlinSuperpixel, Superpixel
 from adbench_twostage.dtd import DescribableTextures
 from adbench_twostage.model import PRESETS, Stage1, TwoStage
 from adbench_twostage.network import Segmenter
-from adbench_twostage.refinement import TEST, TRAIN, kept, refined
+from adbench_twostage.refinement import TEST, TRAIN, Outlined, kept, outlines, refined
 
 SIDE = 32
 PADDINGS = ("zeros", "replicate")
@@ -291,7 +291,8 @@ def test_superpixels_that_a_find_touches_stay_and_all_else_is_black():
     maps = torch.zeros(2, 64, 64)
     maps[0, 10:14, 40:50] = 0.9
     maps[1, 30:50, 5:9] = 0.6
-    result = refined(torch.stack([image, image]), maps, TEST)
+    images = torch.stack([image, image])
+    result = refined(images, outlines(images), maps, TEST)
     labels = slic(photograph, n_segments=250, compactness=8, sigma=1)
     for found, one in zip(result, maps.numpy(), strict=True):
         stay = np.isin(labels, labels[reference_kept(one, 0.95, 30)])
@@ -301,7 +302,8 @@ def test_superpixels_that_a_find_touches_stay_and_all_else_is_black():
 
 
 def test_nothing_found_leaves_nothing():
-    assert not refined(torch.ones(1, 3, 32, 32), torch.zeros(1, 32, 32), TEST).any()
+    images = torch.ones(1, 3, 32, 32)
+    assert not refined(images, outlines(images), torch.zeros(1, 32, 32), TEST).any()
 
 
 # ---------------------------------------------------------------- models
@@ -371,7 +373,7 @@ def test_stages_see_bgr_and_the_second_only_what_the_first_chose(learned, monkey
     ]
     chosen = torch.zeros(2, 3, SIDE, SIDE)
     chosen[:, 0] = 0.25
-    monkeypatch.setattr(model, "refined", lambda images, maps, thresholds: chosen)
+    monkeypatch.setattr(model, "refined", lambda *_: chosen)
     images = fitting.textures(2, SIDE) * torch.tensor([0.2, 0.5, 1.0])[:, None, None]
     with torch.no_grad():
         built.predict(batch_of(images))
@@ -384,9 +386,9 @@ def test_stages_see_bgr_and_the_second_only_what_the_first_chose(learned, monkey
 @pytest.mark.parametrize(("loss", "with_ssim"), [("both", True), ("mse", False)])
 def test_losses_are_the_papers(learned, monkeypatch, loss, with_ssim):
     built = trained(TwoStage, {"stage2_loss": loss, "steps": 1})
-    found = Squares().augment(batch_of(fitting.textures(3, SIDE)), draws())
+    found = Outlined.of(Squares().augment(batch_of(fitting.textures(3, SIDE)), draws()))
     seen = []
-    monkeypatch.setattr(model, "refined", lambda *args: seen.append(args[2]) or found.images)
+    monkeypatch.setattr(model, "refined", lambda *args: seen.append(args[3]) or found.images)
     for stage, both, value in zip(
         built.stages, (True, with_ssim), [f(found.images, found) for f in built.losses], strict=True
     ):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import count, islice
@@ -12,12 +14,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from adbench_harness.types import Augmented, Batch, Tools, TrainSet
+from adbench_harness.types import Augmented, Augmenter, Batch, Tools, TrainSet
 
 SAVES = 100
 """Number of saved states, and of points of a loss curve, per stage."""
 SECONDS = 10.0
 """A state is saved at least this often, so that an interruption costs little."""
+AHEAD = 8
+"""Steps whose work on the CPU is done while a GPU trains."""
 BATCH = 8
 """Images whose statistics are computed together."""
 
@@ -25,6 +29,8 @@ Restated = Literal["normal", "augmented"]
 """The images from which statistics are computed."""
 Loss = Callable[[Tensor, Augmented], Tensor]
 """A scalar, from clean images [B, 3, H, W] and what the augmenter made of them."""
+Completed = Callable[[Augmented], Augmented]
+"""What the augmenter made, with what a loss needs besides; it is called in threads."""
 
 
 def falls_twice(done: float) -> float:
@@ -44,6 +50,7 @@ def train_stages(
     rate: Callable[[float], float] = falls_twice,
     restate: Restated | None = None,
     prepared: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    completed: Mapping[int, Completed] | None = None,
 ) -> None:
     """Minimise each stage's loss over ``steps`` batches; later stages do not change earlier ones.
 
@@ -62,6 +69,8 @@ def train_stages(
         restate: the images from which the statistics of batch normalisation are computed at the
             end: the normal ones, or what the augmenter makes of them. None: the last steps'.
         prepared: the clean images that the augmenter gets, from the normal ones. None: the same.
+        completed: slow work on the CPU, by the number of the stage whose loss needs it. On a GPU,
+            it is done some steps ahead.
     """
     assert tools.augmenter is not None, "the model declares that it needs one"
     # Each step has its own generator, so that a training can resume at any step.
@@ -86,18 +95,17 @@ def train_stages(
             total += state["total"]
             shares.append(state["shares"].to(tools.device))
         saved = time.monotonic()
-        for step, images in zip(
-            range(start, steps), _batches(train, batch, seed + number, start), strict=False
-        ):
+        batches = islice(_batches(train, batch, seed + number, start), steps - start)
+        first = seed + number * steps + start
+        drawn = _drawn(batches, first, tools.augmenter, prepared)
+        complete = (completed or {}).get(number)
+        if complete is not None:
+            drawn = _ahead(drawn, complete, 0 if tools.device.type == "cpu" else AHEAD)
+        for step, (clean, augmented) in enumerate(drawn, start):
             for group, initial in zip(trained.param_groups, base, strict=True):
                 group["lr"] = initial * rate(step / steps)
-            generator = torch.Generator().manual_seed(seed + number * steps + step)
-            clean = images
-            if prepared is not None:
-                clean = replace(images, images=prepared(images.images, generator), handles=None)
-            augmented = tools.augmenter.augment(clean, generator)
             shares.append(augmented.masks.float().mean((1, 2)))
-            loss = loss_of(clean.images, augmented)
+            loss = loss_of(clean, augmented)
             trained.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             trained.step()
@@ -127,12 +135,49 @@ def train_stages(
         if restate is not None:
             generator = torch.Generator().manual_seed(seed + len(stages) * steps + number)
             augment = partial(tools.augmenter.augment, generator=generator)
-            _restate(stage, loss_of, train, _clean if restate == "normal" else augment)
+            made = _clean if restate == "normal" else augment
+            _restate(stage, loss_of, train, made, complete)
         stage.eval()
 
 
+def _drawn(
+    batches: Iterable[Batch],
+    seed: int,
+    augmenter: Augmenter,
+    prepared: Callable[[Tensor, torch.Generator], Tensor] | None,
+) -> Iterator[tuple[Tensor, Augmented]]:
+    """The clean images and what the augmenter makes of them, from one more seed for each batch."""
+    for number, clean in enumerate(batches):
+        generator = torch.Generator().manual_seed(seed + number)
+        if prepared is not None:
+            clean = replace(clean, images=prepared(clean.images, generator), handles=None)
+        yield clean.images, augmenter.augment(clean, generator)
+
+
+def _ahead(
+    drawn: Iterable[tuple[Tensor, Augmented]], complete: Completed, steps: int
+) -> Iterator[tuple[Tensor, Augmented]]:
+    """What was drawn, completed in threads ``steps`` before it is it is needed (0: then)."""
+    if not steps:
+        yield from ((clean, complete(augmented)) for clean, augmented in drawn)
+        return
+    waiting: deque[tuple[Tensor, Future[Augmented]]] = deque()
+    with ThreadPoolExecutor(steps) as pool:
+        for clean, augmented in drawn:
+            waiting.append((clean, pool.submit(complete, augmented)))
+            if len(waiting) > steps:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
+
+
 def _restate(
-    stage: nn.Module, loss_of: Loss, train: TrainSet, augment: Callable[[Batch], Augmented]
+    stage: nn.Module,
+    loss_of: Loss,
+    train: TrainSet,
+    augment: Callable[[Batch], Augmented],
+    complete: Completed | None,
 ) -> None:
     """The statistics of batch normalisation as averages over the training images."""
     norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -142,7 +187,8 @@ def _restate(
         norm.momentum = None
     with torch.no_grad():
         for batch in train.batches(BATCH):
-            loss_of(batch.images, augment(batch))
+            augmented = augment(batch)
+            loss_of(batch.images, augmented if complete is None else complete(augmented))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
