@@ -76,10 +76,10 @@ def test_one_far_vector_loosens_the_bounds_and_loses_nothing() -> None:
 
 def test_equal_distances_are_ordered_by_index() -> None:
     generator = torch.Generator().manual_seed(0)
-    bank = torch.randint(0, 2, (2 * bounds.TILE, WIDTH), generator=generator).float()
-    bank[bounds.TILE + 5 : bounds.TILE + 25] = bank[3]
+    bank = torch.randint(0, 2, (8 * bounds.BLOCK, WIDTH), generator=generator).float()
+    bank[bounds.BLOCK + 5 : bounds.BLOCK + 25] = bank[3]
     distances, indices = Neighbours(bank).search(bank[3:4], 4)
-    assert indices.tolist() == [[3, *range(bounds.TILE + 5, bounds.TILE + 8)]]
+    assert indices.tolist() == [[3, *range(bounds.BLOCK + 5, bounds.BLOCK + 8)]]
     assert distances.tolist() == [[0.0] * 4]
 
 

@@ -17,15 +17,20 @@ from torch import Tensor
 WIDTH = 64
 """Numbers that represent a vector: 62 coordinates and the norms of what two bounds leave out."""
 FIRST = 16
-"""Coordinates of the first bound, which one matrix product computes for all pairs of a tile."""
+"""Coordinates of the first bound, which is computed for all pairs."""
+BLOCK = 256
+"""Bank vectors whose first bounds a query gets at once, so that they stay in the nearest cache."""
 GROUP = 16
-"""Pairs of a tile that are ruled out together; a multiple of it is a tile's width."""
-TILE = 1024
-"""Queries and bank vectors of a tile, so that its bounds stay in the cache."""
+"""Vectors of a block that are ruled out together."""
+GROUPS = BLOCK // GROUP
+ROWS = 1024
+"""Vectors that are projected at once."""
 SAMPLE = 2048
 """Bank vectors from which the directions are computed."""
 TRIAL = 32
 """Queries that tell whether the bounds rule out enough."""
+TRIED = 1024
+"""Bank vectors among which they tell it."""
 ENOUGH = 1 / 16
 """Share of vectors that may be measured: a product of all pairs is as fast beyond it."""
 UNIT_ROUNDOFF = 2.0**-24
@@ -48,13 +53,17 @@ class Bounds:
         self._bank = bank.contiguous()
         self._mean = mean = bank.mean(0)
         self._basis = _basis(bank, mean)
-        self._coordinates = bank.new_empty(len(bank), WIDTH)
-        for start in range(0, len(bank), TILE):
-            tile = slice(start, start + TILE)
-            self._coordinates[tile] = self._project(bank[tile] - mean)
-        first = self._coordinates[:, : FIRST + 1]
-        self._squares = first.square().sum(1)
-        self._largest = self._squares.max().sqrt()
+        blocks = -(-len(bank) // BLOCK)
+        # Of each block the terms of |q - b|^2 - |q|^2: -2 b by coordinate, then |b|^2.
+        self._first = bank.new_zeros(blocks, FIRST + 2, BLOCK)
+        self._first[:, -1] = torch.inf  # where the last block has no vector
+        self._more = bank.new_empty(len(bank), WIDTH - FIRST)
+        for number, rows in enumerate(torch.split(bank, BLOCK)):
+            first, self._more[number * BLOCK :][: len(rows)] = self._project(rows)
+            self._first[number, :-1, : len(rows)] = -2 * first.T
+            self._first[number, -1, : len(rows)] = first.square().sum(1)
+        squares = self._first[:, -1]
+        self._largest = squares[squares.isfinite()].max().sqrt()
 
     @staticmethod
     def suit(bank: Tensor) -> bool:
@@ -66,53 +75,42 @@ class Bounds:
 
     def pay(self, queries: Tensor) -> bool:
         """Whether the bounds rule out enough vectors of the bank for queries like these."""
-        few, size = queries[:: -(-len(queries) // TRIAL)], min(TILE, len(self._bank))
+        few, size = queries[:: -(-len(queries) // TRIAL)], min(TRIED, len(self._bank))
         return self._search(few, 1, size)[1] <= ENOUGH * len(few) * size
 
     def search(self, queries: Tensor, k: int) -> Tensor:
         """Bank indices [Q, k] of the k nearest; of equally near ones, those of lower index."""
-        return torch.cat(
-            [self._search(part, k, len(self._bank))[0] for part in torch.split(queries, TILE)]
-        )
+        return self._search(queries, k, len(self._bank))[0]
 
     def _search(self, queries: Tensor, k: int, size: int) -> tuple[Tensor, int]:
         """The same among the first ``size`` vectors, and how many distances were computed."""
-        centred = queries - self._mean
-        ours = self._project(centred)
-        first = ours[:, : FIRST + 1].contiguous()
+        parts = map(self._project, torch.split(queries, ROWS))
+        first, more = map(torch.cat, zip(*parts, strict=True))
         # Each of the WIDTH coordinates errs by less than (D + 4) u |q|, twice for the basis itself.
-        norms = centred.norm(dim=1) + self._largest
+        squares = first.square().sum(1)
+        norms = squares.sqrt() + self._largest
         error = (queries.shape[1] + 4) * UNIT_ROUNDOFF
-        state = (
-            queries.contiguous().numpy(),
-            ours.numpy(),
-            first.square().sum(1).numpy(),
+        bank = self._first.numpy(), self._more.numpy(), self._bank[:size].numpy()
+        ours = first.numpy(), more.numpy(), queries.contiguous().numpy()
+        allowed = (
+            squares.numpy(),
             (2 * WIDTH**0.5 * error * norms).numpy(),
             (2 * error * norms.square()).numpy(),
-            np.full((len(queries), k), np.inf, np.float32),
-            np.zeros((len(queries), k), np.int64),
         )
-        product = queries.new_empty(len(queries) * TILE)
-        measured = 0
+        best = np.full((len(queries), k), np.inf, np.float32)
+        found = np.zeros((len(queries), k), np.int64)
         with _threads(len(queries)) as run:
-            for start in range(0, size, TILE):
-                tile = slice(start, min(start + TILE, size))
-                coordinates = self._coordinates[tile]
-                bounds = product[: len(queries) * len(coordinates)].view(len(queries), -1)
-                torch.addmm(
-                    self._squares[tile], first, coordinates[:, : FIRST + 1].T, alpha=-2, out=bounds
-                )
-                arrays = bounds.numpy(), coordinates.numpy(), self._bank[tile].numpy(), start
-                measured += run(partial(_scan, arrays, state))
-        return torch.from_numpy(state[-1]), measured
+            measured = run(partial(_scan, bank, ours, allowed, (best, found)))
+        return torch.from_numpy(found), measured
 
-    def _project(self, centred: Tensor) -> Tensor:
-        """WIDTH coordinates: the first ones, the norm of all others, more, the norm of the rest."""
+    def _project(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """FIRST coordinates and the norm of all others; this norm, more, the norm of the rest."""
+        centred = vectors - self._mean
         along = centred @ self._basis
         beyond = (centred - along @ self._basis.T).norm(dim=1, keepdim=True)
         first, more = along[:, :FIRST], along[:, FIRST:]
-        rest = torch.cat([more, beyond], 1).norm(dim=1, keepdim=True)
-        return torch.cat([first, rest, more, beyond], 1)
+        others = torch.cat([more, beyond], 1).norm(dim=1, keepdim=True)
+        return torch.cat([first, others], 1), torch.cat([others, more, beyond], 1)
 
 
 def squared_distances(queries: Tensor, bank: Tensor, indices: Tensor) -> Tensor:
@@ -165,48 +163,73 @@ def _measure(queries: Any, bank: Any, indices: Any, distances: Any, start: Any, 
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _scan(tile: Any, state: Any, start: Any, stop: Any) -> int:
-    """Update the nearest of the queries from ``start`` to ``stop``; how many were measured."""
-    bounds, ours, bank, offset = tile
-    queries, coordinates, squares, slack, error, best, found = state
-    groups = bounds.shape[1] // GROUP
-    lowest = np.empty(groups, np.float32)
-    last = best.shape[1] - 1
+def _scan(bank: Any, ours: Any, allowed: Any, nearest: Any, start: Any, stop: Any) -> int:
+    """Find the nearest of the queries from ``start`` to ``stop``; how many were measured."""
+    terms, its, vectors = bank
+    first, more, queries = ours
+    squares, slack, error = allowed
+    best, found = nearest
+    k = best.shape[1]
+    bounds = np.empty(BLOCK, np.float32)
+    lowest = np.empty(GROUPS, np.float32)
+    query = np.empty(FIRST + 1, np.float32)  # a copy, which nothing that is written can overlap
+    candidates = np.empty(BLOCK + k, np.int64)
     measured = 0
-    for i in range(start, stop):
-        row, query, coordinate = bounds[i], queries[i], coordinates[i]
-        limit = (np.sqrt(best[i, last]) + slack[i]) ** 2 + error[i]
-        shown = limit - squares[i]
-        for group in range(groups):
-            low = row[group]
+    for block in range(-(-len(vectors) // BLOCK)):
+        term = terms[block]
+        for i in range(start, stop):
+            for x in range(FIRST + 1):
+                query[x] = first[i, x]
+            for j in range(BLOCK):
+                total = term[FIRST + 1, j]
+                for x in range(FIRST + 1):
+                    total += query[x] * term[x, j]
+                bounds[j] = total
+            for group in range(GROUPS):
+                lowest[group] = bounds[group]
             for part in range(1, GROUP):
-                low = min(low, row[part * groups + group])
-            lowest[group] = low
-        for group in range(groups + 1):
-            if group < groups:
-                if lowest[group] > shown:
-                    continue
-                first, end, step = group, groups * GROUP, groups
-            else:  # the rest, which fills no group
-                first, end, step = groups * GROUP, bounds.shape[1], 1
-            for j in range(first, end, step):
-                if row[j] > shown or _apart(coordinate, ours[j]) > limit:
-                    continue
+                for group in range(GROUPS):
+                    lowest[group] = min(lowest[group], bounds[part * GROUPS + group])
+            count = 0
+            if block == 0 and i > start:  # neighbours of the query before are good to begin with
+                for slot in range(k):
+                    if best[i - 1, slot] < np.inf:
+                        candidates[count] = found[i - 1, slot]
+                        count += 1
+            known = count
+            limit = (np.sqrt(best[i, k - 1]) + slack[i]) ** 2 + error[i]
+            for group in range(GROUPS):
+                if lowest[group] <= limit - squares[i]:
+                    for j in range(group, min(BLOCK, len(vectors) - block * BLOCK), GROUPS):
+                        candidates[count] = block * BLOCK + j
+                        count += bounds[j] <= limit - squares[i]
+            for place in range(count):
+                j = candidates[place]
+                if place >= known:
+                    bound = bounds[j - block * BLOCK] + squares[i]
+                    if bound > limit or bound + _gain(more[i], its[j]) > limit:
+                        continue
                 measured += 1
-                distance = _distance(query, bank[j])
-                if _before(distance, offset + j, best[i, last], found[i, last]):
-                    slot = last
-                    while slot > 0 and _before(
-                        distance, offset + j, best[i, slot - 1], found[i, slot - 1]
-                    ):
-                        best[i, slot] = best[i, slot - 1]
-                        found[i, slot] = found[i, slot - 1]
-                        slot -= 1
-                    best[i, slot] = distance
-                    found[i, slot] = offset + j
-                    limit = (np.sqrt(best[i, last]) + slack[i]) ** 2 + error[i]
-                    shown = limit - squares[i]
+                distance = _distance(queries[i], vectors[j])
+                if _insert(best[i], found[i], distance, j):
+                    limit = (np.sqrt(best[i, k - 1]) + slack[i]) ** 2 + error[i]
     return measured
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _insert(best: Any, found: Any, distance: Any, index: Any) -> Any:
+    """Whether a vector became one of the nearest so far, which are sorted and hold it once."""
+    slot = len(best) - 1
+    if not _before(distance, index, best[slot], found[slot]):
+        return False
+    for other in range(len(best)):
+        if found[other] == index and best[other] < np.inf:
+            return False
+    while slot > 0 and _before(distance, index, best[slot - 1], found[slot - 1]):
+        best[slot], found[slot] = best[slot - 1], found[slot - 1]
+        slot -= 1
+    best[slot], found[slot] = distance, index
+    return True
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -215,12 +238,12 @@ def _before(distance: Any, index: Any, other: Any, its: Any) -> Any:
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, inline="always")
-def _apart(one: Any, other: Any) -> Any:
-    """The second bound: all coordinates but the norm that the first one needs."""
+def _gain(one: Any, other: Any) -> Any:
+    """What the second bound adds: more coordinates, less the norms that stood for them."""
     total = np.float32(0)
-    for x in range(WIDTH):
+    for x in range(WIDTH - FIRST):
         total += (one[x] - other[x]) ** 2
-    return total - (one[FIRST] - other[FIRST]) ** 2
+    return total - 2 * (one[0] - other[0]) ** 2
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, inline="always")

@@ -59,7 +59,7 @@ class Neighbours:
     result. Full float32 products are assumed, torch's default.
 
     Products need memory for about ``4 * TILE * (TILE + 2 * D)`` floats besides the result (three
-    times as much if very many vectors tie), bounds for 64 floats a vector of the bank. Vectors are
+    times as much if very many vectors tie), bounds for 66 floats a vector of the bank. Vectors are
     centred by the bank's mean one tile at a time: rounding errors grow with norms, and a shift
     changes no distance.
 
