@@ -50,6 +50,20 @@ def test_a_sweep_has_a_line_a_method_in_the_order_of_the_numbers(store, drawn, t
     assert list(lines["plain"].get_ydata()) == pytest.approx([90, 90])
 
 
+def test_long_names_below_the_panel_are_not_cut(store, drawn, tmp_path, result) -> None:
+    for number in range(4):
+        name = f"a-model-with-a-long-name-{number}"
+        store.write(result(0.9, model=name, params={"ratio": 9}))
+    plot.sweep(store, tmp_path / "x.svg", x="ratio", by=["model"])
+    [figure] = drawn
+    figure.draw_without_rendering()
+    [legend] = figure.legends
+    within, around = legend.get_window_extent(), figure.bbox
+    assert around.x0 <= within.x0
+    assert within.x1 <= around.x1
+    assert not figure.axes[0].get_window_extent().overlaps(within)
+
+
 def test_curves_of_a_method_are_averaged_over_the_training(
     tmp_path: Any, result: Any, drawn: list[Figure]
 ) -> None:

@@ -71,8 +71,8 @@ def sweep(
     measured(trials, wanted)
     summary = grid(trials, [*by, x])
     with mpl.rc_context(_STYLE):
-        figure = Figure((_PANEL[0] * len(wanted), _PANEL[1]), layout="constrained")
-        panels = np.atleast_1d(figure.subplots(1, len(wanted)))
+        names = _names(summary.mean.droplevel(x).index.unique())
+        figure, panels, ncols = _panels(len(wanted), names)
         for panel, metric in zip(panels, wanted, strict=True):
             shown = column(metric, known)
             scale = 100 if shown.unit == "%" else 1
@@ -101,7 +101,8 @@ def sweep(
             if not _numbers(positions):
                 panel.set_xticks(range(len(positions)), list(map(_plain, positions)))
             panel.set(xlabel=_plain(x), ylabel=shown.title + (" (%)" if scale == 100 else ""))
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=ncols)
         missing = _save(figure, output)
     return f"{', '.join(column(metric, known).title for metric in wanted)} by {x}{missing}"
 
@@ -128,17 +129,11 @@ def _tradeoff(
     wanted = list(metrics) or [primary(measured(trials))]
     measured(trials, [x, *wanted])
     summary = grid(trials, by)
-    names = [
-        " · ".join(map(str, label if isinstance(label, tuple) else (label,)))
-        for label in summary.mean.index
-    ]
+    names = _names(summary.mean.index)
     costs = column(x, known)
     absent: dict[str, None] = {}
-    ncols = min(max(_CHARACTERS * len(wanted) // (max(map(len, names)) + 5), 1), 3)
-    legend = 0.19 * -(-len(names) // ncols)
     with mpl.rc_context(_STYLE):
-        figure = Figure((_PANEL[0] * len(wanted), _PANEL[1] + legend), layout="constrained")
-        panels = np.atleast_1d(figure.subplots(1, len(wanted)))
+        figure, panels, ncols = _panels(len(wanted), names)
         drawn: dict[str, Any] = {}
         for panel, metric in zip(panels, wanted, strict=True):
             shown = column(metric, known)
@@ -211,9 +206,8 @@ def curves(
         wanted = f"the curve {', '.join(names)}" if names else "curves"
         raise UserError(f"no result in '{store.root}' has {wanted}")
     with mpl.rc_context(_STYLE):
-        figure = Figure((_PANEL[0] * len(found), _PANEL[1]), layout="constrained")
-        panels = np.atleast_1d(figure.subplots(1, len(found)))
         labels = list(dict.fromkeys(label for lines in found.values() for label in lines))
+        figure, panels, ncols = _panels(len(found), labels)
         drawn: dict[str, Any] = {}
         for panel, (name, lines) in zip(panels, found.items(), strict=True):
             for label, runs in lines.items():
@@ -222,9 +216,24 @@ def curves(
                 done = np.arange(1, length + 1) / length * 100
                 [drawn[label]] = panel.plot(done, mean, lw=1.2, color=f"C{labels.index(label)}")
             panel.set(xlabel="training done (%)", ylabel=_plain(name), yscale="log")
-        figure.legend(drawn.values(), list(map(_plain, drawn)), loc="outside lower center", ncols=2)
+        labels = list(map(_plain, drawn))
+        figure.legend(drawn.values(), labels, loc="outside lower center", ncols=ncols)
         missing = _save(figure, output)
     return f"{', '.join(found)} during training{missing}"
+
+
+def _names(index: pd.Index[Any]) -> list[str]:
+    """One text for each label, which may have several levels."""
+    labels = (label if isinstance(label, tuple) else (label,) for label in index)
+    return [" · ".join(map(str, label)) for label in labels]
+
+
+def _panels(count: int, names: Sequence[str]) -> tuple[Figure, Any, int]:
+    """A figure with its panels, room for ``names`` below them, and how many columns they have."""
+    ncols = min(max(_CHARACTERS * count // (max(map(len, names)) + 5), 1), 3)
+    size = _PANEL[0] * count, _PANEL[1] + 0.19 * -(-len(names) // ncols)
+    figure = Figure(size, layout="constrained")
+    return figure, np.atleast_1d(figure.subplots(1, count)), ncols
 
 
 def _numbers(positions: Sequence[str]) -> bool:
