@@ -18,8 +18,8 @@ StoredImages = Callable[[int], Mapping[str, NDArray[Any]]]
 
 TESTED = "image_auroc"
 """The metric whose difference on the images of one category can be tested."""
-MOST = 50
-"""Maximum number of rows that are tested: with more pairs, the tests have no power."""
+MOST = 100
+"""Maximum number of rows that are tested: with more pairs, only very large differences count."""
 
 
 class Ties(NamedTuple):
