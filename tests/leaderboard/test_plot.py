@@ -64,6 +64,22 @@ def test_long_names_below_the_panel_are_not_cut(store, drawn, tmp_path, result) 
     assert not figure.axes[0].get_window_extent().overlaps(within)
 
 
+def test_of_many_rows_those_on_the_front_are_named(tmp_path, result, drawn) -> None:
+    store = Store(tmp_path / "results")
+    for number in range(12):
+        cost = 100 - number if number in (3, 4) else 200
+        metrics = {
+            "image_auroc": 0.8 + 0.01 * (number in (3, 4)) - 0.001 * number,
+            "ms_per_image": cost,
+        }
+        store.write(result(metrics, model=f"m{number}"))
+    plot.sweep(store, tmp_path / "x.svg", x="ms_per_image", by=["model"])
+    [legend] = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["m3", "m4", "others"]
+    points = [one for one in drawn[0].axes[0].collections if len(one.get_offsets())]
+    assert len(points) == 12
+
+
 def test_curves_of_a_method_are_averaged_over_the_training(
     tmp_path: Any, result: Any, drawn: list[Figure]
 ) -> None:

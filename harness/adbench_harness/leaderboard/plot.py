@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from adbench_harness.results.store import Store, TrialResult
 
 _PANEL = (4.6, 3.8)  # inches
+_COLORS = 10  # of matplotlib's cycle
 _CHARACTERS = 60  # that fit beside each other below a panel
 _STYLE: Any = {
     "svg.hashsalt": "adbench",  # the same numbers give the same file
@@ -118,7 +119,8 @@ def _tradeoff(
 ) -> str:
     """Plot ``metrics`` against the metric ``x``, with the Pareto front; returns a title.
 
-    Rows that used the test images or lack a category are not comparable; the title names them.
+    Rows that used the test images or lack a category are not comparable; the title names them. If
+    there are more rows than colors, only those on the front have names.
     """
     check_axes(results, {"--by": by})
     known = headings(results)
@@ -131,38 +133,46 @@ def _tradeoff(
     summary = grid(trials, by)
     names = _names(summary.mean.index)
     costs = column(x, known)
-    absent: dict[str, None] = {}
+    points: list[pd.DataFrame] = []
+    for metric in wanted:
+        there = summary.whole[metric] & summary.whole[x] & summary.fair
+        if not there.any():
+            raise UserError(f"no row has both {x} and {metric} in every category")
+        shown = column(metric, known)
+        xs, ys = _scaled(summary, x, costs, there), _scaled(summary, metric, shown, there)
+        best = pareto.front(
+            ys if shown.higher_is_better else -ys, -xs if costs.higher_is_better else xs
+        )
+        labels = [name for name, ok in zip(names, there, strict=True) if ok]
+        points.append(pd.DataFrame({"x": xs, "y": ys, "best": best}, labels))
+    every = dict.fromkeys(name for part in points for name in part.index)
+    named = list(every)
+    if len(named) > _COLORS:
+        named = [name for name in every if any(part["best"].get(name) for part in points)]
     with mpl.rc_context(_STYLE):
-        figure, panels, ncols = _panels(len(wanted), names)
+        figure, panels, ncols = _panels(len(wanted), named)
         drawn: dict[str, Any] = {}
-        for panel, metric in zip(panels, wanted, strict=True):
-            shown = column(metric, known)
-            there = summary.whole[metric] & summary.whole[x] & summary.fair
-            absent |= {n: None for n, ok in zip(names, there, strict=True) if not ok}
-            if not there.any():
-                raise UserError(f"no row has both {x} and {metric} in every category")
-            labels = [name for name, ok in zip(names, there, strict=True) if ok]
-            xs, ys = _scaled(summary, x, costs, there), _scaled(summary, metric, shown, there)
-            best = pareto.front(
-                ys if shown.higher_is_better else -ys, -xs if costs.higher_is_better else xs
-            )
-            order = np.argsort(xs[best])
-            panel.plot(xs[best][order], ys[best][order], "-", color="0.6", lw=1, zorder=1)
-            for label, at, value, first in zip(labels, xs, ys, best, strict=True):
-                color = f"C{names.index(label) % 10}"
+        for panel, metric, part in zip(panels, wanted, points, strict=True):
+            front = part[part["best"]].sort_values("x")
+            panel.plot(front["x"], front["y"], "-", color="0.6", lw=1, zorder=1)
+            for name, at, value, first in part.itertuples():
+                color = f"C{named.index(name) % _COLORS}" if name in named else "0.6"
                 face = color if first else "none"
-                drawn[label] = panel.scatter(
+                drawn[name if name in named else "others"] = panel.scatter(
                     [at], [value], s=28, color=color, facecolors=face, zorder=2
                 )
-            if xs.min() > 0 and xs.max() > 20 * xs.min():
+            if part["x"].min() > 0 and part["x"].max() > 20 * part["x"].min():
                 panel.set_xscale("log")
+            shown = column(metric, known)
             panel.set(xlabel=_axis_label(costs), ylabel=_axis_label(shown))
+        if "others" in drawn:
+            drawn["others"] = drawn.pop("others")  # the last one of the legend
         labels = list(map(_plain, drawn))
         figure.legend(drawn.values(), labels, loc="outside lower center", ncols=ncols)
         missing = _save(figure, output)
     title = f"{', '.join(column(metric, known).title for metric in wanted)} against {costs.title}"
     title += "; filled points are on the Pareto front"
-    left_out = [name for name in absent if name not in drawn]
+    left_out = [name for name in names if name not in every]
     title += f"; not comparable: {', '.join(left_out)}" if left_out else ""
     return title + missing
 
