@@ -4,7 +4,7 @@ python leaderboards/patchae/settings.py leaderboards/patchae/sensitivity
 
 Image / pixel AUROC in %, the effective rank of the features, and the share of their variance that
 the brightness of the patch explains. *mini* is the mean of its categories. Rows are in the order of
-the mean image AUROC over the data sets, by backbone.
+the mean image AUROC; those that lack a data set come last.
 """
 
 from __future__ import annotations
@@ -67,15 +67,17 @@ def _table(table: dict[tuple[str, ...], dict[str, list[float]]]) -> str:
             for names in sets.values()
         ]
 
-    def overall(setting: tuple[str, ...]) -> float:
-        return float(np.mean([mean[0] for mean in means[setting] if mean is not None]))
+    def overall(setting: tuple[str, ...]) -> tuple[bool, float]:
+        known = [mean[0] for mean in means[setting] if mean is not None]
+        return len(known) == len(sets), float(np.mean(known))
 
     head = [*SETTINGS.values(), "pseudo-anomalies", *sets, "mean", "effective rank", "brightness"]
     lines = [head, ["---"] * len(head)]
     for setting in sorted(means, key=overall, reverse=True):
         there = [mean for mean in means[setting] if mean is not None]
         cells = ["–" if m is None else f"{m[0]:.1f} / {m[1]:.1f}" for m in means[setting]]
-        cells.append(f"{overall(setting):.1f}" if len(there) == len(sets) else "–")
+        whole, mean = overall(setting)
+        cells.append(f"{mean:.1f}" if whole else "–")
         for place, unit in ((2, ""), (3, "%")):
             cells.append(" / ".join(f"{m[place]:.0f}{unit}" for m in there if len(m) > place))
         lines.append([*setting, *cells])
