@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
             ]
         table = rows.setdefault(trial.backbone, defaultdict(dict))
         table[_setting(result)][trial.category] = values
-    for backbone, table in rows.items():
+    for backbone, table in sorted(rows.items()):
         sys.stdout.write(f"{backbone}:\n\n{_table(table)}\n")
 
 
