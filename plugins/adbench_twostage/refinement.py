@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -38,8 +38,8 @@ class Outlined(Augmented):
     @staticmethod
     def of(augmented: Augmented) -> Outlined:
         """The same with the labels."""
-        given = {field.name: getattr(augmented, field.name) for field in fields(augmented)}
-        return Outlined(**given, labels=outlines(augmented.images))
+        images = augmented.images
+        return Outlined(images, augmented.masks, augmented.kind, outlines(images))
 
 
 def outlines(images: Tensor) -> Tensor:

@@ -86,10 +86,8 @@ def sweep(
                 for i, position in enumerate(positions)
             }
             for number, (label, line) in enumerate(lines.groupby(level=list(by), sort=False)):
-                style: dict[str, Any] = {
-                    "color": f"C{number}",
-                    "label": _plain(" · ".join(map(str, label))),
-                }
+                name = " · ".join(map(str, label))
+                style: dict[str, Any] = {"color": f"C{number}", "label": name}
                 line = line.droplevel(list(by))
                 if NONE in line.index:
                     panel.axhline(line.loc[NONE, "mean"], ls="--", lw=1, **style)
@@ -102,8 +100,8 @@ def sweep(
             if not _numbers(positions):
                 panel.set_xticks(range(len(positions)), list(map(_plain, positions)))
             panel.set(xlabel=_plain(x), ylabel=shown.title + (" (%)" if scale == 100 else ""))
-        handles = panels[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside lower center", ncols=ncols)
+        handles, labels = panels[0].get_legend_handles_labels()
+        _legend(figure, dict(zip(labels, handles, strict=True)), ncols)
         missing = _save(figure, output)
     return f"{', '.join(column(metric, known).title for metric in wanted)} by {x}{missing}"
 
@@ -148,7 +146,8 @@ def _tradeoff(
     every = dict.fromkeys(name for part in points for name in part.index)
     named = list(every)
     if len(named) > _COLORS:
-        named = [name for name in every if any(part["best"].get(name) for part in points)]
+        best_ones = {name for part in points for name in part.index[part["best"]]}
+        named = [name for name in every if name in best_ones]
     with mpl.rc_context(_STYLE):
         figure, panels, ncols = _panels(len(wanted), named)
         drawn: dict[str, Any] = {}
@@ -156,7 +155,7 @@ def _tradeoff(
             front = part[part["best"]].sort_values("x")
             panel.plot(front["x"], front["y"], "-", color="0.6", lw=1, zorder=1)
             for name, at, value, first in part.itertuples():
-                color = f"C{named.index(name) % _COLORS}" if name in named else "0.6"
+                color = f"C{named.index(name)}" if name in named else "0.6"
                 face = color if first else "none"
                 drawn[name if name in named else "others"] = panel.scatter(
                     [at], [value], s=28, color=color, facecolors=face, zorder=2
@@ -167,8 +166,7 @@ def _tradeoff(
             panel.set(xlabel=_axis_label(costs), ylabel=_axis_label(shown))
         if "others" in drawn:
             drawn["others"] = drawn.pop("others")  # the last one of the legend
-        labels = list(map(_plain, drawn))
-        figure.legend(drawn.values(), labels, loc="outside lower center", ncols=ncols)
+        _legend(figure, drawn, ncols)
         missing = _save(figure, output)
     title = f"{', '.join(column(metric, known).title for metric in wanted)} against {costs.title}"
     title += "; filled points are on the Pareto front"
@@ -226,8 +224,7 @@ def curves(
                 done = np.arange(1, length + 1) / length * 100
                 [drawn[label]] = panel.plot(done, mean, lw=1.2, color=f"C{labels.index(label)}")
             panel.set(xlabel="training done (%)", ylabel=_plain(name), yscale="log")
-        labels = list(map(_plain, drawn))
-        figure.legend(drawn.values(), labels, loc="outside lower center", ncols=ncols)
+        _legend(figure, drawn, ncols)
         missing = _save(figure, output)
     return f"{', '.join(found)} during training{missing}"
 
@@ -244,6 +241,12 @@ def _panels(count: int, names: Sequence[str]) -> tuple[Figure, Any, int]:
     size = _PANEL[0] * count, _PANEL[1] + 0.19 * -(-len(names) // ncols)
     figure = Figure(size, layout="constrained")
     return figure, np.atleast_1d(figure.subplots(1, count)), ncols
+
+
+def _legend(figure: Figure, drawn: Mapping[str, Any], ncols: int) -> None:
+    """Name what was drawn below the panels."""
+    labels = list(map(_plain, drawn))
+    figure.legend(drawn.values(), labels, loc="outside lower center", ncols=ncols)
 
 
 def _numbers(positions: Sequence[str]) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
 WIDTH = 64
@@ -34,9 +33,6 @@ TRIED = 1024
 ENOUGH = 1 / 16
 """Share of vectors that may be measured: a product of all pairs is as fast beyond it."""
 UNIT_ROUNDOFF = 2.0**-24
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 
 class Bounds:

@@ -135,8 +135,7 @@ def train_stages(
         if restate is not None:
             generator = torch.Generator().manual_seed(seed + len(stages) * steps + number)
             augment = partial(tools.augmenter.augment, generator=generator)
-            made = _clean if restate == "normal" else augment
-            _restate(stage, loss_of, train, made, complete)
+            _restate(stage, loss_of, train, _clean if restate == "normal" else augment, complete)
         stage.eval()
 
 
@@ -157,7 +156,7 @@ def _drawn(
 def _ahead(
     drawn: Iterable[tuple[Tensor, Augmented]], complete: Completed, steps: int
 ) -> Iterator[tuple[Tensor, Augmented]]:
-    """What was drawn, completed in threads ``steps`` before it is it is needed (0: then)."""
+    """What was drawn, completed in threads ``steps`` steps before it is needed (0: when it is)."""
     if not steps:
         yield from ((clean, complete(augmented)) for clean, augmented in drawn)
         return
